@@ -6,8 +6,9 @@ import (
 	"syscall"
 )
 
-// accepted reports whether a server on this machine has accepted a connection and read what was sent
-// on it, as the kernel knows: until then nothing is in flight. It is true where that is not known.
+// accepted reports whether a server on this machine has accepted a connection and read what was
+// sent on it, according to the kernel: until then nothing is in flight. It returns true if that is
+// not known.
 func accepted(conn net.Conn) bool {
 	from, ok := conn.LocalAddr().(*net.TCPAddr)
 	if !ok {
@@ -21,11 +22,11 @@ func accepted(conn net.Conn) bool {
 	return !ok || s.inode != 0 && s.unread == 0
 }
 
-// serverSocket is what the kernel says about one end of a connection. One that nobody has accepted has
-// no inode.
+// serverSocket is the kernel's information about one end of a connection. Before it is accepted it
+// has no inode.
 type serverSocket struct{ inode, unread uint32 }
 
-// The parts of NETLINK_SOCK_DIAG that package syscall has not (linux/inet_diag.h).
+// The parts of NETLINK_SOCK_DIAG that package syscall does not have (linux/inet_diag.h).
 const (
 	netlinkSockDiag  = 4
 	sockDiagByFamily = 20
@@ -35,8 +36,8 @@ const (
 	offsetOfInode    = 68
 )
 
-// socketOf asks for the socket that has one end of a connection. Asking for one socket costs the same
-// however many there are.
+// socketOf queries the socket at one end of a connection. A query for one socket costs the same
+// however many sockets there are.
 func socketOf(local, remote *net.TCPAddr) (s serverSocket, ok bool) {
 	fd, err := syscall.Socket(syscall.AF_NETLINK, syscall.SOCK_RAW|syscall.SOCK_CLOEXEC, netlinkSockDiag)
 	if err != nil {
@@ -67,7 +68,7 @@ func socketOf(local, remote *net.TCPAddr) (s serverSocket, ok bool) {
 	answer := make([]byte, 4096)
 	n, _, err := syscall.Recvfrom(fd, answer, 0)
 	if err != nil || n < syscall.NLMSG_HDRLEN+sizeOfAnswer || native.Uint16(answer[4:]) != sockDiagByFamily {
-		return s, false // it has ended, or this kernel does not answer
+		return s, false // the socket is gone, or this kernel does not answer
 	}
 	m := answer[syscall.NLMSG_HDRLEN:]
 	return serverSocket{inode: native.Uint32(m[offsetOfInode:]), unread: native.Uint32(m[offsetOfUnread:])}, true

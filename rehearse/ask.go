@@ -18,29 +18,29 @@ import (
 	"time"
 )
 
-// kubelet is the version whose requests these are.
+// kubelet is the version of the kubelet whose requests are imitated.
 const kubelet = "1.37"
 
 // maxBody is how much of an answer the kubelet reads.
 const maxBody = 10 << 10
 
-// answer is what came of asking a probe once.
+// answer is the result of one probe.
 type answer int
 
 const (
-	// unknown is neither: the command could not be run. The kubelet forgets it.
+	// unknown is neither success nor failure: the command could not be run. The kubelet ignores it.
 	unknown answer = iota
 	yes
-	no // it was answered, and in the negative
+	no // a negative answer
 	// silent is a failure without an answer: nobody listened, or it took too long.
 	silent
 )
 
-// overtime is how much later than its timeout a request may end. One that ends later was kept from
-// its processor, on this side: nothing is known then.
+// overtime is how much later than its timeout a request may end. If it ends later, this side was
+// kept from its processor, and the answer is unknown.
 const overtime = 100 * time.Millisecond
 
-// ask asks a probe of a program once, and says what was answered.
+// ask probes a program once, and returns the answer, also in words.
 func (p *program) ask(ctx context.Context, b *Probe) (answer, string) {
 	began := time.Now()
 	got, said := p.askOnce(ctx, b)
@@ -96,10 +96,10 @@ func (p *program) askCommand(ctx context.Context, argv []string) (answer, string
 	}
 }
 
-// loopback is where a program of this machine is asked.
+// loopback is the address at which the program is probed.
 const loopback = "127.0.0.1"
 
-// dialLocal dials as it is told to, and the other loopback where nobody listens on the first.
+// dialLocal dials the given address, or the other loopback address if nobody listens on that one.
 func dialLocal(ctx context.Context, network, address string) (net.Conn, error) {
 	dialer := new(net.Dialer)
 	conn, err := dialer.DialContext(ctx, network, address)
@@ -125,8 +125,8 @@ func (g *HTTPGet) url() string {
 
 func (g *HTTPGet) path() string { return "/" + strings.TrimPrefix(g.Path, "/") }
 
-// get sends the request as the kubelet does: no certificate is verified, and a redirect is followed on
-// its host alone.
+// get sends the request as the kubelet does: it verifies no certificate, and follows redirects to
+// the same host only.
 func (g *HTTPGet) get(ctx context.Context, agent string) (status int, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.url(), http.NoBody)
 	if err != nil {
@@ -143,7 +143,7 @@ func (g *HTTPGet) get(ctx context.Context, agent string) (status int, err error)
 	web := &http.Client{
 		Transport: &http.Transport{
 			DisableKeepAlives: true, DisableCompression: true, DialContext: dialLocal,
-			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // as the kubelet
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // as the kubelet does
 		},
 		CheckRedirect: stayOnHost,
 	}
@@ -156,7 +156,7 @@ func (g *HTTPGet) get(ctx context.Context, agent string) (status int, err error)
 	return resp.StatusCode, err
 }
 
-// maxRedirects is how many the kubelet follows.
+// maxRedirects is how many redirects the kubelet follows.
 const maxRedirects = 10
 
 func stayOnHost(req *http.Request, via []*http.Request) error {
@@ -169,7 +169,7 @@ func stayOnHost(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// healthServing is the status of the gRPC health protocol that means yes.
+// healthServing is the status SERVING of the gRPC health protocol.
 const healthServing = 1
 
 // check calls grpc.health.v1.Health/Check.
@@ -206,8 +206,8 @@ func (g *GRPC) check(ctx context.Context) (answer, string) {
 	return yes, "gRPC health: serving"
 }
 
-// frameHead is the length of what stands before a message of gRPC: whether it is compressed, and how
-// long it is.
+// frameHead is the length of the prefix of a gRPC message: whether it is compressed, and its
+// length.
 const frameHead = 5
 
 // request is a framed HealthCheckRequest: field 1 is the service.
@@ -222,8 +222,8 @@ func (g *GRPC) request() string {
 	return string(append(frame, message...))
 }
 
-// healthStatus reads the status of a framed HealthCheckResponse, which is its field 1. It is 0, which
-// means unknown, where there is none.
+// healthStatus reads the status of a framed HealthCheckResponse, which is its field 1. If there is
+// none, it is 0, which means unknown.
 func healthStatus(body []byte) uint64 {
 	if len(body) < frameHead {
 		return 0
@@ -239,13 +239,13 @@ func healthStatus(body []byte) uint64 {
 	return status
 }
 
-// timeout is for how long the kubelet waits for an answer.
+// timeout is how long the kubelet waits for an answer.
 func (b *Probe) timeout() time.Duration { return cmp.Or(b.Timeout, time.Second) }
 
-// period is how often the kubelet asks.
+// period is how often the kubelet runs the probe.
 func (b *Probe) period() time.Duration { return cmp.Or(b.Period, 10*time.Second) }
 
-// thresholds are how many answers in a row change the probe's result.
+// thresholds are how many equal answers in a row change the probe's result.
 func (b *Probe) thresholds() (successes, failures int) {
 	return cmp.Or(b.SuccessThreshold, 1), cmp.Or(b.FailureThreshold, 3)
 }

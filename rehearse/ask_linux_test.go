@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// portOf is the port of a server of the test.
+// portOf returns the port of a test server.
 func portOf(t *testing.T, address string) int {
 	t.Helper()
 	_, port, err := net.SplitHostPort(strings.TrimPrefix(strings.TrimPrefix(address, "https://"), "http://"))
@@ -89,7 +89,7 @@ func TestAsk_OfARequestIsYesFrom200To399(t *testing.T) {
 			}
 		}
 	}
-	// A probe, unlike a hook, does not turn to plain text.
+	// A probe, unlike a hook, does not fall back to plain text.
 	if got, said := p.ask(t.Context(), &Probe{HTTPGet: &HTTPGet{Scheme: "HTTPS", Port: portOf(t, plain.URL)}}); got != silent {
 		t.Errorf("https to a server of plain text: %v (%s)", got, said)
 	}
@@ -113,7 +113,7 @@ func TestAsk_OfAPortIsYesWhereSomebodyListens(t *testing.T) {
 	}
 }
 
-// health is a server of the gRPC health protocol, as much of it as a probe asks for.
+// health is a server of the part of the gRPC health protocol that a probe needs.
 func health(t *testing.T) *httptest.Server {
 	t.Helper()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -171,7 +171,7 @@ func TestAsk_OfGRPCIsYesWhereTheServiceIsServing(t *testing.T) {
 
 func TestAsk_OfACommandIsItsExitCode(t *testing.T) {
 	t.Parallel()
-	p := &program{container: new(Container)} // beside it there is no namespace to enter
+	p := &program{container: new(Container)} // it has no namespace to enter
 	for _, c := range []struct {
 		command string
 		want    answer
@@ -207,7 +207,7 @@ func TestHook_OfARequestSucceedsWhateverIsAnswered(t *testing.T) {
 		{Hook{HTTPGet: &HTTPGet{Port: port, Path: "/200"}}, ""},
 		{Hook{HTTPGet: &HTTPGet{Port: port, Path: "/500"}}, ""},
 		{Hook{HTTPGet: &HTTPGet{Port: port, Path: "late"}}, ""},
-		{Hook{HTTPGet: &HTTPGet{Port: port, Scheme: "HTTPS"}}, ""}, // asked again without
+		{Hook{HTTPGet: &HTTPGet{Port: port, Scheme: "HTTPS"}}, ""}, // sent again without TLS
 		{Hook{HTTPGet: &HTTPGet{Port: port, Path: "cut"}}, "EOF"},
 		{Hook{HTTPGet: &HTTPGet{Port: portOf(t, freeAddress(t))}}, "refused"},
 		{Hook{Sleep: new(time.Duration)}, ""},

@@ -9,8 +9,8 @@ import (
 	"slices"
 )
 
-// Baseline is what is accepted of a program: findings that its owner knows, so that a check fails
-// for new ones alone. Its JSON form is a file that is committed beside the program.
+// Baseline is a list of accepted findings that the program's owner knows about, so that a check
+// fails only for new ones. Its JSON form is a file that is committed next to the program.
 type Baseline struct {
 	// Accepted are the findings.
 	Accepted []Accepted `json:"accepted"`
@@ -18,18 +18,18 @@ type Baseline struct {
 
 // Accepted is a finding of a baseline.
 type Accepted struct {
-	// Scenario and Code say which finding it is.
+	// Scenario and Code identify the finding.
 	Scenario Scenario `json:"scenario"`
 	Code     Code     `json:"code"`
-	// Fails accepts the finding also where it fails. Without it the finding is accepted as a warning:
-	// it fails the rehearsal when it has become worse.
+	// Fails accepts the finding even as a failure. Without it the finding is accepted as a warning: it
+	// fails the rehearsal once it has become a failure.
 	Fails bool `json:"fails,omitempty"`
-	// Reason is for who reads the file.
+	// Reason is for the readers of the file.
 	Reason string `json:"reason,omitempty"`
 }
 
-// ParseBaseline reads the JSON form of a baseline. A name, a code or a scenario that is not known is
-// an error: a baseline that accepts something else than was meant is worse than none.
+// ParseBaseline reads the JSON form of a baseline. An unknown name, code or scenario is an error: a
+// baseline that accepts something else than was meant is worse than none.
 func ParseBaseline(text []byte) (*Baseline, error) {
 	var b Baseline
 	decoder := json.NewDecoder(bytes.NewReader(text))
@@ -54,8 +54,9 @@ func ParseBaseline(text []byte) (*Baseline, error) {
 	return &b, nil
 }
 
-// Baseline accepts what this report has found, warnings as warnings. What the baseline before it, which
-// may be nil, accepts of scenarios that were not rehearsed now is accepted still, and its reasons stay.
+// Baseline accepts the findings of this report, warnings as warnings. It keeps what the baseline
+// before, which may be nil, accepts in scenarios that were not rehearsed this time, and the reasons
+// in it.
 func (r *Report) Baseline(before *Baseline) *Baseline {
 	b, rehearsed := &Baseline{Accepted: []Accepted{}}, map[Scenario]bool{}
 	for _, one := range r.Results {
@@ -82,12 +83,12 @@ func (r *Report) Baseline(before *Baseline) *Baseline {
 	return b
 }
 
-// same reports whether two are about one finding.
+// same reports whether two entries are about the same finding.
 func (a Accepted) same(other Accepted) bool {
 	return a.Scenario == other.Scenario && a.Code == other.Code
 }
 
-// accept marks the findings that are accepted. A baseline that is nil accepts none.
+// accept marks the findings that are accepted. A nil baseline accepts none.
 func (b *Baseline) accept(r *Result) {
 	if b == nil {
 		return
@@ -100,7 +101,7 @@ func (b *Baseline) accept(r *Result) {
 	}
 }
 
-// stale are what is accepted and was not found in a scenario that was rehearsed.
+// stale returns the accepted findings that were not found in a scenario that was rehearsed.
 func (b *Baseline) stale(r *Report) (stale []Accepted) {
 	if b == nil {
 		return nil

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// reportOf has findings of one scenario.
+// reportOf returns a report with findings of one scenario.
 func reportOf(s Scenario, findings ...Finding) *Report {
 	return &Report{Results: []Result{{Scenario: s, Findings: findings}}}
 }
@@ -15,7 +15,7 @@ func reportOf(s Scenario, findings ...Finding) *Report {
 func TestBaseline_AcceptsWhatItHasAndNothingWorse(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		before Finding // what the baseline was made of
+		before Finding // what the baseline was made from
 		now    *Report
 		ok     bool
 	}{

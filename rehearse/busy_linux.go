@@ -7,8 +7,9 @@ import (
 	"strconv"
 )
 
-// work is what the processes of the program have done: the time of processors that they have used, in
-// the kernel's ticks, and whether one of their threads runs, waits for a processor or for a disk.
+// work returns how much the processes of the program have done: the processor time that they have
+// used, in ticks of the kernel, and whether one of their threads is running or waits for a
+// processor or a disk.
 func (p *program) work() (ticks uint64, busy bool) {
 	for _, pid := range p.pids() {
 		stats, err := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/stat")
@@ -20,7 +21,7 @@ func (p *program) work() (ticks uint64, busy bool) {
 			if err != nil {
 				continue // it has ended
 			}
-			// "123 (name) S 1 ...": the name may have spaces and brackets.
+			// "123 (name) S 1 ...": the name may contain spaces and brackets.
 			fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
 			const state, utime, stime = 0, 11, 12
 			if len(fields) <= stime {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// moveEndpoint lets the endpoint follow readiness, with the lag. That of a deleted pod is gone for
-// good.
+// moveEndpoint schedules the endpoint to follow readiness, with the lag. The endpoint of a deleted
+// pod does not return.
 func (r *rehearsal) moveEndpoint(ready bool) {
 	if r.traffic == nil || !r.deleted.IsZero() && r.order.deletes() {
 		return
@@ -20,8 +20,8 @@ func (r *rehearsal) moveEndpoint(ready bool) {
 	}
 }
 
-// wait waits until a moment, or until over is closed. On the way it hears what probes say, takes the
-// endpoint away, and brings it back.
+// wait waits until a moment, or until over is closed. Meanwhile it acts on the results of probes,
+// and removes and restores the endpoint.
 func (r *rehearsal) wait(ctx context.Context, until time.Time, over <-chan struct{}) error {
 	for {
 		next, endpoint := until, r.nextMove()
@@ -47,7 +47,7 @@ func (r *rehearsal) wait(ctx context.Context, until time.Time, over <-chan struc
 	}
 }
 
-// nextMove is when the endpoint goes or comes back, zero for never.
+// nextMove is when the endpoint is to be removed or restored, zero for never.
 func (r *rehearsal) nextMove() time.Time {
 	switch {
 	case r.traffic == nil:
@@ -58,7 +58,7 @@ func (r *rehearsal) nextMove() time.Time {
 	return r.back
 }
 
-// move takes the endpoint away or brings it back, if it is time to.
+// move removes or restores the endpoint, if it is time to.
 func (r *rehearsal) move(now time.Time) bool {
 	when := r.nextMove()
 	if when.IsZero() || when.After(now) {
@@ -66,7 +66,7 @@ func (r *rehearsal) move(now time.Time) bool {
 	}
 	if !r.traffic.isGone() {
 		r.traffic.remove(when)
-		r.say("endpoint gone", "nobody connects any more; who is connected stays")
+		r.say("endpoint gone", "no new client connects; open connections stay")
 		return true
 	}
 	r.traffic.restore(when)

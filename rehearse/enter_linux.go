@@ -12,27 +12,28 @@ import (
 	"syscall"
 )
 
-// The names under which this process is executed again, to become a program or to supervise one.
+// The names under which this process executes itself again, to become a program or to supervise
+// one.
 const (
 	enterCommand     = "lastcall-rehearse-enter"
 	superviseCommand = "lastcall-rehearse-supervise"
 )
 
-// The descriptors of a process that becomes a program.
+// The file descriptors of a process that becomes a program.
 const (
 	saidFD   = 3
 	ordersFD = 4
 )
 
-// entry is what a process gets that is to become a program.
+// entry is what a process that becomes a program is given.
 type entry struct {
-	Path      string // empty for a program that is looked for in the image
+	Path      string // empty for a program to search for in the image
 	Argv, Env []string
 	Dir       string
 	Image     *Image
-	Owners    bool              // the image's users and groups are all there
-	Beside    int               // the process, as seen from outside, that a command runs beside
-	Hosts     map[string]string // files of /etc that name machines, as this machine has them
+	Owners    bool              // all of the image's users and groups exist
+	Beside    int               // the process, as seen from outside, alongside which a command runs
+	Hosts     map[string]string // this machine's files in /etc that resolve host names
 }
 
 // newEntry describes a container's program.
@@ -50,7 +51,7 @@ func newEntry(path string, c *Container) *entry {
 	return e
 }
 
-// init takes over a process that was executed under one of these names: it has no main of its own.
+// init takes over a process that was executed under one of these names, before its main begins.
 func init() { //nolint:gochecknoinits // a test binary that rehearses has no main that could call it
 	switch os.Args[0] {
 	case enterCommand:
@@ -73,10 +74,10 @@ func init() { //nolint:gochecknoinits // a test binary that rehearses has no mai
 	}
 }
 
-// become executes the program, or says why it did not.
+// become executes the program, or returns why it could not.
 func become() error {
 	orders := os.NewFile(ordersFD, "orders")
-	defer runtime.KeepAlive(orders) // its end is awaited by the number, which must not be closed and used again
+	defer runtime.KeepAlive(orders) // its number is waited on, and must not be closed and reused
 	var e entry
 	if err := json.NewDecoder(orders).Decode(&e); err != nil {
 		return fmt.Errorf("%swhat to start: %w", namespaceWord, err)
@@ -99,7 +100,7 @@ func become() error {
 	return e.execute()
 }
 
-// execute is the end of this process as itself.
+// execute replaces this process by the program.
 func (e *entry) execute() error {
 	err := syscall.Exec(e.Path, e.Argv, e.Env)
 	if _, missing := os.Stat(e.Path); errors.Is(err, fs.ErrNotExist) && missing == nil {
@@ -108,11 +109,11 @@ func (e *entry) execute() error {
 	return err
 }
 
-// unwanted is an error when who has started this process is gone. The kernel forgets the signal at
-// its death where a process changes its user.
+// unwanted returns an error if the parent of this process is gone. When a process changes its user,
+// the kernel drops the signal that it would get at its parent's death.
 func unwanted() error {
 	if err := prctl(prSetPdeathsig, uintptr(syscall.SIGKILL)); err != nil {
-		return fmt.Errorf("%send with who has started it: %w", namespaceWord, err)
+		return fmt.Errorf("%send with the parent process: %w", namespaceWord, err)
 	}
 	if err := syscall.SetNonblock(ordersFD, true); err != nil {
 		return fmt.Errorf("%swhether the rehearsal goes on: %w", namespaceWord, err)
@@ -124,13 +125,13 @@ func unwanted() error {
 		case errors.Is(err, syscall.EAGAIN):
 			return nil
 		case err != nil || n == 0:
-			return errors.New("who has started it is gone")
+			return errors.New("the parent process is gone")
 		}
 	}
 }
 
-// onlyStandard keeps what this process executes from every open file but standard input, output and
-// error: one that the caller has left open may lead out of the image.
+// onlyStandard marks every open file but standard input, output and error to be closed on exec. A
+// file that the caller has left open could lead out of the image.
 func onlyStandard() error {
 	dir, err := os.Open("/proc/self/fd")
 	if err != nil {
@@ -153,7 +154,7 @@ func onlyStandard() error {
 	return nil
 }
 
-// find looks for the program where the image's PATH says.
+// find searches the image's PATH for the program.
 func (e *entry) find() error {
 	for _, pair := range e.Env {
 		if path, ok := cutName(pair, "PATH"); ok {
@@ -170,7 +171,7 @@ func (e *entry) find() error {
 	return nil
 }
 
-// Constants of the kernel that package syscall has not.
+// Constants of the kernel that package syscall does not have.
 const (
 	prSetPdeathsig    = 1
 	prSetDumpable     = 4
@@ -188,7 +189,7 @@ func prctl(option, value uintptr) error {
 	return nil
 }
 
-// enterNamespace gives the namespace a /proc of its own, and gives up what was needed for that.
+// enterNamespace mounts a /proc for the namespace, and drops the rights that this needed.
 func enterNamespace() error {
 	if os.Getpid() != 1 {
 		return fmt.Errorf("%sthis is process %d of its PID namespace, not the first one", namespaceWord, os.Getpid())
@@ -199,7 +200,7 @@ func enterNamespace() error {
 	if err := mountProc(); err != nil {
 		return err
 	}
-	// Without ambient capabilities a program that is not root's has none after it was executed.
+	// Without ambient capabilities a program that is not root's has none after exec.
 	if err := prctl(prCapAmbient, prCapAmbientClear); err != nil {
 		return fmt.Errorf("%sgive up capabilities: %w", namespaceWord, err)
 	}

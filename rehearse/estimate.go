@@ -2,16 +2,16 @@ package rehearse
 
 import "time"
 
-// usualStart is what is reckoned for the start of a program, of which nothing is known.
+// usualStart is the assumed start time of a program about which nothing is known.
 const usualStart = 500 * time.Millisecond
 
-// Estimate says how long a rehearsal takes at most, of a program that becomes ready within half a
-// second: one that ends sooner is rehearsed sooner.
+// Estimate returns how long a rehearsal takes at most, for a program that becomes ready within half
+// a second. The rehearsal of a program that exits sooner is shorter.
 func Estimate(c Config) (time.Duration, error) {
 	if err := c.complete(); err != nil {
 		return 0, err
 	}
-	sum := dumpPatience // once, if at all
+	sum := dumpPatience // at most once
 	for _, s := range c.Scenarios {
 		p := s.plan()
 		if p.lacks != nil && p.lacks(&c) != "" {
@@ -30,7 +30,8 @@ func startTime(*Config, *plan) time.Duration { return usualStart }
 
 func serveTime(_ *Config, p *plan) time.Duration { return p.servesFor() }
 
-// hookTime is that of a preStop hook, of which one knows how long it takes only where it sleeps.
+// hookTime is how long a preStop hook takes: known if it sleeps, and otherwise the most that it may
+// take.
 func hookTime(c *Config, p *plan) time.Duration {
 	most := hookPatience(c.order(p).seconds())
 	switch hook := c.Program.PreStop; {
@@ -42,7 +43,7 @@ func hookTime(c *Config, p *plan) time.Duration {
 	return most
 }
 
-// endTime is what a program may take from the signal to its end.
+// endTime is how long a program may take from the signal to its exit.
 func endTime(c *Config, p *plan) time.Duration {
 	most := max(untilKill(c.order(p).seconds()), c.lag(p)) + slowLead
 	if c.CutShort {
@@ -51,7 +52,8 @@ func endTime(c *Config, p *plan) time.Duration {
 	return most
 }
 
-// sidecarTime is what sidecars may take beyond the grace: their turn comes when it is over at the latest.
+// sidecarTime is how long sidecars may take beyond the grace period: their turn comes at its end at
+// the latest.
 func sidecarTime(c *Config, p *plan) time.Duration {
 	switch {
 	case len(c.Sidecars) == 0:

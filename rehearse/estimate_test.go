@@ -11,7 +11,8 @@ func TestEstimate_AddsUpWhatScenariosTakeAtMost(t *testing.T) {
 	hooked.PreStop = &Hook{Sleep: new(5 * time.Second)}
 	busy := program
 	busy.PreStop = &Hook{Exec: []string{"drain"}}
-	// The start, what clients ask before, the time of the slow requests, and the goroutines at the end.
+	// The start, the traffic before the stop, the time of the slow requests, and the dump of the
+	// goroutines at the end.
 	const around = usualStart + steady + slowLead + dumpPatience
 	for _, c := range []struct {
 		name   string
@@ -35,8 +36,8 @@ func TestEstimate_AddsUpWhatScenariosTakeAtMost(t *testing.T) {
 	}
 }
 
-// With the grace of a Docker stop a first verdict takes less than 15 seconds, and all of them less
-// than three minutes, whatever the program does.
+// With the grace period of docker stop a first verdict takes less than 15 seconds, and all
+// scenarios less than three minutes, whatever the program does.
 func TestEstimate_OfQuickAndAll(t *testing.T) {
 	program := Container{Command: []string{"server"}}
 	quick, err := Estimate(Config{Program: program, CutShort: true})

@@ -14,18 +14,18 @@ import (
 	"github.com/lastcall-go/lastcall/internal/fixes"
 )
 
-// interpreters are what runs the programs of a language.
+// interpreters are the programs that run the programs of a language.
 var interpreters = map[fixes.Language]string{
 	fixes.Node:   "node",
 	fixes.Python: "python3",
 	fixes.Ruby:   "ruby",
 }
 
-// scenariosOf are those in which a mistake shows, where it does not in a deletion.
+// scenariosOf has the scenario in which a mistake shows, if it does not show in a deletion.
 var scenariosOf = map[Code]Scenario{NotBack: Crash, LostEarly: Starting, BreaksTwice: SecondSignal}
 
-// Each program with a mistake has the finding of its code and no other, and its twin passes without a
-// warning.
+// Each program with a mistake has the finding of its code and no other, and its twin passes without
+// a warning.
 func TestFixes_TheMistakeIsFoundAndTheFixPasses(t *testing.T) {
 	t.Parallel()
 	for _, code := range fixes.Codes() {
@@ -43,7 +43,7 @@ func TestFixes_TheMistakeIsFoundAndTheFixPasses(t *testing.T) {
 				}
 				rehearseProgram(t, fix, fix.Broken)
 				if code := Code(code); code == StaysReady {
-					rehearseProgram(t, fix, fix.Fixed) // with probes, as nowhere else
+					rehearseProgram(t, fix, fix.Fixed) // only here are the probes used
 				}
 			})
 		}
@@ -83,7 +83,7 @@ func rehearseProgram(t *testing.T, fix *fixes.Fix, p fixes.Program) {
 	}
 	fails, warns := codes(r)
 	if fix.Code == string(RefusedEarly) && p == fix.Broken {
-		// What closes its listener at once may close idle connections too.
+		// A program that closes its listener at once may close idle connections too.
 		warns = slices.DeleteFunc(warns, func(c Code) bool { return c == ClosedUnderRequest })
 	}
 	if !slices.Equal(append(fails, warns...), want) || p == fix.Fixed && r.ExitCode != 0 && c.Scenarios == nil {
@@ -91,7 +91,7 @@ func rehearseProgram(t *testing.T, fix *fixes.Fix, p fixes.Program) {
 	}
 }
 
-// configFor is how the programs of a fix are rehearsed.
+// configFor returns the configuration in which the programs of a fix are rehearsed.
 func configFor(t *testing.T, fix *fixes.Fix, command []string) Config {
 	t.Helper()
 	where := freeAddress(t)
@@ -108,7 +108,7 @@ func configFor(t *testing.T, fix *fixes.Fix, command []string) Config {
 		Program: Container{Command: command, Env: []string{"HOST=" + host, "PORT=" + port, "SOCKET=" + files + "/socket", "READY=" + files + "/ready"}},
 		Grace:   6 * time.Second,
 		noPort:  min(max(noPort, 6*startOf(t, fix.Language)), 20*time.Second),
-		// PID 1 is not ended by a signal for which it has no handler.
+		// PID 1 is not terminated by a signal for which it has no handler.
 		sharePIDs: fix.Code == string(NoHandler) && fix.Language != fixes.Go,
 	}
 	if meanings[Code(fix.Code)].traffic {
@@ -133,7 +133,7 @@ func probeOf(t *testing.T, port, path string, failures int) *Probe {
 	return &Probe{HTTPGet: &HTTPGet{Port: number, Path: path}, Period: time.Second, FailureThreshold: failures}
 }
 
-// startOf is how long an interpreter needs on this machine to start and to do nothing.
+// startOf measures how long an interpreter needs on this machine to start and do nothing.
 func startOf(t *testing.T, l fixes.Language) time.Duration {
 	t.Helper()
 	began := time.Now()
@@ -152,7 +152,7 @@ func startOf(t *testing.T, l fixes.Language) time.Duration {
 	return time.Since(began)
 }
 
-// executable is how a program is started. It builds what has to be built.
+// executable returns the command that starts a program. It builds the program if necessary.
 func executable(t *testing.T, l fixes.Language, p fixes.Program) []string {
 	t.Helper()
 	file := filepath.Join("..", "internal", "fixes", "programs", filepath.FromSlash(p.File))
@@ -167,7 +167,8 @@ func executable(t *testing.T, l fixes.Language, p fixes.Program) []string {
 	}
 	interpreter := interpreters[l]
 	if l == fixes.Python {
-		// python3 may be a script that looks for an interpreter, for as long as a worker takes to start.
+		// python3 may be a script that searches for an interpreter, which takes as long as a worker's
+		// start.
 		interpreter = strings.TrimSpace(run(t, interpreter, "-c", "import sys; print(sys.executable)"))
 	}
 	if _, err := exec.LookPath(interpreter); err != nil {
@@ -179,7 +180,7 @@ func executable(t *testing.T, l fixes.Language, p fixes.Program) []string {
 	return []string{interpreter, file}
 }
 
-// run returns what a command has written.
+// run returns the output of a command.
 func run(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {

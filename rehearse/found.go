@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// foundTarget is what clients ask for when nobody has said it: where the readiness probe asks, and
-// else the lowest port of loopback that speaks HTTP, HTTP/2 or gRPC. It is nil while that is not known.
-// A program that has spoken none of these for a while is asked by TCP. listens says whether there is
-// any port.
+// foundTarget returns what clients ask for if the configuration does not say it: where the
+// readiness probe asks, or else the lowest loopback port that speaks HTTP, HTTP/2 or gRPC. It
+// returns nil while that is not known. A program that has spoken none of these for a while gets TCP
+// connections. listens reports whether there is any port.
 func (r *rehearsal) foundTarget(ctx context.Context) (to *target, listens bool) {
 	if to := probed(r.config.Program.Readiness); to != nil {
 		return to, true
@@ -25,7 +25,7 @@ func (r *rehearsal) foundTarget(ctx context.Context) (to *target, listens bool) 
 		if !ok {
 			if known = speaks(ctx, address.String()); known == "" {
 				if waited < silence {
-					continue // it may be about to
+					continue // it may speak soon
 				}
 				known = "tcp"
 			}
@@ -44,12 +44,12 @@ func (r *rehearsal) foundTarget(ctx context.Context) (to *target, listens bool) 
 	return nil, len(listening) > 0
 }
 
-// silence is after what time a program that listens and says nothing waits for something that clients
-// here do not know.
+// silence is the time after which a listening program that has said nothing is taken to wait for a
+// protocol that these clients do not know.
 const silence = 4 * time.Second
 
-// probed is what a readiness probe asks, nil if it asks no port. Its path is not that of a target: what
-// it answers may change when the program stops.
+// probed returns the target of a readiness probe, nil if the probe uses no port. It has a path of
+// its own: the answer at the probe's path may change when the program stops.
 func probed(p *Probe) *target {
 	at := func(scheme string, port int, path string) *target {
 		return mustTarget(scheme, "127.0.0.1:"+strconv.Itoa(port)+path)
@@ -69,7 +69,7 @@ func probed(p *Probe) *target {
 	return nil
 }
 
-// mustTarget is a target on loopback, nil if it is none.
+// mustTarget returns a target on loopback, nil if it is invalid.
 func mustTarget(scheme, address string) *target {
 	to, err := newTarget(Target{URL: scheme + "://" + address}, false)
 	if err != nil {
@@ -78,10 +78,11 @@ func mustTarget(scheme, address string) *target {
 	return to
 }
 
-// speakPatience is for how long a server may take to say something that tells how it speaks.
+// speakPatience is how long a server may take for the answer that identifies its protocol.
 const speakPatience = time.Second
 
-// speaks finds out how a server speaks: the scheme of a target, empty if it has said nothing.
+// speaks detects the protocol of a server. It returns the scheme of a target, empty if the server
+// has said nothing.
 func speaks(ctx context.Context, address string) string {
 	ctx, cancel := context.WithTimeout(ctx, 4*speakPatience)
 	defer cancel()
@@ -101,7 +102,7 @@ func speaks(ctx context.Context, address string) string {
 	if isHTTP && !isBad {
 		return "http"
 	}
-	// A server of HTTPS answers 400 or an alert, one of HTTP/2 a frame, and others what they like.
+	// An HTTPS server answers 400 or an alert, an HTTP/2 server a frame, and others anything.
 	if speaksTLS(t, address) {
 		return "https"
 	}
@@ -119,7 +120,7 @@ func speaks(ctx context.Context, address string) string {
 	return "tcp"
 }
 
-// speaksTLS reports whether a server completes a handshake of TLS.
+// speaksTLS reports whether a server completes a TLS handshake.
 func speaksTLS(t *traffic, address string) bool {
 	ctx, cancel := t.within(t.ctx, speakPatience)
 	defer cancel()
@@ -131,7 +132,7 @@ func speaksTLS(t *traffic, address string) bool {
 	return true
 }
 
-// speaksHTTP2 reports whether a server answers requests of HTTP/2 without TLS.
+// speaksHTTP2 reports whether a server answers HTTP/2 requests without TLS.
 func speaksHTTP2(t *traffic, address string) bool {
 	to := mustTarget("h2c", address)
 	h, err := t.dialHTTP2(to, 0)
@@ -143,7 +144,8 @@ func speaksHTTP2(t *traffic, address string) bool {
 	return err == nil
 }
 
-// speaksGRPC reports whether a server of HTTP/2 answers as one of gRPC does, whatever it answers.
+// speaksGRPC reports whether an HTTP/2 server answers as a gRPC server does, whatever the answer
+// is.
 func speaksGRPC(t *traffic, address string) bool {
 	to := mustTarget("grpc", address)
 	h, err := t.dialHTTP2(to, 0)

@@ -26,7 +26,7 @@ func TestSpeaks_KnowsAServerByWhatItAnswers(t *testing.T) {
 	t.Parallel()
 	hello := func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }
 	overTLS := httptest.NewUnstartedServer(http.HandlerFunc(hello))
-	overTLS.Config.ErrorLog = log.New(io.Discard, "", 0) // of who speaks no TLS
+	overTLS.Config.ErrorLog = log.New(io.Discard, "", 0) // about clients without TLS
 	overTLS.StartTLS()
 	t.Cleanup(overTLS.Close)
 	says := func(text string) string {
@@ -88,7 +88,7 @@ func TestTarget_OffersHTTP2WhenItsServerDoes(t *testing.T) {
 			default:
 			}
 		}))
-		server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that are ended
+		server.Config.ErrorLog = log.New(io.Discard, "", 0) // about clients that were closed
 		server.EnableHTTP2 = offers
 		server.StartTLS()
 		to := targets(t, Target{URL: server.URL})

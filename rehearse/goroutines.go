@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// goroutines reads what the runtime of Go writes at SIGQUIT, and groups the goroutines by where they
-// stand. What the runtime itself runs is left out. Places with the program's own code come first.
+// goroutines parses the dump that the Go runtime writes at SIGQUIT, and groups the goroutines by
+// their stacks. The runtime's own goroutines are left out. Stacks with the program's own code come
+// first.
 func goroutines(dump string) []Stack {
 	var all []Stack
 	index := map[string]int{}
@@ -32,7 +33,8 @@ func goroutines(dump string) []Stack {
 	return all[:min(maxStacks, len(all))]
 }
 
-// rank puts what waits for connections behind what works or waits for something of the program.
+// rank sorts goroutines that wait for connections behind those that work or wait for something in
+// the program.
 func rank(s Stack) int {
 	if s.State == "IO wait" {
 		return 1
@@ -40,7 +42,7 @@ func rank(s Stack) int {
 	return 0
 }
 
-// goroutine reads one, with all the lines that belong to it.
+// goroutine parses one goroutine, with all of its lines.
 func goroutine(text string) (Stack, bool) {
 	head, rest, _ := strings.Cut(text, "\n")
 	_, state, ok := strings.Cut(head, "[")
@@ -65,7 +67,7 @@ func goroutine(text string) (Stack, bool) {
 			function = function[:i]
 		}
 		if len(s.Frames) == 0 && strings.HasPrefix(function, "runtime.") || function == "runtime.main" || function == "runtime.goexit" {
-			continue // how the runtime makes a goroutine wait is not what it waits in
+			continue // how the runtime parks a goroutine is not where it waits
 		}
 		s.Frames = append(s.Frames, function+" "+place)
 	}

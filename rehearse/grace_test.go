@@ -9,7 +9,7 @@ func seconds(n int64) *int64 { return &n }
 
 func duration(d time.Duration) *time.Duration { return &d }
 
-// R1, of a pod that is scheduled and runs.
+// R1, for a pod that is scheduled and running.
 func TestGrace_OfADeletionIsAsTheAPIGivesIt(t *testing.T) {
 	for _, c := range []struct {
 		pod   int64
@@ -30,7 +30,7 @@ func TestGrace_OfADeletionIsAsTheAPIGivesIt(t *testing.T) {
 	}
 }
 
-// R3: the least of what was given, else the pod's, and never below a second.
+// R3: the least of the given values, or else the pod's, and never less than a second.
 func TestGrace_OfAPodIsTheLeastOfWhatTheKubeletIsTold(t *testing.T) {
 	for _, c := range []struct {
 		pod  int64
@@ -51,7 +51,8 @@ func TestGrace_OfAPodIsTheLeastOfWhatTheKubeletIsTold(t *testing.T) {
 	}
 }
 
-// R4 and the table of who chooses the grace; with what an endpoint and the readiness probe do.
+// R4, the table of which grace period each cause gives, together with the effect on the endpoint
+// and the readiness probe.
 func TestStopOrder_BeginsWithTheGraceOfItsCause(t *testing.T) {
 	probe := func(grace *time.Duration) *Probe { return &Probe{Grace: grace} }
 	for _, c := range []struct {
@@ -86,7 +87,7 @@ func TestStopOrder_BeginsWithTheGraceOfItsCause(t *testing.T) {
 	}
 }
 
-// R5 to R8: a hook, then a turn, each truncated, and then two seconds at least.
+// R5 to R8: a hook, then a turn, each truncated to seconds, and then at least two seconds.
 func TestGrace_TakesWholeSecondsOffAndLeavesTwo(t *testing.T) {
 	for _, c := range []struct {
 		grace      int64
@@ -96,7 +97,7 @@ func TestGrace_TakesWholeSecondsOffAndLeavesTwo(t *testing.T) {
 		{30, 0, 0, 30 * time.Second},
 		{30, 999 * time.Millisecond, 0, 30 * time.Second}, // truncated
 		{30, time.Second, 0, 29 * time.Second},
-		{30, 999 * time.Millisecond, 999 * time.Millisecond, 30 * time.Second}, // truncated twice: nearly two seconds for nothing
+		{30, 999 * time.Millisecond, 999 * time.Millisecond, 30 * time.Second}, // truncated twice: nearly two seconds cost nothing
 		{30, 1999 * time.Millisecond, 4500 * time.Millisecond, 25 * time.Second},
 		{8, 2060 * time.Millisecond, 0, 6 * time.Second},
 		{5, 2 * time.Second, 0, 3 * time.Second}, // killed about 3 s after SIGTERM, as measured

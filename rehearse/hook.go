@@ -16,10 +16,10 @@ type hookRun struct {
 	cancel context.CancelFunc
 
 	begun time.Time
-	took  time.Duration // these two belong to who has seen ended
+	took  time.Duration // these two may be read once ended is closed
 	err   error
 
-	// These are of who waited for it.
+	// These belong to the goroutine that waited for the hook.
 	whose           string // "" or "sidecar NAME: "
 	grace           int64
 	overran, failed bool
@@ -28,8 +28,8 @@ type hookRun struct {
 // lifecycleAgent is the User-Agent of the kubelet's hooks.
 const lifecycleAgent = "kube-lifecycle/" + kubelet
 
-// beginHook starts a hook of a program. Nothing but end cuts it short: one that takes longer than the
-// grace goes on in a container, too.
+// beginHook starts a hook of a program. Only end stops it: in a container, too, a hook that takes
+// longer than the grace period keeps running.
 func beginHook(p *program, h *Hook) *hookRun {
 	ctx, cancel := context.WithCancel(context.Background())
 	run := &hookRun{ended: make(chan struct{}), cancel: cancel, begun: time.Now()}
@@ -41,7 +41,7 @@ func beginHook(p *program, h *Hook) *hookRun {
 	return run
 }
 
-// end ends the hook, and waits for it.
+// end stops the hook, and waits for it.
 func (h *hookRun) end() {
 	h.cancel()
 	<-h.ended
@@ -57,7 +57,7 @@ func (h *Hook) run(ctx context.Context, p *program) error {
 		return nil
 	case h.HTTPGet != nil:
 		_, err := h.HTTPGet.get(ctx, lifecycleAgent)
-		if errors.Is(err, http.ErrSchemeMismatch) { // plain text where https was asked for: it is asked for without
+		if errors.Is(err, http.ErrSchemeMismatch) { // plain text instead of https: the request is sent again without TLS
 			plain := *h.HTTPGet
 			plain.Scheme = "http"
 			_, err = plain.get(ctx, lifecycleAgent)
@@ -71,7 +71,7 @@ func (h *Hook) run(ctx context.Context, p *program) error {
 	return runGroup(ctx, cmd)
 }
 
-// String says what the hook does.
+// String describes what the hook does.
 func (h *Hook) String() string {
 	switch {
 	case h.Sleep != nil:
@@ -103,8 +103,8 @@ func runGroup(ctx context.Context, cmd *exec.Cmd) error {
 	}
 }
 
-// isFailure reports whether a hook that has ended has failed. One that ended with its container has not:
-// its commands are killed with the program.
+// isFailure reports whether a hook that has ended has failed. A hook that ended together with its
+// container has not: its commands are killed with the program.
 func (h *hookRun) isFailure(p *program) bool {
 	var exit *exec.ExitError
 	if h.err == nil {
@@ -112,7 +112,7 @@ func (h *hookRun) isFailure(p *program) bool {
 	}
 	if errors.As(h.err, &exit) && !exit.Exited() {
 		select {
-		case <-p.exited: // PID 1 is the last one of its namespace that is seen to end
+		case <-p.exited: // PID 1 is seen to exit last in its namespace
 			return false
 		case <-time.After(togetherWith):
 		}
@@ -120,12 +120,12 @@ func (h *hookRun) isFailure(p *program) bool {
 	return true
 }
 
-// togetherWith is how much later a program may be seen to end than what has ended with it, on a busy
-// machine. Only a hook that somebody else has killed is waited for so long.
+// togetherWith is how much later than its hook a program may be seen to exit on a busy machine,
+// though both ended together. Only a hook that was killed by someone else is given that long.
 const togetherWith = 5 * time.Second
 
-// hook runs the hook of a container and says how long it took of its grace. It is waited for by wait,
-// which returns when the hook has ended or the grace is over.
+// hook runs the hook of a container and returns how long it took of the grace period. The parameter
+// wait waits for it: it returns when the hook has ended or the grace period is over.
 func (r *rehearsal) hook(p *program, whose string, grace int64, wait func(*hookRun) error) (time.Duration, error) {
 	h := p.container.PreStop
 	r.say("preStop", "%s%s", whose, h)
@@ -152,7 +152,7 @@ func (r *rehearsal) hook(p *program, whose string, grace int64, wait func(*hookR
 	return run.took, err
 }
 
-// judgeHooks is about the preStop hooks.
+// judgeHooks adds the findings about preStop hooks.
 func (r *rehearsal) judgeHooks(add adder) {
 	for _, run := range r.hooks {
 		switch {

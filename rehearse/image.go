@@ -6,11 +6,12 @@ import (
 	"strings"
 )
 
-// faultHandler has Python write the stacks of its threads at SIGABRT. Nothing else reads it, and it
-// changes nothing before.
+// faultHandler makes Python write the stacks of its threads at SIGABRT. Nothing else reads the
+// variable, and nothing changes before that signal.
 const faultHandler = "PYTHONFAULTHANDLER=1"
 
-// environment is the whole environment of a container's program. What comes later counts.
+// environment is the whole environment of a container's program. Of two values for a name, the
+// later one counts.
 func (c *Container) environment() []string {
 	base := append([]string{faultHandler}, os.Environ()...)
 	if c.Image != nil {

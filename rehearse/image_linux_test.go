@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// imageOf makes an image that has the server alone, built without a C library.
+// imageOf creates an image that contains only the server, built without a C library.
 func imageOf(t *testing.T, user int) *Image {
 	t.Helper()
 	root := t.TempDir()
@@ -61,9 +61,9 @@ func TestImage_ItsProgramIsRehearsedAsItsUser(t *testing.T) {
 	}
 }
 
-// confessed starts the server in an image, or on this machine without one, with what it is to say
-// about itself, and returns what it has said. Alongside a server it is a
-// command that says it.
+// confessed starts the server, in an image or on this machine, with instructions on what to reveal
+// about itself, and returns its answer. If the parameter is set, a command alongside the running
+// server answers instead.
 func confessed(t *testing.T, c Container, beside bool) string {
 	t.Helper()
 	asked := c.Command
@@ -107,14 +107,14 @@ func confessed(t *testing.T, c Container, beside bool) string {
 	return strings.Join(p.output.lines(1000), "\n") + "\n"
 }
 
-// asNobody has a test done again by this test binary as another user than root, and reports whether
-// that was done here.
+// asNobody runs a test again in this test binary as a user other than root, and reports whether it
+// has done that.
 func asNobody(t *testing.T) bool {
 	t.Helper()
 	if os.Geteuid() != 0 || os.Getenv(asNobodyEnv) != "" {
 		return false
 	}
-	dir, err := os.MkdirTemp("", "nobody") //nolint:usetesting // that one is below a directory of root's
+	dir, err := os.MkdirTemp("", "nobody") //nolint:usetesting // t.TempDir is below a directory of root's
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,13 +133,13 @@ func asNobody(t *testing.T) bool {
 	return true
 }
 
-// asNobodyEnv names the server, for a test that asNobody does again.
+// asNobodyEnv is the variable with the server's path, for a test that asNobody runs again.
 const asNobodyEnv = "LASTCALL_TEST_REHEARSE_SERVER"
 
-// capabilities are those of a container, and of none.
+// containerCapabilities are those of a container, and noCapabilities is the empty set.
 const containerCapabilities, noCapabilities = "00000000a80425fb", "0000000000000000"
 
-// What an image's program is, and a command alongside it, with all that a container has.
+// An image's program, and a command alongside it, have everything that a container has.
 func TestImage_ItsProgramIsWhatTheImageSays(t *testing.T) {
 	for _, user := range []int{0, 65532, 1_000_650_000} {
 		for _, beside := range []bool{false, true} {
@@ -164,7 +164,7 @@ func TestImage_ItsProgramIsWhatTheImageSays(t *testing.T) {
 					user, user, groups, !beside, processes, noCapabilities, effective, effective, bounding, noCapabilities)
 				got := confessed(t, c, beside)
 				if beside && user != 0 && !manyOwners() {
-					// nsenter leaves these as they are, for a program that has no way to them.
+					// nsenter does not change these, for a program that has no way to them.
 					got, _, _ = strings.Cut(got, "CapBnd")
 					want, _, _ = strings.Cut(want, "CapBnd")
 				}
@@ -186,13 +186,14 @@ func TestImage_ItsProgramIsWhatTheImageSaysWithoutRoot(t *testing.T) {
 	}
 }
 
-// What the server tries succeeds outside of an image, for root: so these tries can succeed.
+// Everything that the server tries succeeds outside of an image, for root: so the attempts are
+// real.
 func TestImage_NothingOfThisMachineIsReached(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	// Who has started this process may have left files open.
+	// The process that has started this one may have left files open.
 	left, err := syscall.Open(filepath.Dir(file), syscall.O_RDONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -223,7 +224,7 @@ func TestImage_NothingOfThisMachineIsReachedWithoutRoot(t *testing.T) {
 	}
 }
 
-// What one run has written, the next one does not find.
+// A run does not find what an earlier one has written.
 func TestImage_ItsFilesAreTheSameInEachScenario(t *testing.T) {
 	im := imageOf(t, 0)
 	for range 2 {

@@ -2,6 +2,6 @@
 
 package rehearse
 
-// ImageOwner says whose a file below an image's Root has to be on this machine: it stays with who
-// has made it, since images are rehearsed on Linux alone.
+// ImageOwner returns the owner that a file below an image's Root must have on this machine. Here
+// the file keeps the owner that created it, since images are rehearsed on Linux only.
 func ImageOwner(int) (owner int, ok bool) { return 0, false }

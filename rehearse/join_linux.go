@@ -15,18 +15,18 @@ import (
 	"time"
 )
 
-// A command alongside an image's program is this program once more, which nsenter has let into the
-// namespaces but that of mounts: there is nothing of this machine in that one. It enters that one
-// itself, gives up what the program has given up, and becomes the command.
+// A command alongside an image's program is this program again. nsenter runs it in the program's
+// namespaces except that of mounts, which contains nothing of this machine. It enters that one
+// itself, drops the rights that the program has dropped, and becomes the command.
 const (
 	joinCommand = "lastcall-rehearse-join"
 	joinFile    = "/proc/self/fd/3"
 )
 
-// selfFile is this program's file, for processes that may not find it by its name.
+// selfFile is this program's file, for processes that may not be able to find it by name.
 var selfFile = sync.OnceValues(func() (*os.File, error) { return os.Open(self) })
 
-// join is a command in the namespaces of an image's program.
+// join returns a command in the namespaces of an image's program.
 func (p *program) join(argv []string) (*exec.Cmd, error) {
 	enter, err := exec.LookPath("nsenter")
 	if err != nil {
@@ -44,9 +44,9 @@ func (p *program) join(argv []string) (*exec.Cmd, error) {
 		cmd.Args = append(cmd.Args, "--preserve-credentials")
 	}
 	if !e.Owners && c.Image.User != 0 {
-		// The one user that there is has no rights there when it executes something, so nsenter does it
-		// all. None of the image's variables may tell it what to load, and no link of the image where
-		// the working directory is: that is the program's.
+		// If the namespace has only one user, that user loses its rights at exec, so nsenter enters all
+		// the others at once. No variable of the image may tell nsenter what to load, and no link in the
+		// image may lead it there: its working directory is the program's.
 		if err := onlyStandard(); err != nil {
 			return nil, err
 		}
@@ -56,12 +56,12 @@ func (p *program) join(argv []string) (*exec.Cmd, error) {
 	}
 	file, err := selfFile()
 	if err != nil {
-		return nil, fmt.Errorf("a command beside the program: %w", err)
+		return nil, fmt.Errorf("a command alongside the program: %w", err)
 	}
 	if info, err := file.Stat(); err != nil {
 		return nil, err
 	} else if e.Owners && info.Mode()&1 == 0 {
-		return nil, fmt.Errorf("a command beside the program is started by this one: let all execute %s (chmod o+x)", os.Args[0])
+		return nil, fmt.Errorf("a command alongside the program is started by this one: let all users execute %s (chmod o+x)", os.Args[0])
 	}
 	what, err := json.Marshal(e)
 	if err != nil {
@@ -72,7 +72,7 @@ func (p *program) join(argv []string) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// withoutLoader are variables that tell no loader and no C library what to load.
+// withoutLoader returns the variables that do not tell a loader or a C library what to load.
 func withoutLoader(env []string) (kept []string) {
 	for _, pair := range env {
 		name, _, _ := strings.Cut(pair, "=")
@@ -86,9 +86,9 @@ func withoutLoader(env []string) (kept []string) {
 	return kept
 }
 
-// joined becomes the command, or says why it did not.
+// joined becomes the command, or returns why it could not.
 func joined() error {
-	// It sees this machine's files still: the image's program must not look through it.
+	// This process still sees this machine's files: the image's program must not look through it.
 	if err := prctl(prSetDumpable, 0); err != nil {
 		return err
 	}
@@ -110,12 +110,12 @@ func joined() error {
 	return e.execute()
 }
 
-// setns is the number of a system call that package syscall does not have everywhere.
+// setns is the number of a system call that package syscall does not have on every architecture.
 var setns = map[string]uintptr{
 	"386": 346, "amd64": 308, "arm": 375, "arm64": 268, "loong64": 268, "ppc64le": 350, "riscv64": 268, "s390x": 339,
 }
 
-// enterMounts takes this thread into the mount namespace of a process.
+// enterMounts moves this thread into the mount namespace of a process.
 func enterMounts(pid int) error {
 	number, ok := setns[runtime.GOARCH]
 	if !ok {

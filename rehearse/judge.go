@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// judge turns what was seen into findings.
+// judge turns observations into findings.
 func (r *rehearsal) judge() {
 	found := map[Code]bool{}
 	add := func(code Code, fails bool, format string, args ...any) {
@@ -45,19 +45,20 @@ func (r *rehearsal) judge() {
 	}
 }
 
-// looksFor reports whether a check can find something here: some need clients of a sort, or a hook, a
-// probe or a sidecar.
+// looksFor reports whether a check can find something here: some need a kind of client, or a hook,
+// a probe or a sidecar.
 func (r *rehearsal) looksFor(code Code) bool {
 	if code == SidecarKilled && r.notAwaited() {
-		return false // the turn of the sidecars did not come
+		return false // the sidecars' turn did not come
 	}
 	m := meanings[code]
 	return (m.needs == nil || m.needs(r.config)) && (!m.traffic || r.traffic != nil && (m.client == "" || r.traffic.had(m.client)))
 }
 
-// byRuntime reports whether it looks as if the runtime of Go had ended the program since it has no
-// handler for the signal. Of PID 1 the kernel drops the signal by which the runtime then ends the
-// process: it exits with 128 and the signal's number, and before Go 1.27 with 2, as after a panic.
+// byRuntime reports whether the Go runtime seems to have ended the program because it has no
+// handler for the signal. The kernel ignores the signal by which the runtime then terminates the
+// process if that is PID 1. So the process exits with 128 and the signal's number, and before Go
+// 1.27 with 2, as after a panic.
 func (r *rehearsal) byRuntime() bool {
 	p := r.stopped
 	if !p.isGo || p.endedAt.Sub(r.signalled) > time.Second {
@@ -66,8 +67,8 @@ func (r *rehearsal) byRuntime() bool {
 	return p.code == 128+int(r.config.Program.StopSignal) || p.code == 2 && !p.output.contains("goroutine ")
 }
 
-// crashed reports whether it looks as if the program had ended by a fault of its own: by a signal
-// that no one has sent, a panic, or an error that nothing has caught.
+// crashed reports whether the program seems to have ended by a fault of its own: by a signal that
+// nobody has sent, a panic, or an uncaught error.
 func (p *program) crashed(sent syscall.Signal) bool {
 	switch {
 	case p.signal != 0:
@@ -78,7 +79,7 @@ func (p *program) crashed(sent syscall.Signal) bool {
 	return p.code != 0 && uncaught.MatchString(strings.Join(p.output.lines(100), "\n"))
 }
 
-// uncaught is what Python, Node.js and Ruby write when an exception ends a program.
+// uncaught matches what Python, Node.js and Ruby write when an exception ends a program.
 var uncaught = regexp.MustCompile(`(?m)^Traceback \(most recent call last\):|^Node\.js v\d|^\S+:\d+:in .*\([A-Z][\w:]*\)$`)
 
 func compareBools(a, b bool) int {
@@ -94,7 +95,7 @@ func compareBools(a, b bool) int {
 // adder adds a finding.
 type adder func(code Code, fails bool, format string, args ...any)
 
-// judgeEnd is about how the program ended, and when.
+// judgeEnd adds the findings about how the program ended, and when.
 func (r *rehearsal) judgeEnd(add adder) {
 	c, p := r.config, r.stopped
 	ran := r.ranOn > 0

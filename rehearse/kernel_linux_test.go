@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// The times of events are those of the kernel to five milliseconds, and what this process waited for a
-// processor meanwhile: the start, the stop signal, the end, and SIGKILL.
+// The times of events agree with the kernel's to five milliseconds, apart from the time that this
+// process waited for a processor: the start, the stop signal, the exit, and SIGKILL.
 func TestEvents_HaveTheTimesOfTheKernel(t *testing.T) {
 	t.Parallel()
 	kernel := trace(t)
@@ -22,7 +22,7 @@ func TestEvents_HaveTheTimesOfTheKernel(t *testing.T) {
 	for _, how := range []string{"at-once", "hangs"} {
 		var late []string
 		for i := range runs {
-			name := fmt.Sprintf("rehearsed%d%c", os.Getpid()%100000, 'a'+i) // what the kernel keeps of a name is 15 bytes
+			name := fmt.Sprintf("rehearsed%d%c", os.Getpid()%100000, 'a'+i) // the kernel keeps 15 bytes of a name
 			program := filepath.Join(t.TempDir(), name)
 			if out, err := exec.CommandContext(t.Context(), "cp", server, program).CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, out)
@@ -58,8 +58,8 @@ func TestEvents_HaveTheTimesOfTheKernel(t *testing.T) {
 	}
 }
 
-// waits measures how long this process waits for a processor at most, until the function is called
-// that it returns.
+// waits measures the longest time that this process waits for a processor, until the returned
+// function is called.
 func waits() func() time.Duration {
 	stop, most := make(chan struct{}), make(chan time.Duration)
 	go func() {
@@ -78,8 +78,8 @@ func waits() func() time.Duration {
 	return func() time.Duration { close(stop); return <-most }
 }
 
-// trace begins to record what the kernel does with processes and signals. What it returns reads the
-// events of a program, by the names that the rehearsal has for them.
+// trace begins to record what the kernel does with processes and signals. The returned function
+// reads the events of a program, by the names that the rehearsal uses for them.
 func trace(t *testing.T) func(program string) map[string]time.Duration {
 	t.Helper()
 	dir := t.TempDir()
@@ -96,7 +96,7 @@ func trace(t *testing.T) func(program string) map[string]time.Duration {
 		t.Skipf("the kernel's events cannot be traced here: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := os.Remove(instance); err != nil { // a directory that is full of files, all the kernel's
+		if err := os.Remove(instance); err != nil { // the directory is full of the kernel's files
 			t.Error(err)
 		}
 	})
@@ -114,7 +114,10 @@ func trace(t *testing.T) func(program string) map[string]time.Duration {
 	}
 }
 
-// A line is like "server-123 [001] d..1. 72305.186429: signal_generate: sig=15 errno=0 code=0 comm=server pid=123 grp=1 res=0".
+// A line is like this:
+//
+//	server-123 [001] d..1. 72305.186429: signal_generate: sig=15 errno=0 code=0 comm=server
+//	pid=123 grp=1 res=0
 var kernelLine = regexp.MustCompile(`(?m)^.*\s(\d+\.\d+): (\w+): (.*)$`)
 
 // kernelEvents finds the events of a program in a trace.
@@ -135,7 +138,7 @@ func kernelEvents(text, program string) map[string]time.Duration {
 		case line[2] == "signal_generate" && strings.Contains(rest, "comm="+comm+" ") && strings.HasPrefix(rest, "sig=15 "):
 			found["stop signal"] = at
 		case line[2] == "signal_generate" && strings.Contains(rest, "comm="+comm+" ") && strings.HasPrefix(rest, "sig=3 "):
-			found["SIGKILL"] = at // in its place comes SIGQUIT to a Go program, before it is killed
+			found["SIGKILL"] = at // a Go program gets SIGQUIT first, before it is killed
 		}
 	}
 	return found

@@ -12,17 +12,16 @@ import (
 )
 
 // What a kubelet did (Kubernetes v1.36, containerd 1.6, two nodes) when a pod was stopped: the
-// order of events, how long after which event, the exit code, and requests that were lost. G is the
+// order of events, the times between them, the exit code, and requests that were lost. G is the
 // pod's terminationGracePeriodSeconds.
 
-// gap is how long after one event another one comes.
+// gap is the time between two events.
 type gap struct {
 	from, to string
 	d        time.Duration
 }
 
-// soon is for how long a machine with other things to do may keep an event waiting. Nothing comes
-// early.
+// soon is how long a busy machine may delay an event. No event may be early.
 const soon = 1500 * time.Millisecond
 
 func pausing(d time.Duration) Container { return Container{PreStop: &Hook{Sleep: &d}} }
@@ -38,7 +37,7 @@ type stopped struct {
 	long   bool // only in the full tests
 }
 
-// withHooks are the stops whose grace a hook shares.
+// withHooks are the stops whose grace period is shared by a hook.
 func withHooks() []stopped {
 	return []stopped{
 		{
@@ -181,7 +180,7 @@ func (c *stopped) compare(t *testing.T, r *Result) {
 	}
 }
 
-// whatOf are the events of these names, from the deletion on, in order.
+// whatOf returns the events with these names, from the deletion on, in order.
 func whatOf(r *Result, names []string) (found []string) {
 	for _, e := range r.Events {
 		if slices.Contains(names, e.What) && (e.What == names[0] || len(found) > 0) {
@@ -191,7 +190,7 @@ func whatOf(r *Result, names []string) (found []string) {
 	return found
 }
 
-// eventAt is when the last event of a name was.
+// eventAt is the time of the last event with a name.
 func eventAt(r *Result, what string) (at time.Duration) {
 	for _, e := range r.Events {
 		if e.What == what {
@@ -201,7 +200,7 @@ func eventAt(r *Result, what string) (at time.Duration) {
 	return at
 }
 
-// A GET of a hook names itself kube-lifecycle and a version, and its answer does not matter.
+// The User-Agent of a hook's GET is kube-lifecycle and a version, and the answer does not matter.
 func TestKubelet_ThePreStopRequestNamesItself(t *testing.T) {
 	t.Parallel()
 	var agent atomic.Value
@@ -231,8 +230,9 @@ func TestKubelet_ThePreStopRequestNamesItself(t *testing.T) {
 	}
 }
 
-// Three replicas behind a Service under 150 new connections a second, all replaced: each pod
-// has 50 a second, and lost so many at its deletion. The endpoint was gone 0.13 to 0.29 s after it.
+// Three replicas behind a Service under 150 new connections a second are all replaced: each pod
+// gets 50 a second, and loses this many at its deletion. The endpoint was gone 0.13 to 0.29 s after
+// it.
 func TestKubelet_TheSameRequestsAreLost(t *testing.T) {
 	t.Parallel()
 	const lag = 250 * time.Millisecond
@@ -265,7 +265,8 @@ func TestKubelet_TheSameRequestsAreLost(t *testing.T) {
 	}
 }
 
-// refusedOf is how many connections were refused while clients were still sent to the program.
+// refusedOf returns how many connections were refused while clients were still routed to the
+// program.
 func refusedOf(r *Result) (n int) {
 	for _, f := range r.Findings {
 		if f.Code == RefusedEarly {

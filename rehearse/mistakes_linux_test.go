@@ -23,8 +23,8 @@ var mistakesBinary = sync.OnceValues(func() (string, error) {
 	return file, err
 })
 
-// mistakes are those of docs/mistakes.md that a rehearsal sees, by their numbers, and have no program
-// in internal/fixes.
+// mistakes are the mistakes of docs/mistakes.md that a rehearsal finds and that have no program in
+// internal/fixes, by their numbers.
 var mistakes = map[string]struct {
 	code   Code
 	config Config
@@ -46,7 +46,8 @@ var mistakes = map[string]struct {
 	"23": {code: ExitCode},
 }
 
-// Each mistake of which docs/mistakes.md says that a rehearsal sees it is seen, for that reason alone.
+// Each mistake that a rehearsal finds according to docs/mistakes.md is found, for that reason
+// alone.
 func TestMistakes_AreSeenAsThePageSays(t *testing.T) {
 	t.Parallel()
 	for number, m := range mistakes {
@@ -66,7 +67,7 @@ func TestMistakes_AreSeenAsThePageSays(t *testing.T) {
 			m.config.Grace = 4 * time.Second
 			if m.serves {
 				where := freeAddress(t)
-				// The hook is the delay, for which clients are still sent here.
+				// The hook is the delay during which clients are still routed here.
 				m.config.Program.PreStop, m.config.Program.Env = hook("sleep 1.5").PreStop, []string{"ADDRESS=" + where}
 				m.config.Traffic = []Target{{URL: "http://" + where}, {URL: "http://" + where + "/slow", Use: Slow}}
 			}
@@ -75,7 +76,7 @@ func TestMistakes_AreSeenAsThePageSays(t *testing.T) {
 				t.Fatal(err)
 			}
 			fails, warns := codes(r)
-			// Shutdown closes connections of which no answer has said so.
+			// Shutdown closes connections without having announced it in an answer.
 			found := append(fails, slices.DeleteFunc(warns, func(c Code) bool { return m.serves && c == ClosedUnderRequest })...)
 			if !slices.Equal(found, []Code{m.code}) {
 				t.Errorf("%v, want %s\n%s", r.Findings, m.code, describe(r))
@@ -87,7 +88,7 @@ func TestMistakes_AreSeenAsThePageSays(t *testing.T) {
 	}
 }
 
-// The page names for each mistake the codes by which a rehearsal sees it.
+// The page names the codes by which a rehearsal finds each mistake.
 func TestMistakes_ThePageAndTheTestsAgree(t *testing.T) {
 	page, err := os.ReadFile("../docs/mistakes.md")
 	if err != nil {

@@ -13,11 +13,11 @@ import (
 	"syscall"
 )
 
-// namespaceWord begins what is said when the namespace is at fault, and not the program.
+// namespaceWord begins the errors that are the fault of the namespace, and not of the program.
 const namespaceWord = "namespace: "
 
-// startNamespaced starts the program as PID 1 of a namespace. It is killed by the kernel when this
-// process ends, and all that it has started with it.
+// startNamespaced starts the program as PID 1 of a namespace. When this process ends, the kernel
+// kills the program and everything that it has started.
 func (p *program) startNamespaced(path string) error {
 	c := p.container
 	said, theirSaid, err := os.Pipe()
@@ -29,12 +29,12 @@ func (p *program) startNamespaced(path string) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("rehearse: %w", err), theirSaid.Close())
 	}
-	defer orders.Close() // its end tells a program that has not begun that it is not wanted any more
+	defer orders.Close() // when it ends, a program that has not begun exits
 	theirs := []*os.File{theirSaid, theirOrders}
 	cmd := p.command(enterCommand)
 	cmd.ExtraFiles, cmd.SysProcAttr = theirs, namespaces(c.Image)
 	if c.Image != nil {
-		cmd.Dir, cmd.Env = "", []string{} // what an image says means nothing to the process that enters it
+		cmd.Dir, cmd.Env = "", []string{} // an image's settings are not for the process that enters it
 	}
 	p.stop = func(sig syscall.Signal) error {
 		if err := cmd.Process.Signal(sig); !errors.Is(err, os.ErrProcessDone) {
@@ -50,7 +50,7 @@ func (p *program) startNamespaced(path string) error {
 	go p.runOnThread(cmd, started)
 	err = <-started
 	for _, f := range theirs {
-		_ = f.Close() // the process has its own
+		_ = f.Close() // the process has its own copy
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNoNamespace, err)
@@ -70,13 +70,13 @@ func (p *program) startNamespaced(path string) error {
 	return fmt.Errorf("rehearse: start %s: %s", c.Command[0], text)
 }
 
-// namespaces are those of a program: PID and mount for one of this machine's files, and all but the
-// network for one of an image.
+// namespaces are those of a program: PID and mount if it uses this machine's files, and all but the
+// network if it runs in an image.
 func namespaces(image *Image) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
 	if image != nil {
 		attr.Cloneflags |= syscall.CLONE_NEWUSER | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS | syscall.CLONE_NEWCGROUP
-		attr.Setsid, attr.Setpgid = true, false // it could write into this terminal what its user has not typed
+		attr.Setsid, attr.Setpgid = true, false // otherwise it could inject input into this terminal
 		image.mapOwners(attr)
 		return attr
 	}
@@ -89,7 +89,7 @@ func namespaces(image *Image) *syscall.SysProcAttr {
 	return attr
 }
 
-// awaitKilled waits for what was killed, which a broken disk may keep from ending.
+// awaitKilled waits for a killed process, which a broken disk may keep from ending.
 func awaitKilled(ctx context.Context, ended <-chan struct{}) error {
 	select {
 	case <-ended:
@@ -99,8 +99,8 @@ func awaitKilled(ctx context.Context, ended <-chan struct{}) error {
 	}
 }
 
-// runOnThread starts the program and waits for its end, on one thread: the kernel kills the program
-// when the thread ends that has started it.
+// runOnThread starts the program and waits for its end on one thread: the kernel kills the program
+// when the thread that has started it ends.
 func (p *program) runOnThread(cmd *exec.Cmd, started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -111,11 +111,11 @@ func (p *program) runOnThread(cmd *exec.Cmd, started chan<- error) {
 	defer close(p.drained)
 	state, err := cmd.Process.Wait()
 	if err != nil {
-		p.ended(-1, syscall.SIGKILL) // somebody else has waited for it
+		p.ended(-1, syscall.SIGKILL) // something else has waited for it
 	} else if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		p.ended(-1, status.Signal())
 	} else {
 		p.ended(state.ExitCode(), 0)
 	}
-	_ = cmd.Wait() // for its output, which what it has started may have as well
+	_ = cmd.Wait() // for its output, which processes that it has started may share
 }

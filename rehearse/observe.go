@@ -7,33 +7,34 @@ import (
 )
 
 const (
-	// observeEvery is how often a program that is being stopped is asked, beside the kubelet, and
-	// observeExec the same where a command is started for it.
+	// observeEvery is how often a program that is being stopped is probed, in addition to the
+	// kubelet's probes, and observeExec how often by a probe that starts a command.
 	observeEvery = 200 * time.Millisecond
 	observeExec  = time.Second
-	// readyLong is how long after the stop signal a program that stops says so, at the latest.
+	// readyLong is how long after the stop signal the readiness probe of a stopping program may still
+	// pass.
 	readyLong = time.Second
 )
 
-// observation is what a program answers to its own probes while it is being stopped. The kubelet asks
-// for liveness no more then, and for readiness perhaps once: others ask, too, and what matters is what
-// they would hear. Its owner calls stop.
+// observation has the answers of a program to its own probes while it is being stopped. The kubelet
+// no longer probes liveness then, and readiness perhaps once. Load balancers probe too, and what
+// they would see is what matters. Its owner calls stop.
 type observation struct {
 	cancel context.CancelFunc
 	asking sync.WaitGroup
 
-	// These belong to who has called stop.
-	readyAt time.Time // when the last question for readiness began that was answered with yes
-	unready bool      // one was answered in the negative
-	dead    string    // what the first negative answer for liveness was, empty for none
-	alive   bool      // one for liveness was answered
+	// These may be read by the caller of stop.
+	readyAt time.Time // when the last readiness probe that passed began
+	unready bool      // a readiness probe failed
+	dead    string    // the first failure of the liveness probe, empty for none
+	alive   bool      // a liveness probe was answered
 }
 
-// observe begins to ask: the stop signal is being sent.
+// observe begins to probe, when the stop signal is being sent.
 func observe(p *program) *observation {
 	ctx, cancel := context.WithCancel(context.Background())
 	o := &observation{cancel: cancel}
-	// A port cannot say no: it accepts, or nobody is there.
+	// A TCP probe cannot report unready: the port accepts, or nobody listens.
 	if b := p.container.Readiness; b != nil && b.TCP == 0 {
 		o.asking.Go(func() {
 			o.each(ctx, p, b, func(began time.Time, got answer, _ string) {
@@ -57,7 +58,7 @@ func observe(p *program) *observation {
 	return o
 }
 
-// each asks again and again until the program has ended.
+// each probes repeatedly until the program has exited.
 func (o *observation) each(ctx context.Context, p *program, b *Probe, heard func(time.Time, answer, string)) {
 	every := observeEvery
 	if b.Exec != nil {
@@ -67,7 +68,7 @@ func (o *observation) each(ctx context.Context, p *program, b *Probe, heard func
 		began := time.Now()
 		got, said := p.ask(ctx, b)
 		select {
-		case <-p.exited: // a command that was killed with it says nothing
+		case <-p.exited: // the outcome of a command that was killed with it says nothing
 			return
 		default:
 		}
@@ -81,7 +82,7 @@ func (o *observation) each(ctx context.Context, p *program, b *Probe, heard func
 	}
 }
 
-// stop ends the questions, and waits for the last one.
+// stop ends the probes, and waits for the last one.
 func (o *observation) stop() {
 	if o != nil {
 		o.cancel()
@@ -89,10 +90,10 @@ func (o *observation) stop() {
 	}
 }
 
-// judge is about what was answered after the signal.
+// judge adds the findings about the answers after the signal.
 func (o *observation) judge(r *rehearsal, add adder) {
 	if o == nil || r.ranOn > 0 {
-		return // it did not stop: that says enough
+		return // it did not exit: that is finding enough
 	}
 	if late := o.readyAt.Sub(r.signalled); !o.unready && late >= readyLong {
 		add(StaysReady, false, "it said that it was ready until %.2f s after the signal, and never that it was not", late.Seconds())

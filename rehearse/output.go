@@ -6,21 +6,22 @@ import (
 	"sync"
 )
 
-// maxOutput bounds what is kept of a program's output.
+// maxOutput bounds how much of a program's output is kept.
 const maxOutput = 64 << 10
 
-// lastLines keeps the end of what a program writes, and takes as much as it writes: output that
-// nobody reads would stop the program.
+// lastLines keeps the end of what a program writes. It accepts everything at once: output that
+// nobody reads would block the program.
 type lastLines struct {
 	mu   sync.Mutex
 	text []byte
 
 	held      chan struct{} // nil unless nobody reads
 	stuck     chan struct{} // closed when a writer waits
-	recording []byte        // what came since record, up to its capacity
+	recording []byte        // what was written since record, up to its capacity
 }
 
-// hold makes writers wait until release is called. What it returns is closed when the first one does.
+// hold makes writers wait until release is called. It returns a channel that is closed when the
+// first writer waits.
 func (l *lastLines) hold() (stuck <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -28,7 +29,7 @@ func (l *lastLines) hold() (stuck <-chan struct{}) {
 	return l.stuck
 }
 
-// release lets writers go on.
+// release lets writers continue.
 func (l *lastLines) release() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -38,14 +39,14 @@ func (l *lastLines) release() {
 	}
 }
 
-// record keeps all that comes from now on, up to a number of bytes.
+// record keeps everything that is written from now on, up to a number of bytes.
 func (l *lastLines) record(most int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.recording = make([]byte, 0, most)
 }
 
-// recorded returns what came since record.
+// recorded returns what was written since record.
 func (l *lastLines) recorded() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -75,7 +76,7 @@ func (l *lastLines) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// lines returns the last n lines, with what is no text taken out.
+// lines returns the last n lines, without characters that are not text.
 func (l *lastLines) lines(n int) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -86,7 +87,7 @@ func (l *lastLines) lines(n int) []string {
 	return all[max(0, len(all)-n):]
 }
 
-// contains reports whether what is kept has a text.
+// contains reports whether the kept output contains a text.
 func (l *lastLines) contains(text string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -15,85 +15,86 @@ import (
 
 // Container is one program of a pod, as its manifest and its image describe it.
 type Container struct {
-	// Name is the container's name in messages. It may be empty for a program that is alone.
+	// Name is the container's name in messages. It may be empty for a program without sidecars.
 	Name string
 	// Command is the program with its arguments.
 	Command []string
-	// Dir is the working directory, empty for that of this process. Env are the variables, each as
-	// NAME=VALUE, that are added to this process's environment, or to that of the Image.
+	// Dir is the working directory, empty for that of this process. Env has the variables, each as
+	// NAME=VALUE, that are added to the environment of this process, or to that of the Image.
 	Dir string
 	Env []string
-	// Image is what the program runs in, nil for this machine's file system.
+	// Image is the unpacked image that the program runs in, nil for this machine's file system.
 	Image *Image
 	// PreStop is the hook that runs before the stop signal, nil for none.
 	PreStop *Hook
 	// StopSignal is SIGTERM if it is 0.
 	StopSignal syscall.Signal
-	// Startup, Readiness and Liveness are asked again and again while the program runs, as the
-	// kubelet asks them: Startup before the others, Readiness until the program has ended, and
-	// Liveness until the pod is deleted. Each may be nil.
+	// Startup, Readiness and Liveness are probed repeatedly while the program runs, as the kubelet
+	// does: Startup before the others, Readiness until the program has exited, and Liveness until the
+	// pod is deleted. Each may be nil.
 	Startup, Readiness, Liveness *Probe
 }
 
-// Image is an unpacked image of a container.
+// Image is an unpacked container image.
 type Image struct {
 	// Root is the directory that holds its files.
 	Root string
-	// User, Group and Groups are whose rights the program has.
+	// User, Group and Groups are the ids that the program runs with.
 	User, Group int
 	Groups      []int
-	// Env is the whole environment, to which Container.Env is added: nothing of this process's.
+	// Env is the whole environment, to which Container.Env is added. Nothing is inherited from this
+	// process.
 	Env []string
 }
 
 // Hook is a preStop hook. Exactly one of its fields is set.
 type Hook struct {
-	// Exec is a command that runs in the container, without a shell of its own.
+	// Exec is a command that runs in the container, without a shell.
 	Exec []string
-	// HTTPGet is a request. Whatever is answered, the hook has succeeded.
+	// HTTPGet is a request. The hook succeeds whatever the answer is.
 	HTTPGet *HTTPGet
-	// Sleep is how long nothing happens. 0 is a hook too, that ends at once.
+	// Sleep is how long the hook sleeps. With 0 it ends at once.
 	Sleep *time.Duration
 }
 
-// Probe is asked again and again. Exactly one of Exec, HTTPGet, TCP and GRPC is set.
+// Probe is a check that runs repeatedly. Exactly one of Exec, HTTPGet, TCP and GRPC is set.
 type Probe struct {
-	// Exec is a command that runs in the container, without a shell of its own, and succeeds with
-	// exit code 0.
+	// Exec is a command that runs in the container, without a shell, and succeeds with exit code 0.
 	Exec []string
 	// HTTPGet is a request that succeeds with a status of 200 to 399.
 	HTTPGet *HTTPGet
-	// TCP is a port that accepts a connection.
+	// TCP is a port that must accept a connection.
 	TCP int
-	// GRPC is a question of the gRPC health protocol.
+	// GRPC is a request of the gRPC health protocol.
 	GRPC *GRPC
-	// InitialDelay, Period, Timeout and the thresholds are as in a manifest. 0 means what Kubernetes
-	// takes then: no delay, 10 s, 1 s, one success and three failures.
+	// InitialDelay, Period, Timeout and the thresholds are as in a manifest. 0 means the default of
+	// Kubernetes: no delay, 10 s, 1 s, one success and three failures.
 	InitialDelay, Period, Timeout      time.Duration
 	SuccessThreshold, FailureThreshold int
-	// Grace is the terminationGracePeriodSeconds of the probe, which takes the place of the pod's
-	// when this probe has the container killed. Nil means the pod's.
+	// Grace is the terminationGracePeriodSeconds of the probe. It replaces the pod's when the kubelet
+	// kills the container because of this probe. Nil means the pod's.
 	Grace *time.Duration
 }
 
 // HTTPGet is a request of a hook or a probe.
 type HTTPGet struct {
-	// Scheme is http if it is empty, Host loopback. A certificate is not verified.
+	// Scheme is http if it is empty, and Host is loopback if it is empty. A certificate is not
+	// verified.
 	Scheme, Host string
 	Port         int
 	Path         string
 	Header       http.Header
 }
 
-// GRPC is a question of the gRPC health protocol, in plain text.
+// GRPC is a request of the gRPC health protocol, without TLS.
 type GRPC struct {
-	// Port is that of the container.
+	// Port is a port of the container.
 	Port int
-	// Service is the name that is asked for, empty for the server as a whole.
+	// Service is the name of the service to check, empty for the server as a whole.
 	Service string
 }
 
-// any reports whether something is so of the program or a sidecar.
+// any reports whether the program or a sidecar satisfies a condition.
 func (c *Config) any(is func(*Container) bool) bool {
 	if is(&c.Program) {
 		return true
@@ -106,13 +107,13 @@ func (c *Config) any(is func(*Container) bool) bool {
 	return false
 }
 
-// kindOfProbe is a probe with what it is for.
+// kindOfProbe is a probe with its purpose.
 type kindOfProbe struct {
 	*Probe
 	kind probeKind
 }
 
-// probes are those that the container has.
+// probes returns the probes that the container has.
 func (c *Container) probes() []kindOfProbe {
 	all := []kindOfProbe{{c.Startup, startup}, {c.Readiness, readiness}, {c.Liveness, liveness}}
 	return slices.DeleteFunc(all, func(one kindOfProbe) bool { return one.Probe == nil })
@@ -155,7 +156,7 @@ func (c *Config) completeContainer(one *Container) error {
 	return errors.Join(errs...)
 }
 
-// title is what the container is called in an error.
+// title is the name of the container in an error.
 func (c *Container) title() string {
 	if c.Name == "" {
 		return "program"
@@ -163,7 +164,7 @@ func (c *Container) title() string {
 	return "container " + c.Name
 }
 
-// check says what is wrong with a hook.
+// check returns an error if a hook is invalid.
 func (h *Hook) check(anyHost bool) error {
 	switch given := count(len(h.Exec) > 0, h.HTTPGet != nil, h.Sleep != nil); {
 	case given != 1:
@@ -178,7 +179,7 @@ func (h *Hook) check(anyHost bool) error {
 	return nil
 }
 
-// check says what is wrong with a probe, as the API server does.
+// check returns an error if the API server would reject a probe.
 func (b *Probe) check(kind probeKind, anyHost bool) error {
 	if given := count(len(b.Exec) > 0, b.HTTPGet != nil, b.TCP != 0, b.GRPC != nil); given != 1 {
 		return fmt.Errorf("it is a command, a request, a port or a question by gRPC: one of them, and not %d", given)
@@ -202,7 +203,7 @@ func (b *Probe) check(kind probeKind, anyHost bool) error {
 	return nil
 }
 
-// check says what is wrong with a request. It is for the program alone.
+// check returns an error if a request is invalid. It may go only to the program itself.
 func (g *HTTPGet) check(anyHost bool) error {
 	if scheme := strings.ToLower(g.Scheme); scheme != "" && scheme != "http" && scheme != "https" {
 		return fmt.Errorf("a scheme is http or https, and not %q", g.Scheme)
@@ -220,7 +221,7 @@ func checkPort(port int) error {
 	return nil
 }
 
-// count counts what is true.
+// count returns how many of the arguments are true.
 func count(all ...bool) (n int) {
 	for _, one := range all {
 		if one {

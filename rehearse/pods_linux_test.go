@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// probedProgram is the program of testdata/probed with its probes, each asked once a second.
+// probedProgram is the program of testdata/probed with its probes, each of which runs once a
+// second.
 func probedProgram(t *testing.T, how, where string) Container {
 	t.Helper()
 	port := portOf(t, where)
@@ -28,7 +29,7 @@ func besideIt(name, how string) Container {
 	return Container{Name: name, Command: []string{probedServer, how}, Env: []string{"ADDRESS="}}
 }
 
-// podMistakes are what can be wrong with a pod, each beside what is right.
+// podMistakes are mistakes in a pod, each together with its correction.
 var podMistakes = []struct {
 	name, how    string
 	change       func(*Config)
@@ -54,7 +55,7 @@ var podMistakes = []struct {
 	}},
 	{name: "the hook fails", how: "good", fails: []Code{HookFails}, change: func(c *Config) { c.Program.PreStop = hook("exit 7").PreStop }},
 	{name: "the hook asks nobody", how: "good", fails: []Code{HookFails}, change: func(c *Config) {
-		c.Program.PreStop = &Hook{HTTPGet: &HTTPGet{Port: 1}} // where nobody listens
+		c.Program.PreStop = &Hook{HTTPGet: &HTTPGet{Port: 1}} // nobody listens there
 	}},
 	{name: "the hook asks for what is not there", how: "good", change: func(c *Config) {
 		c.Program.PreStop = &Hook{HTTPGet: &HTTPGet{Port: c.Program.Readiness.HTTPGet.Port, Path: "/none"}}
@@ -84,7 +85,7 @@ var podMistakes = []struct {
 	}},
 }
 
-// Each mistake of a pod is found, for that reason alone, and the pod without it passes.
+// Each mistake in a pod is found, for that reason alone, and the pod without it passes.
 func TestPod_FindsEachMistakeAndNoOther(t *testing.T) {
 	t.Parallel()
 	for _, c := range podMistakes {
@@ -105,7 +106,7 @@ func TestPod_FindsEachMistakeAndNoOther(t *testing.T) {
 	}
 }
 
-// rehearsed is the result of the one scenario of a configuration.
+// rehearsed returns the result of the one scenario of a configuration.
 func rehearsed(t *testing.T, c Config) *Result {
 	t.Helper()
 	r, err := rehearse(t, c)
@@ -115,7 +116,7 @@ func rehearsed(t *testing.T, c Config) *Result {
 	return r
 }
 
-// times are those of the events with a name and a part of their detail, in seconds.
+// times are the times of the events with a name and a part of their detail, in seconds.
 func times(r *Result, what, detail string) (at []float64) {
 	for _, e := range r.Events {
 		if e.What == what && strings.Contains(e.Detail, detail) {
@@ -125,7 +126,7 @@ func times(r *Result, what, detail string) (at []float64) {
 	return at
 }
 
-// near checks that something happened once, so long after something else.
+// near checks that something happened once, at a given time after something else.
 func near(t *testing.T, r *Result, what string, at []float64, since []float64, want float64) {
 	t.Helper()
 	if len(at) != 1 || len(since) != 1 || at[0]-since[0] < want-0.05 || at[0]-since[0] > want+0.5 {
@@ -133,8 +134,8 @@ func near(t *testing.T, r *Result, what string, at []float64, since []float64, w
 	}
 }
 
-// Hooks of all containers begin at once; a sidecar's stop signal waits for the program and for every
-// later sidecar, and whole seconds of what it waited are off its grace.
+// Hooks of all containers begin at once. A sidecar's stop signal waits for the program and for
+// every later sidecar, and the whole seconds of that wait are subtracted from its grace period.
 func TestPod_SidecarsStopInTheirOrder(t *testing.T) {
 	t.Parallel()
 	where := freeAddress(t)
@@ -153,7 +154,8 @@ func TestPod_SidecarsStopInTheirOrder(t *testing.T) {
 	near(t, r, "one", times(r, "stop signal", "sidecar one: SIGTERM, and 2s"), deleted, 10) // its turn did not come in time
 }
 
-// A hook that overruns is not ended: the signal comes when the grace is over, and two seconds are left.
+// A hook that overruns is not ended: the signal is sent when the grace period is over, and two
+// seconds are left.
 func TestPod_AHookThatOverrunsGoesOn(t *testing.T) {
 	t.Parallel()
 	where, mark := freeAddress(t), filepath.Join(t.TempDir(), "mark")
@@ -168,8 +170,8 @@ func TestPod_AHookThatOverrunsGoesOn(t *testing.T) {
 	}
 }
 
-// The commands of hooks and probes run in the container: its PID 1 is the program, and its directory
-// and its environment are theirs.
+// The commands of hooks and probes run in the container: its PID 1 is the program, and they have
+// its directory and its environment.
 func TestPod_CommandsRunInTheContainer(t *testing.T) {
 	t.Parallel()
 	for _, shared := range []bool{false, true} {
@@ -247,7 +249,7 @@ func TestPod_WhatCannotBeIsAnErrorThatSaysWhy(t *testing.T) {
 	}
 }
 
-// The endpoint follows readiness, with the lag, as long as the pod is not deleted.
+// The endpoint follows readiness, with the lag, until the pod is deleted.
 func TestPod_ReadinessTakesTheEndpointAwayAndBringsItBack(t *testing.T) {
 	t.Parallel()
 	where := freeAddress(t)
@@ -264,8 +266,8 @@ func TestPod_ReadinessTakesTheEndpointAwayAndBringsItBack(t *testing.T) {
 	near(t, r, "endpoint gone for good", gone[1:], times(r, "deleted", ""), 0.1)
 }
 
-// Where no deletion takes the endpoint away, readiness does if the kubelet still asks for it: when a
-// probe has failed, and not in its own evictions.
+// If no deletion removes the endpoint, readiness does so, provided that the kubelet still probes
+// it: after a failed probe, and not in the kubelet's own evictions.
 func TestPod_ReadinessDecidesWhereNothingIsDeleted(t *testing.T) {
 	t.Parallel()
 	for scenario, asked := range map[Scenario]bool{LivenessFailure: true, SoftEviction: false, NodeShutdown: false} {

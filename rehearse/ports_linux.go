@@ -12,8 +12,9 @@ import (
 	"strings"
 )
 
-// listening returns the TCP addresses on which processes listen, the smallest port first, as this
-// process can dial them: one that listens on every address is dialled at loopback.
+// listening returns the TCP addresses on which processes listen, the smallest port first, in the
+// form in which this process can dial them: a process that listens on every address is dialled at
+// loopback.
 func listening(pids []int) []netip.AddrPort {
 	var found []netip.AddrPort
 	for _, pid := range pids {
@@ -67,8 +68,8 @@ func listeners(table string, sockets map[string]bool) (found []netip.AddrPort) {
 	return found
 }
 
-// parseAddress reads an address as /proc/net/tcp has it: words of the machine's byte order, which is
-// little-endian wherever this runs, and a port.
+// parseAddress parses an address in the form of /proc/net/tcp: words in the machine's byte order,
+// which is little-endian wherever this runs, and a port.
 func parseAddress(text string) (netip.AddrPort, bool) {
 	host, port, ok := strings.Cut(text, ":")
 	if !ok {
@@ -94,7 +95,7 @@ func parseAddress(text string) (netip.AddrPort, bool) {
 	case address.IsUnspecified():
 		address = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	case !address.IsLoopback():
-		return netip.AddrPort{}, false // what listens there cannot be told from another machine
+		return netip.AddrPort{}, false // such an address cannot be told from one of another machine
 	}
 	return netip.AddrPortFrom(address, uint16(number)), true
 }

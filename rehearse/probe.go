@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// probeKind is what a probe is for.
+// probeKind is the purpose of a probe.
 type probeKind string
 
 const (
@@ -15,9 +15,9 @@ const (
 	liveness  probeKind = "liveness"
 )
 
-// hurry is how often a program is asked before it is ready for the first time, and hurryExec is the
-// same where a command is started for it. The kubelet would ask at its own times, which a rehearsal
-// need not wait for: what such a question finds out counts only if the answer is yes.
+// hurry is how often a program is probed before it is ready for the first time, and hurryExec how
+// often by a probe that starts a command. The kubelet would probe at its own times, for which a
+// rehearsal need not wait: the result of such an early probe counts only if it is a success.
 const (
 	hurry     = 50 * time.Millisecond
 	hurryExec = 500 * time.Millisecond
@@ -33,12 +33,12 @@ type probeChange struct {
 	at        time.Time
 }
 
-// probes asks the probes of a container as the kubelet does (pkg/kubelet/prober/worker.go): startup
-// until it has succeeded, and before that nothing else; readiness until the container has ended;
+// probes runs the probes of a container as the kubelet does (pkg/kubelet/prober/worker.go): startup
+// until it has succeeded, and before that no other; readiness until the container has exited;
 // liveness until it has failed, or its pod is stopped. Its owner calls stop.
 type probes struct {
 	container *Container
-	ended     <-chan struct{} // closed when the container has ended, of which nothing is asked
+	ended     <-chan struct{} // closed when the container has exited, and probing with it
 	asker     func(context.Context, *Probe) (answer, string)
 	changed   func(probeChange) // called by the goroutines of the probes, one at a time
 
@@ -49,17 +49,17 @@ type probes struct {
 	endLife, endReadiness context.CancelFunc
 
 	mu      sync.Mutex
-	said    map[probeKind]string // what came of the last question
-	results map[probeKind]bool   // startup has none before it has succeeded or failed
-	up      chan struct{}        // closed when the container has started, as its startup probe says
+	said    map[probeKind]string // the latest answer
+	results map[probeKind]bool   // startup has no result before it has succeeded or failed
+	up      chan struct{}        // closed when the startup probe has succeeded
 	ready   chan struct{}        // closed when it is ready for the first time
 }
 
-// beginProbes begins to ask. The container has just been started.
+// beginProbes begins to probe. The container has just been started.
 func beginProbes(c *Container, ended <-chan struct{}, asker func(context.Context, *Probe) (answer, string), changed func(probeChange)) *probes {
 	b := &probes{
 		container: c, ended: ended, asker: asker, changed: changed, began: time.Now(),
-		results: map[probeKind]bool{liveness: true, readiness: false}, // what the kubelet takes them for at first
+		results: map[probeKind]bool{liveness: true, readiness: false}, // the kubelet's initial results
 		said:    map[probeKind]string{},
 		up:      make(chan struct{}), ready: make(chan struct{}),
 	}
@@ -84,14 +84,14 @@ func beginProbes(c *Container, ended <-chan struct{}, asker func(context.Context
 	return b
 }
 
-// stop ends all questions, and waits for those that are under way.
+// stop ends all probes, and waits for those that are in flight.
 func (b *probes) stop() {
 	b.cancel()
 	b.workers.Wait()
 }
 
-// stopping is told when the container begins to be stopped: startup and liveness are not asked any
-// more, and readiness only if it goes on.
+// stopping is called when the container begins to be stopped: startup and liveness end, and
+// readiness too unless it goes on.
 func (b *probes) stopping(readinessGoesOn bool) {
 	b.endLife()
 	if !readinessGoesOn {
@@ -99,7 +99,7 @@ func (b *probes) stopping(readinessGoesOn bool) {
 	}
 }
 
-// isReady reports whether the container is ready, as its probes say.
+// isReady reports whether the container is ready by its probes.
 func (b *probes) isReady() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -111,10 +111,10 @@ type worker struct {
 	kind  probeKind
 	probe *Probe
 	last  answer
-	run   int // how often it was last, one after another
+	run   int // how many times in a row it was the outcome
 }
 
-// work asks one probe until ctx ends, or nothing is left to ask.
+// work runs one probe until ctx ends, or until its result is final.
 func (b *probes) work(ctx context.Context, kind probeKind, probe *Probe) {
 	w := &worker{kind: kind, probe: probe}
 	if kind != startup {
@@ -151,7 +151,7 @@ func (b *probes) work(ctx context.Context, kind probeKind, probe *Probe) {
 	}
 }
 
-// hurry is how often the probe is asked before it has succeeded.
+// hurry is how often the probe runs before it has succeeded.
 func (w *worker) hurry() time.Duration {
 	if w.probe.Exec != nil {
 		return hurryExec
@@ -159,7 +159,8 @@ func (w *worker) hurry() time.Duration {
 	return hurry
 }
 
-// askOnce asks once, at the kubelet's time or before it, and reports whether that was the last time.
+// askOnce probes once, at the kubelet's time or before it, and reports whether that was the last
+// time.
 func (b *probes) askOnce(ctx context.Context, w *worker, regular bool) (over bool) {
 	if regular && int64(time.Since(b.began)/time.Second) < int64(w.probe.InitialDelay/time.Second) {
 		return false
@@ -189,7 +190,7 @@ func (b *probes) askOnce(ctx context.Context, w *worker, regular bool) (over boo
 	b.set(probeChange{container: b.container.Name, kind: w.kind, ok: ok, said: said, at: time.Now()})
 	switch w.kind {
 	case startup:
-		return ok // the kubelet would stop the container when it has failed: here it is told, and may come up yet
+		return ok // the kubelet would stop the container after a failure; here it is reported, and the program may still start
 	case liveness:
 		return !ok
 	case readiness:
@@ -197,14 +198,14 @@ func (b *probes) askOnce(ctx context.Context, w *worker, regular bool) (over boo
 	return false
 }
 
-// note notes what came of a question.
+// note records the latest answer to a probe.
 func (b *probes) note(kind probeKind, said string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.said[kind] = said
 }
 
-// lastSaid is what the probe said last for which the container waits.
+// lastSaid returns the latest answer to the probe that the container waits for.
 func (b *probes) lastSaid() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -218,7 +219,7 @@ func (b *probes) lastSaid() string {
 	return "its " + string(kind) + " probe says " + b.said[kind]
 }
 
-// set notes a result, and tells it where it is a new one.
+// set records a result, and reports it if it is a new one.
 func (b *probes) set(c probeChange) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// told is what the probes of a container do in a bubble: each change with its time.
+// told records what the probes of a container report in a synctest bubble: each change with its
+// time.
 type told struct {
 	mu    sync.Mutex
 	began time.Time
@@ -26,7 +27,7 @@ func (o *told) changed(c probeChange) {
 
 const sec = time.Second
 
-// after is yes from then on, and until is no.
+// after is yes from a time on, and until is no from a time on.
 func after(d time.Duration) func(time.Duration) answer {
 	return func(at time.Duration) answer {
 		if at >= d {
@@ -45,13 +46,13 @@ func until(d time.Duration) func(time.Duration) answer {
 	}
 }
 
-// asked is a container whose probes are asked for a minute and what they say at what time.
+// asked is a container whose probes run for a minute, with their answers by time.
 type asked struct {
 	name                         string
 	container                    Container
 	startup, readiness, liveness func(time.Duration) answer
 	stop                         time.Duration // when the pod is stopped, 0 for never
-	readinessEnds                bool          // then
+	readinessEnds                bool          // when the pod is stopped
 	want                         string
 }
 
@@ -123,7 +124,7 @@ var workers = []asked{
 		want: "12.00 liveness false",
 	},
 	{
-		name:      "one success among the failures begins the count anew",
+		name:      "one success among the failures restarts the count",
 		container: Container{Liveness: &Probe{TCP: 1, Period: sec, FailureThreshold: 3}},
 		liveness: func(at time.Duration) answer {
 			if at.Truncate(sec) == 2*sec {

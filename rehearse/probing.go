@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// probing is what the probes of a pod have said, for the goroutine of run.
+// probing has the results of a pod's probes, for the goroutine of run.
 type probing struct {
-	news    chan struct{} // has one while there are changes that were not heard
+	news    chan struct{} // has an element while there are unhandled changes
 	changes []probeChange
-	ready   bool // all containers of the pod are
+	ready   bool // all containers of the pod are ready
 	// failures are those of startup and liveness before the pod is stopped, lost those of readiness.
 	failures, lost []probeChange
-	beforeReady    int // how many of the failures came before the program was ready
+	beforeReady    int // how many of the failures were before the program was ready
 }
 
 // probeChanged takes a new result from the goroutine of a probe.
@@ -27,8 +27,8 @@ func (r *rehearsal) probeChanged(c probeChange) {
 	}
 }
 
-// hear does what new results of probes lead to: the endpoint goes and comes with readiness, as long as
-// the pod is not deleted.
+// hear acts on new results of probes: the endpoint comes and goes with readiness until the pod is
+// deleted.
 func (r *rehearsal) hear() {
 	r.noting.Lock()
 	changes := r.probing.changes
@@ -65,7 +65,7 @@ func (r *rehearsal) sayProbe(c probeChange) {
 	r.at(c.at, "", string(c.kind), "%s%s: %s", whose, word, c.said)
 }
 
-// podReady reports whether all containers are ready, as their probes say.
+// podReady reports whether all containers are ready by their probes.
 func (r *rehearsal) podReady() bool {
 	if r.probes == nil || !r.probes.isReady() {
 		return false
@@ -78,7 +78,7 @@ func (r *rehearsal) podReady() bool {
 	return true
 }
 
-// awaitProbes waits until the pod is ready, as its probes say.
+// awaitProbes waits until the pod is ready by its probes.
 func (r *rehearsal) awaitProbes(ctx context.Context) error {
 	if err := r.awaitProbe(ctx, r.program, r.probes, r.probes.ready, "the program"); err != nil {
 		return err
@@ -92,7 +92,7 @@ func (r *rehearsal) awaitProbes(ctx context.Context) error {
 	return nil
 }
 
-// awaitProbe waits for what a probe of a program will close.
+// awaitProbe waits for a channel that a probe of a program closes.
 func (r *rehearsal) awaitProbe(ctx context.Context, p *program, b *probes, done <-chan struct{}, who string) error {
 	over := time.NewTimer(r.config.Ready)
 	defer over.Stop()
@@ -112,7 +112,7 @@ func (r *rehearsal) awaitProbe(ctx context.Context, p *program, b *probes, done 
 	}
 }
 
-// judgeProbes is about what probes say.
+// judgeProbes adds the findings about probes.
 func (r *rehearsal) judgeProbes(add adder) {
 	for i, c := range r.probing.failures {
 		at := c.at.Sub(r.began).Seconds()
@@ -128,7 +128,7 @@ func (r *rehearsal) judgeProbes(add adder) {
 	r.observed.judge(r, add)
 }
 
-// whose is the probe in words.
+// whose names the probe and its container.
 func (c *probeChange) whose() string {
 	if c.sidecar {
 		return fmt.Sprintf("%s probe of sidecar %s", c.kind, c.container)

@@ -18,13 +18,13 @@ import (
 	"github.com/lastcall-go/lastcall/internal/proc"
 )
 
-// isolation is how far a program is kept from the other processes.
+// isolation is how far a program is isolated from other processes.
 type isolation int
 
 const (
-	// group: it leads a process group, below a process that gets its orphans.
+	// group: the program leads a process group, below a process that adopts its orphans.
 	group isolation = iota
-	// namespace: it is PID 1 of a PID namespace, as in a container.
+	// namespace: the program is PID 1 of a PID namespace, as in a container.
 	namespace
 )
 
@@ -35,7 +35,7 @@ func (i isolation) String() string {
 	return "in a process group, not PID 1: a signal without a handler ends it here, and would not in a container"
 }
 
-// where says how far the program is kept from the other processes, and from this machine.
+// where describes how far the program is isolated from other processes, and from this machine.
 func (p *program) where() string {
 	if p.container.Image != nil {
 		return "PID 1 of its own namespaces, with the image's files alone"
@@ -43,33 +43,33 @@ func (p *program) where() string {
 	return p.isolation.String()
 }
 
-// program is the program that is rehearsed, while it runs.
+// program is the rehearsed program while it runs.
 type program struct {
 	container *Container
 	isolation isolation
-	isGo      bool // it was built by Go, as its file says
+	isGo      bool // its file was built by Go
 	pid       int
 	output    lastLines
 	exited    chan struct{} // closed when it has ended
-	drained   chan struct{} // closed when there is no more output of it
-	endedAt   time.Time     // these belong to who has seen exited
+	drained   chan struct{} // closed when its output has ended
+	endedAt   time.Time     // these may be read once exited is closed
 	code      int
 	signal    syscall.Signal
 
-	// stop sends a signal to the program proper, as a container runtime does; nothing to one that
-	// has ended.
+	// stop sends a signal to the program's main process, as a container runtime does. It does nothing
+	// if that has exited.
 	stop func(syscall.Signal) error
-	// kill kills the program with all that it has started, and waits for its end.
+	// kill kills the program with everything that it has started, and waits for its end.
 	kill func(context.Context) error
 }
 
 // errNoNamespace: the system does not allow a PID namespace.
 var errNoNamespace = errors.New("no PID namespace")
 
-// self is the file of this process, whatever becomes of its name.
+// self is the file of this process, even if that has been renamed or removed.
 const self = "/proc/self/exe"
 
-// start starts a program, as PID 1 of its own namespace where the system allows it and sharePIDs does
+// start starts a program, as PID 1 of its own namespace if the system allows it and sharePIDs does
 // not forbid it.
 func start(c *Container, sharePIDs bool) (*program, error) {
 	if c.Image != nil {
@@ -94,7 +94,7 @@ func start(c *Container, sharePIDs bool) (*program, error) {
 	return p, nil
 }
 
-// startImage starts the program of an image, for which there is no way without namespaces.
+// startImage starts the program of an image, which always needs namespaces.
 func startImage(c *Container) (*program, error) {
 	p := &program{container: c, isolation: namespace, exited: make(chan struct{}), drained: make(chan struct{})}
 	if err := p.startNamespaced(""); errors.Is(err, errNoNamespace) {
@@ -108,23 +108,24 @@ func startImage(c *Container) (*program, error) {
 	return p, nil
 }
 
-// builtByGo reports whether a program's file says that Go has built it.
+// builtByGo reports whether a program's file was built by Go.
 func builtByGo(path string) bool {
 	_, err := buildinfo.ReadFile(path)
 	return err == nil
 }
 
-// command is this program again, to become or to supervise another one.
+// command returns a command that executes this program again, to become or to supervise another
+// one.
 func (p *program) command(argv ...string) *exec.Cmd {
 	c := p.container
 	return &exec.Cmd{
 		Path: self, Args: argv,
 		Dir: c.Dir, Env: c.environment(), Stdout: &p.output, Stderr: &p.output,
-		WaitDelay: time.Second, // what still has its output is not waited for
+		WaitDelay: time.Second, // does not wait for processes that still hold its output
 	}
 }
 
-// ended notes how the program has ended.
+// ended records how the program has ended.
 func (p *program) ended(code int, signal syscall.Signal) {
 	p.endedAt, p.code, p.signal = time.Now(), code, signal
 	if signal != 0 {
@@ -155,14 +156,15 @@ func (p *program) runtime() string {
 	return filepath.Base(file)
 }
 
-// runtimeHandles reports whether the runtime of the program has handlers of its own, so that one does
-// not see whether the program has any.
+// runtimeHandles reports whether the program's runtime has handlers of its own, so that handlers of
+// the program itself cannot be told apart.
 func (p *program) runtimeHandles() bool {
 	name := p.runtime()
 	return p.isGo || name == "node" || name == "java" || strings.HasPrefix(name, "ruby")
 }
 
-// handles reports whether the program proper has a handler for a signal, as the kernel has it.
+// handles reports whether the program's main process has a handler for a signal, according to the
+// kernel.
 func (p *program) handles(sig syscall.Signal) (handled, known bool) {
 	status, err := os.ReadFile("/proc/" + strconv.Itoa(p.pid) + "/status")
 	if err != nil {
@@ -177,8 +179,8 @@ func (p *program) handles(sig syscall.Signal) (handled, known bool) {
 	return false, false
 }
 
-// exec is a command of a hook or a probe: beside the program, in its namespaces, so that its kill 1
-// means the program. It leads a process group.
+// exec returns a command of a hook or a probe. It runs alongside the program, in its namespaces, so
+// that kill 1 in it means the program. It leads a process group.
 func (p *program) exec(argv []string) (*exec.Cmd, error) {
 	c := p.container
 	if c.Image != nil {
@@ -213,14 +215,14 @@ func (p *program) exec(argv []string) (*exec.Cmd, error) {
 }
 
 // fillOutput writes to the pipes that are the program's output until they are full, and returns how
-// much that was.
+// many bytes that took.
 func (p *program) fillOutput() (n int) {
 	for _, fd := range []string{"1", "2"} {
 		name := "/proc/" + strconv.Itoa(p.pid) + "/fd/" + fd
 		if !isReadHere(name) {
 			continue
 		}
-		// Opened anew, so that the program's own end of the pipe stays one that blocks.
+		// The pipe is opened again, so that the program's own end of it stays a blocking one.
 		pipe, err := syscall.Open(name, syscall.O_WRONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
 		if err != nil {
 			continue
@@ -231,7 +233,7 @@ func (p *program) fillOutput() (n int) {
 				line = line[:len(line)/2] // the rest may be smaller than that
 			}
 		}
-		_ = syscall.Close(pipe) // nothing is kept back
+		_ = syscall.Close(pipe) // nothing is buffered
 	}
 	return n
 }
@@ -256,5 +258,5 @@ func (p *program) freeze() {
 	}
 }
 
-// killGroup kills the group that a command leads, which was not waited for.
+// killGroup kills the group that a command leads. The command must not have been waited for.
 func killGroup(pid int) { _ = syscall.Kill(-pid, syscall.SIGKILL) } // it may have ended meanwhile

@@ -20,7 +20,7 @@ const namespace isolation = 1
 
 func (*program) where() string { return "" }
 
-// program is not there on other systems.
+// program does not exist on other systems.
 type program struct {
 	container *Container
 	isolation isolation

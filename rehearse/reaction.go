@@ -6,10 +6,10 @@ import (
 	"strconv"
 )
 
-// givesBack reports whether the program has answered the stop signal by taking its handler away and
-// going on as before: it listens where it did. Such a handler is no reaction. That of Node.js restores
-// the terminal, gives the signal its default action back, and raises it again: as PID 1 the program
-// has no default action, and runs on.
+// givesBack reports whether the program has reacted to the stop signal only by removing its
+// handler: it goes on, and listens where it did. That is no reaction. The handler of Node.js does
+// it: it restores the terminal, gives the signal its default action back, and raises it again. But
+// PID 1 has no default action, so the program keeps running.
 func (r *rehearsal) givesBack() bool {
 	if !r.handled || r.program.isolation != namespace {
 		return false
@@ -19,7 +19,7 @@ func (r *rehearsal) givesBack() bool {
 		return false
 	}
 	if r.traffic == nil {
-		// A program in Go gives a signal back on purpose, for the second one to end it.
+		// A Go program gives a signal back on purpose, so that the second one terminates it.
 		return !r.program.isGo
 	}
 	port := r.traffic.targets[0].url.Port()

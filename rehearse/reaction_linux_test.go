@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// What a runtime does that restores a terminal before it dies by the signal, such as that of Node.js,
-// and the same with a handler.
+// The handler of a runtime that restores the terminal before it dies by the signal, such as that of
+// Node.js, and the same with a handler of the program.
 const givesBack = `
 import http.server, os, signal, sys, threading
 host, port = os.environ["ADDRESS"].split(":")
@@ -42,8 +42,8 @@ func TestReaction_AHandlerThatGivesTheSignalBackIsNone(t *testing.T) {
 	}
 }
 
-// A worker may take its handler away and do its last work: a quick rehearsal waits for it, as it does
-// for no other program.
+// A worker may remove its handler and then finish its work: a quick rehearsal waits for that, which
+// it does for no other program.
 func TestReaction_AWorkerWithoutItsHandlerIsAwaited(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {

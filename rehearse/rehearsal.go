@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// rehearsal is one that is under way. What happens when is decided by one goroutine, that of run.
+// rehearsal is the rehearsal of one scenario. One goroutine, that of run, decides what happens
+// when.
 type rehearsal struct {
 	config  *Config
 	plan    *plan
@@ -25,38 +26,38 @@ type rehearsal struct {
 	found   []Finding // by a step
 
 	stopped   *program      // the program as it was stopped; it may have been started again
-	grace     int64         // of the hook and the program, in seconds
-	left      time.Duration // of it for the program
+	grace     int64         // shared by the hook and the program, in seconds
+	left      time.Duration // the program's part of the grace
 	deleted   time.Time
-	gone      time.Time // when the endpoint goes, zero if it stays
+	gone      time.Time // when the endpoint is removed, zero if it stays
 	signalled time.Time
-	late      time.Duration // what this process had waited for a processor until then
-	ranOn     time.Duration // after the signal, of a program that did not end
+	late      time.Duration // how long this process had waited for a processor by then
+	ranOn     time.Duration // how long a program that did not exit ran after the signal
 	deadline  time.Time     // when what is left is killed
 	handled   bool          // the program has a handler for the signal
-	known     bool          // that is known
+	known     bool          // handled is known
 	again     time.Time     // when the signal was sent a second time
 	early     bool          // the signal came before the program was ready
-	brokenOff bool          // the program was not ready: there is nothing else to judge
-	hung      bool          // it did not end in a scenario before
-	givenBack bool          // the program has given its handler up and goes on as before
+	brokenOff bool          // the program was not ready: nothing else can be judged
+	hung      bool          // it did not exit in an earlier scenario
+	givenBack bool          // the program has removed its handler and goes on as before
 	cutShort  bool          // a quick rehearsal did not wait for the deadline
 	frozen    bool          // it was stopped by SIGSTOP
 
-	noting   sync.Mutex // of the events, the hooks and what probes have said
-	hooks    []*hookRun // that were started
+	noting   sync.Mutex // guards events, hooks and the results of probes
+	hooks    []*hookRun // the hooks that were started
 	probes   *probes    // of the program; nil before it is started
 	probing  probing
 	observed *observation // nil before the stop signal
 	order    stopOrder    // the stop, once it has begun
-	back     time.Time    // when the endpoint comes back, zero if nothing brings it back
+	back     time.Time    // when the endpoint is restored, zero for never
 	sidecars sidecars
 
 	quiet  quiet
-	spoken map[netip.AddrPort]string // how each port of the program speaks, as a scheme of a target
+	spoken map[netip.AddrPort]string // the protocol of each port of the program, as a target's scheme
 }
 
-// say notes what happens now.
+// say records an event that happens now.
 func (r *rehearsal) say(what, format string, args ...any) {
 	r.at(time.Now(), "", what, format, args...)
 }
@@ -74,15 +75,15 @@ func (r *rehearsal) note(e Event) {
 	}
 }
 
-// find notes what a step has seen.
+// find records a finding of a step.
 func (r *rehearsal) find(code Code, fails bool, format string, args ...any) {
 	r.found = append(r.found, Finding{Code: code, Fails: fails, Seen: fmt.Sprintf(format, args...)})
 }
 
-// errOver ends a scenario of which nothing more can be seen.
+// errOver ends a scenario about which nothing more can be found out.
 var errOver = errors.New("rehearse: over")
 
-// run takes the program through its life and its end.
+// run takes the program through the steps of the scenario.
 func (r *rehearsal) run(ctx context.Context) error {
 	for _, s := range r.plan.steps {
 		if err := s.do(r, ctx); errors.Is(err, errOver) {
@@ -95,7 +96,7 @@ func (r *rehearsal) run(ctx context.Context) error {
 	return nil
 }
 
-// settle takes the results of the clients, of whom none goes on.
+// settle collects the results of the clients, after stopping them.
 func (r *rehearsal) settle() {
 	if r.traffic != nil {
 		r.traffic.stop()
@@ -105,7 +106,7 @@ func (r *rehearsal) settle() {
 	}
 }
 
-// clean ends what is still there, and waits for it.
+// clean ends what is still running, and waits for it.
 func (r *rehearsal) clean(ctx context.Context) error {
 	r.settle()
 	if r.program == nil {
@@ -123,14 +124,14 @@ func (r *rehearsal) clean(ctx context.Context) error {
 	return nil
 }
 
-// skipError is why a scenario cannot be rehearsed with this program.
+// skipError is the reason why a scenario cannot be rehearsed with this program.
 type skipError string
 
 func (e skipError) Error() string { return "rehearse: " + string(e) }
 
 func skip(format string, args ...any) error { return skipError(fmt.Sprintf(format, args...)) }
 
-// killPatience is for how long the end of what was killed is awaited.
+// killPatience is how long to wait for the end of killed processes.
 const killPatience = 10 * time.Second
 
 // downError is a program that did not become ready, or did not stay so.
@@ -140,7 +141,7 @@ func (e *downError) Error() string { return "rehearse: " + e.text }
 
 func down(format string, args ...any) error { return &downError{fmt.Sprintf(format, args...)} }
 
-// live lets the program run for a while, and is an error if it ends.
+// live lets the program run for a while. It returns an error if the program exits.
 func (r *rehearsal) live(ctx context.Context, d time.Duration) error {
 	if err := r.wait(ctx, time.Now().Add(d), r.program.exited); err != nil {
 		return err
@@ -153,7 +154,7 @@ func (r *rehearsal) live(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// endedEarly is the error of a program that has ended before it was stopped.
+// endedEarly is the error of a program that has exited before it was stopped.
 func (r *rehearsal) endedEarly(p *program, who string) error {
 	text := "it wrote nothing"
 	if lines := p.output.lines(10); lines != nil {
@@ -169,8 +170,8 @@ func (r *rehearsal) endedEarly(p *program, who string) error {
 		who, p.endedAt.Sub(r.started).Seconds(), p.code, text, hint)
 }
 
-// ready waits until the program answers, and returns what clients ask for: nothing if there is
-// nothing.
+// ready waits until the program answers, and returns what clients ask for: nothing if the program
+// has no port.
 func (r *rehearsal) ready(ctx context.Context) ([]*target, error) {
 	if err := r.awaitProbes(ctx); err != nil {
 		return nil, err
@@ -198,14 +199,14 @@ func (r *rehearsal) ready(ctx context.Context) ([]*target, error) {
 	}
 }
 
-// quiet is how long a program has done nothing.
+// quiet is since when a program has done nothing.
 type quiet struct {
 	ticks uint64
 	since time.Time
 }
 
-// isStill reports whether the program has done nothing for a while: it is not on its way to listen
-// somewhere.
+// isStill reports whether the program has done nothing for a while, so that it will not listen any
+// more.
 func (r *rehearsal) isStill() bool {
 	ticks, busy := r.program.work()
 	if busy || ticks != r.quiet.ticks || r.quiet.since.Before(r.started) {
@@ -214,8 +215,8 @@ func (r *rehearsal) isStill() bool {
 	return time.Since(r.quiet.since) >= noPort/2
 }
 
-// targets are what clients ask for, none while that is not known. listens says whether there is any
-// hope of it.
+// targets returns what clients ask for, none while that is not known. listens reports whether it
+// may become known.
 func (r *rehearsal) targets(ctx context.Context) (targets []*target, listens bool) {
 	given := r.config.targets
 	if slices.ContainsFunc(given, func(t *target) bool { return t.Use == Ask }) {
@@ -228,7 +229,7 @@ func (r *rehearsal) targets(ctx context.Context) (targets []*target, listens boo
 	return targets, listens
 }
 
-// ending says how a program has ended.
+// ending describes how a program has ended.
 func (p *program) ending() string {
 	if p.signal != 0 {
 		return fmt.Sprintf("by %s, exit code %d", signalName(p.signal), p.code)

@@ -1,13 +1,18 @@
-// Package rehearse runs a program through its end as Kubernetes brings it about, on the machine of
-// who has written it: it is started, gets traffic, is deleted as a pod is, and the report says what
-// its clients met, how it ended, and what to change.
+// Package rehearse runs a program through the ways in which Kubernetes ends a pod, on the
+// developer's machine. It starts the program, sends it traffic and deletes it as a pod is deleted.
+// The report says what its clients met, how it ended, and what to change.
 //
-// The times are those of the kubelet: the preStop hook and the process share one grace, a hook costs
-// whole seconds of it, two seconds are left in any case, one stop signal is sent, and what is left is
-// killed. The endpoint goes when the API has told everybody, which is some time after the deletion
-// and in no order with the signal: clients go on connecting for EndpointLag.
+// The times are those of the kubelet:
 //
-// It is for Linux, where the program is PID 1 of a PID namespace if the system allows it.
+//   - The preStop hook and the program share one grace period.
+//   - A hook costs whole seconds of it. At least two seconds are left for the program in any case.
+//   - One stop signal is sent. Whatever still runs at the end is killed.
+//
+// The endpoint is removed when every component has learned from the API server that the pod is
+// deleted. That takes a while, and is not ordered with the signal: clients keep connecting for
+// EndpointLag.
+//
+// Rehearsals run on Linux. The program is PID 1 of a PID namespace if the system allows it.
 package rehearse
 
 import (
@@ -17,37 +22,41 @@ import (
 	"time"
 )
 
-// Config says what is rehearsed.
+// Config describes a rehearsal.
 type Config struct {
 	// Program is the container that clients talk to.
 	Program Container
-	// Sidecars are the pod's restartable init containers, in the pod's order: they are started before
+	// Sidecars are the pod's restartable init containers, in the pod's order. They are started before
 	// Program, one after another, and stopped after it, the last one first.
 	Sidecars []Container
-	// Grace is the pod's terminationGracePeriodSeconds, of which the kubelet knows whole seconds. 0
-	// means 30 s.
+	// Grace is the pod's terminationGracePeriodSeconds; the kubelet counts in whole seconds. 0 means
+	// 30 s.
 	Grace time.Duration
-	// NodeGrace is what the node leaves to a pod in a soft eviction (evictionMaxPodGracePeriod of the
-	// kubelet) and in its shutdown (shutdownGracePeriod), where that is less than Grace. 0 means Grace.
+	// NodeGrace is the grace period that the node allows a pod in a soft eviction
+	// (evictionMaxPodGracePeriod of the kubelet) and in a node shutdown (shutdownGracePeriod), where
+	// that is less than Grace. 0 means Grace.
 	NodeGrace time.Duration
-	// Scenarios are rehearsed one after another, each with the program started anew. None means Quick.
+	// Scenarios are rehearsed one after another; the program is started again for each. None means
+	// Quick.
 	Scenarios []Scenario
-	// EndpointLag is for how long clients go on connecting after the deletion. Negative means that
+	// EndpointLag is how long clients keep connecting after the deletion. A negative value means that
 	// they stop at once; 0 means a second.
 	EndpointLag time.Duration
 
-	// Traffic is what clients ask for. Without a target to Ask that is / on the lowest port of loopback
-	// on which the program listens; a program that listens on none is rehearsed without clients.
+	// Traffic is what clients ask for. If it has no target to Ask, clients ask for / on the lowest
+	// loopback port on which the program listens. A program that listens on none is rehearsed without
+	// clients.
 	Traffic []Target
-	// Rate is how many clients connect in a second to each target; 0 means 50.
+	// Rate is how many clients connect to each target per second; 0 means 50.
 	Rate int
-	// Ready is for how long the program may take to become ready; 0 means 30 s.
+	// Ready is how long the program may take to become ready; 0 means 30 s.
 	Ready time.Duration
-	// CutShort ends a scenario ten seconds after the deletion, whatever the grace is. Without it, too, the
-	// end of a program that has not ended in the scenario Delete is not awaited in the others.
+	// CutShort ends a scenario ten seconds after the deletion, whatever the grace period is. Even
+	// without it, if the program does not exit in the scenario Delete, the other scenarios do not wait
+	// for its end.
 	CutShort bool
-	// AnyHost allows a target that is not of this machine's loopback, or at which somebody listens
-	// before the program is started.
+	// AnyHost allows a target that is not on this machine's loopback, or on which another process
+	// listens before the program is started.
 	AnyHost bool
 
 	targets []*target // those of Traffic
@@ -55,11 +64,13 @@ type Config struct {
 	sharePIDs bool          // no PID namespace, for tests
 	noPort    time.Duration // longer than the constant, for tests on a busy machine
 
-	// Baseline has the findings that are accepted: they are reported, and do not fail. Nil means none.
+	// Baseline has the accepted findings: they are reported, but do not fail the rehearsal. Nil means
+	// none.
 	Baseline *Baseline
 
-	// Begin is told of each scenario before it begins, Watch of each event when it is known, which may
-	// be some time after it has happened, and End of what a scenario has found. Each may be nil.
+	// Begin is called before each scenario. Watch is called for each event once it is known, which may
+	// be some time after it has happened. End is called with the result of each scenario. Each may be
+	// nil.
 	Begin func(Scenario)
 	Watch func(Event)
 	End   func(*Result)
@@ -70,40 +81,40 @@ const (
 	defaultLag   = time.Second
 	defaultRate  = 50
 	maxRate      = 5000
-	maxLoad      = 500 // in a scenario that is about load
+	maxLoad      = 500 // in the scenario Load
 	defaultReady = 30 * time.Second
-	// steady is for how long clients ask before the deletion.
+	// steady is how long clients ask before the deletion.
 	steady = 2 * time.Second
-	// quickEnough is for how long a quick rehearsal waits after the deletion, and quickAtLeast after the
-	// stop signal.
+	// quickEnough is how long a quick rehearsal waits after the deletion, and quickAtLeast how long
+	// after the stop signal.
 	quickEnough  = 10500 * time.Millisecond
 	quickAtLeast = 3 * time.Second
-	// closing is how long before its end a program may close its port, where clients come until then.
+	// closing is how long before its exit a program may close its port while clients still connect.
 	closing = time.Second
-	// slowLead is how long before the stop signal the slow requests begin.
+	// slowLead is how long before the stop signal the slow requests are sent.
 	slowLead = 100 * time.Millisecond
-	// noReaction is for how long a program without a handler is watched all the same.
+	// noReaction is how long a program without a handler is still watched.
 	noReaction = 2 * time.Second
 	// secondAfter is the time between the stop signal and a second one.
 	secondAfter = 300 * time.Millisecond
-	// handlerPolls is how often it is looked whether a program that starts has a handler, every
-	// handlerPoll: for about a second.
+	// handlerPolls is how often, every handlerPoll, a starting program is checked for a handler: for
+	// about a second.
 	handlerPolls = 50
 	handlerPoll  = 20 * time.Millisecond
-	// secondStays is for how long a second copy is watched after the end of the first one.
+	// secondStays is how long a second copy is watched after the exit of the first one.
 	secondStays = 300 * time.Millisecond
-	// noPort is after what time a program that listens nowhere, and does nothing, is taken for one
-	// without clients, and noPortBusy the same for one that is busy.
+	// noPort is the time after which a program that does nothing and listens nowhere is taken for one
+	// without clients, and noPortBusy the same for a busy program.
 	noPort     = 2 * time.Second
 	noPortBusy = 10 * time.Second
 )
 
-// Do rehearses a program in each scenario. The error says why that was not possible; what is wrong
-// with the program is in the report. When ctx ends, the program is killed and the error is its cause.
-// Nothing that was started is left when Do has returned, or this process was killed.
+// Do rehearses a program in each scenario. An error means that this was not possible; what is wrong
+// with the program is in the report. When ctx ends, the program is killed and the error is the
+// cause of ctx. No process outlives Do, even if this process is killed.
 //
-// To start the program Do executes the file of this process again: package rehearse takes over such
-// a process before its main begins.
+// To start the program, Do executes the file of this process again: package rehearse takes over
+// such a process before its main begins.
 func Do(ctx context.Context, c Config) (*Report, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
@@ -130,11 +141,11 @@ func Do(ctx context.Context, c Config) (*Report, error) {
 	return report, nil
 }
 
-// sofar is what scenarios have shown of a program for those that follow.
+// sofar is what earlier scenarios have shown about a program, for the later ones.
 type sofar struct {
-	last     Scenario // the one that was rehearsed last
-	hung     bool     // the program did not end
-	notReady bool     // it was ready once, and then not any more
+	last     Scenario // the last scenario that was rehearsed
+	hung     bool     // the program did not exit
+	notReady bool     // it does not become ready any more
 }
 
 // once rehearses one scenario.
@@ -156,7 +167,8 @@ func once(ctx context.Context, c *Config, s Scenario, so *sofar) (*Result, error
 	}
 	var isDown *downError
 	if so.last != "" && errors.As(err, &isDown) {
-		// What was found before must not be lost, and something is left of it that a start does not get over.
+		// Earlier findings must not be lost, and the last scenario has left something behind that a start
+		// does not cope with.
 		so.notReady, r.brokenOff, err = true, true, nil
 		r.find(NotBack, true, "after %s, %s", so.last, isDown.text)
 	}
@@ -172,7 +184,7 @@ func once(ctx context.Context, c *Config, s Scenario, so *sofar) (*Result, error
 	return &r.result, nil
 }
 
-// complete checks what was given and fills in the defaults.
+// complete checks the configuration and fills in the defaults.
 func (c *Config) complete() error {
 	if len(c.Program.Command) == 0 {
 		return errors.New("rehearse: no program given: say which, as in -- ./server --port 8080")

@@ -24,7 +24,7 @@ import (
 var server, probedServer string
 
 func TestMain(m *testing.M) {
-	// Rehearsals wait most of the time: more of them at once than there are processors.
+	// Rehearsals mostly wait, so more of them run at once than there are processors.
 	_ = flag.Set("test.parallel", "12")
 	os.Exit(func() int {
 		if len(os.Args) > 4 && os.Args[1] == generateCommand {
@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 		}
 		dir, err := os.MkdirTemp("", "rehearse")
 		if err == nil {
-			err = os.Chmod(dir, 0o755) // others than root execute it too
+			err = os.Chmod(dir, 0o755) // users other than root execute it too
 		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -48,7 +48,7 @@ func TestMain(m *testing.M) {
 		defer os.RemoveAll(dir)
 		server, probedServer = filepath.Join(dir, "server"), filepath.Join(dir, "probed")
 		build := exec.Command("go", "build", "-o", dir, "./testdata/server", "./testdata/probed")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0") // they run in an image, too, which has no libraries
+		build.Env = append(os.Environ(), "CGO_ENABLED=0") // they also run in an image, which has no libraries
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build the programs: %v\n%s", err, out)
 			return 1
@@ -70,7 +70,7 @@ var exitBySignal = func() int {
 	return 143
 }()
 
-// codes are the codes of the findings that fail, and of the warnings.
+// codes returns the codes of the findings that fail, and of the warnings.
 func codes(r *Result) (fails, warns []Code) {
 	for _, f := range r.Findings {
 		if f.Fails {
@@ -95,7 +95,7 @@ func rehearse(t *testing.T, c Config) (*Result, error) {
 	return &report.Results[0], nil
 }
 
-// hook is a program with a preStop hook, a command of a shell.
+// hook is a program with a preStop hook, which is a shell command.
 func hook(command string) Container {
 	return Container{PreStop: &Hook{Exec: []string{"/bin/sh", "-c", command}}}
 }
@@ -122,8 +122,8 @@ func TestRehearse_FindsEachMistakeAndNoOther(t *testing.T) {
 		{how: "noisy"},
 		{how: "good", config: Config{Program: hook("sleep 1")}},
 		{how: "at-once", config: Config{Program: hook("sleep 1.5")}, warns: []Code{ClosedUnderRequest}},                           // the hook is the delay
-		{how: "at-once", config: Config{EndpointLag: -1}, warns: []Code{ClosedUnderRequest}},                                      // nobody is sent there any more
-		{how: "slowly", config: Config{Scenarios: []Scenario{HardEviction}, Grace: time.Hour}, warns: []Code{TooSlow}, exit: 137}, // two seconds are all there is
+		{how: "at-once", config: Config{EndpointLag: -1}, warns: []Code{ClosedUnderRequest}},                                      // no client is routed there any more
+		{how: "slowly", config: Config{Scenarios: []Scenario{HardEviction}, Grace: time.Hour}, warns: []Code{TooSlow}, exit: 137}, // it has two seconds in all
 		{how: "at-once", fails: []Code{RefusedEarly}, warns: []Code{ClosedUnderRequest}},
 		{how: "exits", fails: []Code{CutOff, RefusedEarly}, warns: []Code{ClosedUnderRequest}},
 		{how: "no-handler", fails: []Code{CutOff, RefusedEarly, NoHandler}, warns: []Code{ClosedUnderRequest}, exit: exitBySignal},
@@ -203,7 +203,7 @@ func TestRehearse_AProgramWithoutAPortIsRehearsedWithoutClients(t *testing.T) {
 	}
 }
 
-// A program that is busy for some seconds before it listens has clients.
+// A program that is busy for some seconds before it listens still gets clients.
 func TestRehearse_AProgramThatTakesLongToListenHasClients(t *testing.T) {
 	t.Parallel()
 	r, err := rehearse(t, Config{
@@ -221,7 +221,8 @@ func TestRehearse_AProgramThatTakesLongToListenHasClients(t *testing.T) {
 	}
 }
 
-// Without a namespace the program leads a process group, and what has left the group is found too.
+// Without a namespace the program leads a process group, and processes that have left the group are
+// found too.
 func TestRehearse_WithoutANamespaceNothingIsLeftBehindEither(t *testing.T) {
 	t.Parallel()
 	where := freeAddress(t)
@@ -295,13 +296,13 @@ func TestRehearse_ThatIsKilledLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-// lastPort is the port that was given to a test last. It is below those that the kernel gives to
-// connections: a connection of another test could have taken one of them meanwhile.
+// lastPort is the last port that was given to a test. Such ports are below those that the kernel
+// assigns to connections: otherwise a connection of another test could take one meanwhile.
 var lastPort atomic.Uint32
 
 const firstPort, ports = 10_000, 20_000
 
-// freeAddress is one of loopback on which nobody listens now.
+// freeAddress returns a loopback address on which nobody listens now.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	lastPort.CompareAndSwap(0, uint32(os.Getpid())) // other packages' tests run at the same time

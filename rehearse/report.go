@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// Report is what a rehearsal has found.
+// Report is the result of a rehearsal.
 type Report struct {
-	// Command is that of the program.
+	// Command is the program's.
 	Command []string `json:"command"`
-	// Results are those of the scenarios, in the order in which they were rehearsed.
+	// Results has one entry per scenario, in the order in which they were rehearsed.
 	Results []Result `json:"results"`
-	// Stale are findings that the baseline accepts, and that their scenario has no longer.
+	// Stale has the findings that the baseline accepts but that their scenario no longer has.
 	Stale []Accepted `json:"stale,omitempty"`
 }
 
@@ -25,41 +25,41 @@ func (r *Report) OK() bool {
 	return true
 }
 
-// Result is what one scenario has found.
+// Result is the result of one scenario.
 type Result struct {
 	// Scenario is the one that was rehearsed.
 	Scenario Scenario `json:"scenario"`
-	// Skipped says why it could not be rehearsed, empty if it was.
+	// Skipped is the reason why the scenario could not be rehearsed, empty if it was.
 	Skipped string `json:"skipped,omitempty"`
-	// Isolation says how the program was kept apart, in words.
+	// Isolation describes how the program was isolated.
 	Isolation string `json:"isolation"`
-	// URL is what clients asked for, empty where there were none.
+	// URL is what clients asked for, empty if there were none.
 	URL      string    `json:"url,omitempty"`
 	Events   []Event   `json:"events"`
 	Findings []Finding `json:"findings"`
-	// Passed are the checks that found nothing, by their codes.
+	// Passed has the codes of the checks that found nothing.
 	Passed []Code `json:"passed"`
-	// Answered is how many requests were answered, Failed how many were not. NotSent are those for
-	// which this process had no processor, file, port or memory in time, or too many others under way:
-	// they say nothing about the program.
+	// Answered is how many requests were answered, Failed how many were not. NotSent is how many this
+	// process could not send in time, for want of a processor, file, port or memory, or because too
+	// many others were in flight: they say nothing about the program.
 	Answered int `json:"answered"`
 	Failed   int `json:"failed"`
 	NotSent  int `json:"not_sent,omitempty"`
-	// Clients are the same by what was asked for, and by whom.
+	// Clients has the same counts for each target and kind of client.
 	Clients []Clients `json:"clients,omitempty"`
-	// ExitCode is the program's, as Kubernetes records it: 128 and the number of the signal that
-	// ended it. It is -1 where the rehearsal ended before the program.
+	// ExitCode is the program's exit code as Kubernetes records it: 128 plus the number of the signal,
+	// if a signal terminated it. It is -1 if the rehearsal ended before the program.
 	ExitCode int `json:"exit_code"`
-	// Stacks are where a program stood that had not ended when its time was over, where that can be
-	// found out: the goroutines of a Go program, the threads of one in Python or Java.
+	// Stacks shows where the program hung, if it had not exited when its time was up and its stacks
+	// can be read: the goroutines of a Go program, the threads of one in Python or Java.
 	Stacks []Stack `json:"stacks,omitempty"`
-	// Output are the last lines that the program has written.
+	// Output has the last lines that the program has written.
 	Output []string `json:"output,omitempty"`
 }
 
-// Clients are what one sort of client met at one target.
+// Clients counts the requests of one kind of client to one target.
 type Clients struct {
-	// Target is what they asked for, and Client says in words who they were.
+	// Target is what the clients asked for, and Client describes the clients.
 	Target string `json:"target"`
 	Client string `json:"client"`
 	// Answered is how many requests were answered, Failed how many were not.
@@ -77,15 +77,16 @@ func (r *Result) OK() bool {
 	return true
 }
 
-// Event is something that happened.
+// Event is an entry of the timeline.
 type Event struct {
 	// At is the time since the program was started.
 	At time.Duration
-	// Until is when it was over, of what lasted or happened many times. It is 0 for a moment.
+	// Until is the end of an event that lasted for some time or happened many times. It is 0 for a
+	// single moment.
 	Until time.Duration
-	// What happened, in a word or two, and what there is to say about it.
+	// What names the event in a word or two, and Detail adds the rest.
 	What, Detail string
-	// Code is that of a finding that this belongs to, empty for none.
+	// Code is the finding that this event belongs to, empty for none.
 	Code Code
 }
 
@@ -100,14 +101,14 @@ func (e Event) MarshalJSON() ([]byte, error) {
 	}{e.At.Seconds(), e.Until.Seconds(), e.What, e.Detail, e.Code})
 }
 
-// Finding is something about the program that a deploy makes its clients or its operators feel.
+// Finding is a defect of the program that its clients or its operators notice in a deploy.
 type Finding struct {
-	// Code says what it is.
+	// Code identifies the kind of finding.
 	Code Code `json:"code"`
-	// Fails: it makes the rehearsal fail. Others are warnings.
+	// Fails is set if the finding makes the rehearsal fail. Other findings are warnings.
 	Fails bool `json:"fails"`
-	// Seen is what was seen, in numbers.
+	// Seen describes what was observed, in numbers.
 	Seen string `json:"seen"`
-	// Accepted: the baseline has it, so that it does not make the rehearsal fail.
+	// Accepted is set if the baseline has the finding, so that it does not make the rehearsal fail.
 	Accepted bool `json:"accepted,omitempty"`
 }

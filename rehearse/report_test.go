@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// The page explains each name of the report: who reads JSON reads no Go.
+// The page explains each name in the report, for readers of the JSON who do not read Go.
 func TestReport_EachNameOfItsJSONIsInThePage(t *testing.T) {
 	page, err := os.ReadFile("../docs/rehearse.md")
 	if err != nil {

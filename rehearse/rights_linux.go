@@ -29,7 +29,7 @@ const (
 )
 
 // kept are the capabilities that an image's root has in its own namespaces: those of a container
-// that asks for none.
+// that requests none.
 var kept = []uintptr{
 	capChown, capDACOverride, capFowner, capFsetID, capKill, capSetGID, capSetUID, capSetPCap,
 	capNetBindService, capNetRaw, capSysChroot, capMknod, capAuditWrite, capSetFCap,
@@ -37,8 +37,8 @@ var kept = []uintptr{
 
 const joinSessionKeyring = 1 // of keyctl(2)
 
-// giveUp becomes the image's user, and leaves this thread without a way to more rights than that
-// user has in a container.
+// giveUp switches to the image's user, and leaves this thread no way to more rights than that user
+// has in a container.
 func (e *entry) giveUp() error {
 	for c := uintptr(0); ; c++ {
 		if slices.Contains(kept, c) {
@@ -46,7 +46,7 @@ func (e *entry) giveUp() error {
 		}
 		err := prctl(prCapBSetDrop, c)
 		if errors.Is(err, syscall.EINVAL) {
-			break // there are no more
+			break // there are no more capabilities
 		}
 		if err != nil {
 			return fmt.Errorf("capability %d: %w", c, err)
@@ -63,7 +63,7 @@ func (e *entry) giveUp() error {
 	if err := setCapabilities(e.Image.User == 0); err != nil {
 		return err
 	}
-	// The keys of the session in which this was started are no business of the image.
+	// The image must not see the keys of the session in which this was started.
 	_, _, errno := syscall.RawSyscall(syscall.SYS_KEYCTL, joinSessionKeyring, 0, 0)
 	if errno != 0 && errno != syscall.ENOSYS && errno != syscall.EPERM {
 		return fmt.Errorf("keys of its own: %w", errno)
@@ -71,7 +71,7 @@ func (e *entry) giveUp() error {
 	return prctl(prSetNoNewPrivs, 1)
 }
 
-// setCapabilities leaves this thread those that an image's root has, or none.
+// setCapabilities leaves this thread the capabilities that an image's root has, or none.
 func setCapabilities(root bool) error {
 	header := struct {
 		version uint32
@@ -84,7 +84,7 @@ func setCapabilities(root bool) error {
 			sets[c/32].permitted |= 1 << (c % 32)
 		}
 	}
-	_, _, errno := syscall.RawSyscall(syscall.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&sets[0])), 0) //nolint:gosec // the kernel's own form
+	_, _, errno := syscall.RawSyscall(syscall.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&sets[0])), 0) //nolint:gosec // the kernel's own layout
 	if errno != 0 {
 		return fmt.Errorf("capabilities: %w", errno)
 	}

@@ -17,12 +17,12 @@ type second struct {
 	traffic *traffic // nil before it is ready
 }
 
-// besidePatience is for how long a copy may take to become ready beside the first one, over four times
-// what that one took.
+// besidePatience is how long a copy may take to become ready alongside the first one, in addition
+// to four times what that one took.
 const besidePatience = 5 * time.Second
 
-// startSecond starts a second copy of the program, at another port, and waits until it is ready. Then
-// clients are sent to both.
+// startSecond starts a second copy of the program, at another port, and waits until it is ready.
+// Then clients are routed to both.
 func (r *rehearsal) startSecond(ctx context.Context) error {
 	if r.traffic == nil {
 		return skip("it has no clients that could go on to a second copy")
@@ -68,7 +68,7 @@ func (r *rehearsal) startSecond(ctx context.Context) error {
 	return nil
 }
 
-// stayedSecond looks whether the second copy goes on as before, after the end of the first one.
+// stayedSecond checks that the second copy goes on as before after the exit of the first one.
 func (r *rehearsal) stayedSecond(ctx context.Context) error {
 	if err := r.wait(ctx, time.Now().Add(secondStays), r.second.program.exited); err != nil {
 		return err
@@ -106,8 +106,8 @@ func hasEnded(p *program) bool {
 	}
 }
 
-// elsewhere is a container whose program listens at other ports: those of the targets are found in its
-// arguments and variables, and replaced.
+// elsewhere returns a container whose program listens at other ports: it replaces the ports of the
+// targets in the arguments and variables.
 func elsewhere(c *Container, targets []*target) (*Container, []*target, error) {
 	moved := *c
 	moved.Command, moved.Env = slices.Clone(c.Command), slices.Clone(c.Env)
@@ -144,7 +144,7 @@ func elsewhere(c *Container, targets []*target) (*Container, []*target, error) {
 	return &moved, found, nil
 }
 
-// move replaces a port in the arguments, and in variables that have it at the end.
+// move replaces a port in the arguments, and in variables that end with it.
 func (c *Container) move(from, to string) (found bool) {
 	for i, argument := range c.Command {
 		if i == 0 {
@@ -163,7 +163,7 @@ func (c *Container) move(from, to string) (found bool) {
 	return found
 }
 
-// replaceNumber replaces a number in a text, but not within a longer one.
+// replaceNumber replaces a number in a text, but not within a longer number.
 func replaceNumber(text, from, to string) string {
 	digit := func(i int) bool {
 		return i >= 0 && i < len(text) && (text[i] >= '0' && text[i] <= '9' || text[i] == '.')
@@ -181,7 +181,7 @@ func replaceNumber(text, from, to string) string {
 	return b.String()
 }
 
-// freePort is a port of loopback on which nobody listens now.
+// freePort returns a loopback port on which nobody listens now.
 func freePort() (string, error) {
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {

@@ -11,17 +11,18 @@ import (
 	"syscall"
 )
 
-// The ids of this machine that the users and groups of images get where root rehearses them: they
-// begin where systemd has set ids aside for containers, and are nobody's.
+// The ids of this machine that the users and groups of images get when root rehearses them. They
+// begin where systemd has reserved ids for containers, and belong to nobody.
 const (
 	firstOwner = 0x60000000
 	manyIDs    = 1 << 16
 	nobodyID   = manyIDs - 2
 )
 
-// ImageOwner says whose a file below an image's Root has to be on this machine when it belongs to a
-// user or group of the image, so that its program finds it as its own. Not ok means that it stays
-// with who has made it: who may not give files away has one user in the image.
+// ImageOwner returns the owner that a file below an image's Root must have on this machine if it
+// belongs to a user or group of the image, so that the program finds the file as its own. If ok is
+// false the file keeps the owner that created it: without the right to give files away there is one
+// user in the image.
 func ImageOwner(id int) (owner int, ok bool) {
 	if !manyOwners() {
 		return 0, false
@@ -53,7 +54,7 @@ func hasIDs(file string) bool {
 }
 
 // mapOwners maps the users and groups of the image for a process that begins in a user namespace,
-// in which it may do all.
+// in which it has all rights.
 func (i *Image) mapOwners(attr *syscall.SysProcAttr) {
 	attr.AmbientCaps = append([]uintptr{capSysAdmin, capSysResource}, kept...)
 	if !manyOwners() {
@@ -63,7 +64,7 @@ func (i *Image) mapOwners(attr *syscall.SysProcAttr) {
 	}
 	many := func(id int) []syscall.SysProcIDMap {
 		all := []syscall.SysProcIDMap{{ContainerID: 0, HostID: firstOwner, Size: manyIDs}}
-		if id >= manyIDs { // as Kubernetes distributions choose them that give each project its own
+		if id >= manyIDs { // for Kubernetes distributions that give each project its own ids
 			all = append(all, syscall.SysProcIDMap{ContainerID: id, HostID: firstOwner + manyIDs, Size: 1})
 		}
 		return all
@@ -75,8 +76,8 @@ func (i *Image) mapOwners(attr *syscall.SysProcAttr) {
 // maxWritten bounds what an image's program can write into its files, which is kept in memory.
 const maxWritten = "size=1g,nr_inodes=1m,mode=0755"
 
-// enterImage makes the image's files the only ones that there are, and gives up all rights but
-// those of the image's user.
+// enterImage makes the image's files the only ones that exist, and drops all rights but those of
+// the image's user.
 func (e *entry) enterImage() error {
 	if os.Getpid() != 1 {
 		return fmt.Errorf("%sthis is process %d of its PID namespace, not the first one", namespaceWord, os.Getpid())
@@ -100,7 +101,7 @@ func (e *entry) enterImage() error {
 
 const hostName = "rehearsal"
 
-// enterRoot makes the image's files this process's root.
+// enterRoot makes the image's files the root of this process.
 func (e *entry) enterRoot() error {
 	image, err := e.openImage()
 	if err != nil {
@@ -127,17 +128,17 @@ func (e *entry) enterRoot() error {
 	if err := errors.Join(syscall.Chdir(root), syscall.PivotRoot(".", ".")); err != nil {
 		return fmt.Errorf("change the root: %w", err)
 	}
-	// The old root is above the new one now, and what is in it can still be mounted.
+	// The old root is mounted over the new one now, and its contents can still be mounted.
 	if err := errors.Join(e.writeHosts(), mountSystem(devices)); err != nil {
 		return err
 	}
 	for _, fd := range devices {
-		_ = syscall.Close(fd) // only a name
+		_ = syscall.Close(fd) // only a reference
 	}
 	if err := errors.Join(syscall.Fchdir(old), syscall.Unmount(".", syscall.MNT_DETACH), syscall.Close(old), syscall.Close(image), syscall.Chdir("/")); err != nil {
 		return fmt.Errorf("leave the old root: %w", err)
 	}
-	// A namespace within this one would give all rights over it.
+	// A namespace within this one would have all rights over it.
 	err = os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("refuse user namespaces: %w", err)
@@ -145,8 +146,8 @@ func (e *entry) enterRoot() error {
 	return nil
 }
 
-// openImage opens the directory of the image's files, as who has started this process, and becomes
-// the image's root where there is one.
+// openImage opens the directory of the image's files with the rights of the user who has started
+// this process, and becomes the image's root if it has one.
 func (e *entry) openImage() (int, error) {
 	fd, err := syscall.Open(e.Image.Root, oPath|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
 	if err != nil || !e.Owners {
@@ -155,8 +156,8 @@ func (e *entry) openImage() (int, error) {
 	return fd, errors.Join(syscall.Setgroups(nil), syscall.Setgid(0), syscall.Setuid(0))
 }
 
-// mountRoot mounts the image's files, with what the program writes above them, and returns where.
-// The files themselves do not change.
+// mountRoot mounts the image's files, with a layer above them for what the program writes, and
+// returns the mount point. The files themselves do not change.
 func mountRoot(image int) (string, error) {
 	var stat syscall.Stat_t
 	if err := syscall.Fstat(image, &stat); err != nil {
@@ -191,8 +192,7 @@ func emptyMount() (at string, err error) {
 	return "", fmt.Errorf("mount a tmpfs: %w", err)
 }
 
-// writeHosts writes the files by which names of machines are found, since the network is this
-// machine's.
+// writeHosts writes the files that resolve host names, since the network is this machine's.
 func (e *entry) writeHosts() error {
 	for name, text := range e.Hosts {
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
@@ -262,7 +262,8 @@ func mountSystem(devices map[string]int) error {
 
 const oPath = 0x200000 // of open(2)
 
-// workIn goes to the working directory, which a container runtime makes if it is not there.
+// workIn changes to the working directory. If it does not exist it is created, as a container
+// runtime does.
 func (e *entry) workIn() error {
 	dir := filepath.Join("/", e.Dir)
 	if err := os.MkdirAll(dir, 0o755); err != nil {

@@ -8,65 +8,66 @@ import (
 	"time"
 )
 
-// Scenario is the name of one way in which a pod ends.
+// Scenario is the name of one of the ways in which a pod ends.
 type Scenario string
 
 const (
-	// Delete is what a rollout, a scale-down and a drain do: the API server marks the pod, its endpoint
-	// is taken away, and the kubelet stops the containers with the whole grace.
+	// Delete is what a rollout, a scale-down and a drain do: the API server marks the pod as deleted,
+	// its endpoint is removed, and the kubelet stops the containers with the whole grace period.
 	Delete Scenario = "delete"
-	// Rollout is a deletion with a second copy of the program beside it, to which clients go on.
+	// Rollout is a deletion with a second copy of the program alongside it, to which clients move on.
 	Rollout Scenario = "rollout"
 	// Load is a deletion while ten times as many clients connect.
 	Load Scenario = "load"
-	// OpenStreams is a deletion while clients have streams or WebSockets open, and nobody connects.
+	// OpenStreams is a deletion while clients have streams or WebSockets open, and no new client
+	// connects.
 	OpenStreams Scenario = "stream"
-	// SidecarOrder is the deletion of a pod with sidecars, which are stopped one after another when the
-	// program has ended.
+	// SidecarOrder is the deletion of a pod with sidecars, which are stopped one after another when
+	// the program has exited.
 	SidecarOrder Scenario = "sidecar-order"
-	// HookOverrun is a deletion with a preStop hook that takes longer than the grace: two seconds are
-	// left for the program.
+	// HookOverrun is a deletion with a preStop hook that takes longer than the grace period: two
+	// seconds are left for the program.
 	HookOverrun Scenario = "hook-overrun"
-	// Lag0 is a deletion after which nobody connects any more.
+	// Lag0 is a deletion after which no client connects any more.
 	Lag0 Scenario = "lag-0"
-	// Lag1 is one after which clients go on connecting for a second.
+	// Lag1 is a deletion after which clients keep connecting for a second.
 	Lag1 Scenario = "lag-1"
-	// Lag5 is one after which they do for five seconds, as where a load balancer outside of the cluster
-	// has to be told.
+	// Lag5 is a deletion after which clients keep connecting for five seconds, as when a load balancer
+	// outside of the cluster has to be updated.
 	Lag5 Scenario = "lag-5"
-	// ForceDelete is kubectl delete --force --grace-period=0: the pod is gone from the API at once, and
-	// its process has two seconds.
+	// ForceDelete is kubectl delete --force --grace-period=0: the pod is removed from the API at once,
+	// and its process has two seconds.
 	ForceDelete Scenario = "force-delete"
-	// HardEviction is what the kubelet does when its node runs out of memory or disk: two seconds, and
-	// the endpoint stays until the containers are gone.
+	// HardEviction is what the kubelet does when its node runs out of memory or disk: the program has
+	// two seconds, and the endpoint stays until the containers are gone.
 	HardEviction Scenario = "hard-eviction"
-	// SoftEviction is the same with a grace of the node's, which is at most the pod's.
+	// SoftEviction is an eviction with a grace period that the node sets, at most the pod's.
 	SoftEviction Scenario = "soft-eviction"
-	// NodeShutdown is a node that is shut down: the endpoint stays as in an eviction, and the grace is
-	// what the node leaves to its pods.
+	// NodeShutdown is the shutdown of a node: the endpoint stays as in an eviction, and the grace
+	// period is what the node allows its pods.
 	NodeShutdown Scenario = "node-shutdown"
 	// LivenessFailure is a liveness probe that has failed: the container is stopped with its hook and
-	// its grace while its pod stays, and is started again.
+	// its grace period while its pod stays, and is started again.
 	LivenessFailure Scenario = "liveness-failure"
-	// SecondSignal is a stop signal that comes again while the program ends: from a person, from docker
-	// stop or from systemd, as the kubelet sends one alone.
+	// SecondSignal is a second stop signal while the program is stopping: from a person, from docker
+	// stop or from systemd. The kubelet sends only one.
 	SecondSignal Scenario = "second-signal"
 	// Starting is a pod that is deleted before its program is ready.
 	Starting Scenario = "starting"
 	// OutputStuck is a program whose output nobody reads any more, as when a log driver hangs.
 	OutputStuck Scenario = "output-stuck"
-	// Frozen is a program that was stopped by SIGSTOP before the stop signal came. Nothing continues
-	// it: it is killed when its time is over, and started again.
+	// Frozen is a program that was stopped by SIGSTOP before the stop signal was sent. Nothing
+	// continues it: it is killed when its time is up, and started again.
 	Frozen Scenario = "frozen"
 	// Crash is a program that is killed, as by the kernel when memory runs out, and started again.
 	Crash Scenario = "crash"
 )
 
-// Quick are the scenarios of a first verdict, in less than 15 seconds.
+// Quick returns the scenarios of a first verdict, which take less than 15 seconds.
 func Quick() []Scenario { return []Scenario{Delete} }
 
-// All are all scenarios, in the order in which they are rehearsed: those that kill the program come
-// last.
+// All returns all scenarios, in the order in which they are rehearsed: those that kill the program
+// come last.
 func All() []Scenario {
 	all := make([]Scenario, len(plans))
 	for i := range plans {
@@ -75,7 +76,7 @@ func All() []Scenario {
 	return all
 }
 
-// About says in a sentence what happens in a scenario.
+// About describes in a sentence what happens in a scenario.
 func (s Scenario) About() string {
 	if p := s.plan(); p != nil {
 		return p.about
@@ -83,7 +84,7 @@ func (s Scenario) About() string {
 	return ""
 }
 
-// check returns an error for a name that is none of a scenario.
+// check returns an error if there is no scenario with this name.
 func (s Scenario) check() error {
 	if s.plan() != nil {
 		return nil
@@ -95,28 +96,29 @@ func (s Scenario) check() error {
 	return fmt.Errorf("rehearse: there is no scenario %q: they are %s", s, strings.Join(names, ", "))
 }
 
-// plan is how a scenario is rehearsed: what the cluster decides, what is done one after another, and
-// what is looked for.
+// plan is how a scenario is rehearsed: what the cluster decides, what is done step by step, and
+// which findings are possible.
 type plan struct {
 	scenario Scenario
 	about    string
-	// happens is what the timeline says when the end begins.
+	// happens is the timeline's word for the event that begins the end.
 	happens string
-	// order is what the kubelet is told, but for what the configuration says.
+	// order is the order to stop that the kubelet receives, without what the configuration sets.
 	order stopOrder
-	// lag is for how long clients go on connecting, nil for what is configured.
+	// lag is how long clients keep connecting, nil for the configured time.
 	lag *time.Duration
-	// lacks says what a configuration has not that the scenario is about, empty for nothing. Nil means
-	// that it needs nothing.
+	// lacks returns what the scenario needs and a configuration does not have, empty for nothing. Nil
+	// means that the scenario needs nothing.
 	lacks func(*Config) string
-	// load is how many times as many clients connect as is configured. 0 means as many.
+	// load is by how much the configured number of connecting clients is multiplied. 0 means 1.
 	load int
-	// serves is for how long clients ask before the end begins. 0 means long enough for most scenarios.
+	// serves is how long clients send requests before the end begins. 0 means long enough for most
+	// scenarios.
 	serves time.Duration
 	// steps are done in order, by one goroutine. The first error ends the rehearsal.
 	steps []step
-	// checks are the findings that the scenario can have; what else was noticed is left out. Those of
-	// lenient are warnings here even where they are failures elsewhere.
+	// checks are the findings that the scenario can have; all others are ignored. Those of lenient are
+	// warnings here even where they are failures elsewhere.
 	checks, lenient []Code
 }
 
@@ -129,17 +131,17 @@ func (p *plan) servesFor() time.Duration {
 
 // step is one part of a scenario.
 type step struct {
-	// do does it. The error says why there can be no rehearsal; what is wrong with the program is noted
-	// by find, or judged at the end.
+	// do does it. An error means that the rehearsal cannot continue. Defects of the program are
+	// recorded by find, or judged at the end.
 	do func(r *rehearsal, ctx context.Context) error
-	// takes is how long that is at most, nil where it is hardly any time.
+	// takes is how long that takes at most, nil if it takes hardly any time.
 	takes func(c *Config, p *plan) time.Duration
 }
 
-// steps puts the parts of a plan together.
+// steps concatenates the parts of a plan.
 func steps(parts ...[]step) []step { return slices.Concat(parts...) }
 
-// The parts of which plans are made.
+// The parts of plans.
 var (
 	comeUp = []step{{(*rehearsal).start, startTime}, {(*rehearsal).becomeReady, nil}, {(*rehearsal).serve, serveTime}}
 	goDown = []step{
@@ -149,13 +151,13 @@ var (
 	comeBack = []step{{(*rehearsal).startAgain, startTime}}
 )
 
-// What is looked for.
+// Sets of checks.
 var (
-	// whileStopped are the findings of a program that is stopped by a signal.
+	// whileStopped are the findings about a program that is stopped by a signal.
 	whileStopped = []Code{NoReaction, TooSlow, CutOff, RefusedEarly, ClosedUnderRequest, ExitCode, NoHandler, NotAnswered, FailsBefore, Tight,
 		HookFails, HookOverruns, StaysReady, DeadWhileStopping, NotAlive, StartsTooSlowly, LosesReadiness, SidecarGone, SidecarKilled,
 		StreamCut, NoCloseFrame, NoGoAway, AnswersLate, Resets}
-	// whenKilled are those of a program that has no time to end properly.
+	// whenKilled are the findings about a program that has no time to end properly.
 	whenKilled = []Code{NoReaction, TooSlow, ExitCode, NoHandler, NotBack, HookFails, NotAlive, StartsTooSlowly, LosesReadiness, SidecarGone}
 )
 
@@ -179,17 +181,17 @@ var plans = []plan{
 	},
 	{
 		scenario: Lag0, happens: "deleted", lag: new(time.Duration(0)),
-		about: "the pod is deleted, and nobody connects any more",
+		about: "the pod is deleted, and no client connects any more",
 		steps: steps(comeUp, goDown), checks: whileStopped,
 	},
 	{
 		scenario: Lag1, happens: "deleted", lag: new(time.Second),
-		about: "the pod is deleted, and clients go on connecting for a second",
+		about: "the pod is deleted, and clients keep connecting for a second",
 		steps: steps(comeUp, goDown), checks: whileStopped,
 	},
 	{
 		scenario: Lag5, happens: "deleted", lag: new(5 * time.Second),
-		about: "the pod is deleted, and clients go on connecting for five seconds, as behind a load balancer",
+		about: "the pod is deleted, and clients keep connecting for five seconds, as behind a load balancer",
 		steps: steps(comeUp, goDown), checks: whileStopped, lenient: []Code{RefusedEarly},
 	},
 	{
@@ -199,7 +201,7 @@ var plans = []plan{
 			if slices.ContainsFunc(c.targets, func(t *target) bool { return t.Use == Stream || t.url.Scheme == "ws" || t.url.Scheme == "wss" }) {
 				return ""
 			}
-			return "nobody has a stream open: give one by --stream, or a WebSocket by --websocket"
+			return "no client has a stream open: give one with --stream, or a WebSocket with --websocket"
 		},
 		steps: steps(comeUp, goDown), checks: []Code{NoReaction, TooSlow, StreamCut, NoCloseFrame, NoGoAway, Resets},
 	},
@@ -215,12 +217,12 @@ var plans = []plan{
 	},
 	{
 		scenario: LivenessFailure, happens: "not alive", order: stopOrder{cause: byProbe},
-		about: "the liveness probe has failed: the container is stopped and started again",
+		about: "the liveness probe has failed: the container is restarted",
 		steps: steps(comeUp, goDown, comeBack), checks: append(slices.Clone(whileStopped), NotBack), lenient: []Code{RefusedEarly},
 	},
 	{
 		scenario: SecondSignal, happens: "deleted",
-		about: "the stop signal comes a second time while the program ends",
+		about: "a second stop signal is sent while the program is stopping",
 		steps: steps(comeUp, goDown[:4], []step{{(*rehearsal).signalAgain, nil}}, goDown[4:]), checks: []Code{NoReaction, TooSlow, BreaksTwice},
 	},
 	{
@@ -235,7 +237,7 @@ var plans = []plan{
 	},
 	{
 		scenario: SidecarOrder, happens: "deleted",
-		about: "the pod is deleted, and its sidecars are stopped when the program has ended",
+		about: "the pod is deleted, and its sidecars are stopped when the program has exited",
 		lacks: func(c *Config) string {
 			if len(c.Sidecars) > 0 {
 				return ""
@@ -246,17 +248,17 @@ var plans = []plan{
 	},
 	{
 		scenario: HookOverrun, happens: "deleted", order: stopOrder{asked: new(int64(2))},
-		about: "a preStop hook takes longer than the grace, and two seconds are left",
+		about: "a preStop hook takes longer than the grace period, and two seconds are left",
 		steps: steps(comeUp, goDown[:1], []step{{(*rehearsal).overrun, overrunTime}}, goDown[2:], comeBack), checks: whenKilled, lenient: []Code{TooSlow},
 	},
 	{
 		scenario: ForceDelete, happens: "deleted", order: stopOrder{asked: new(int64)},
-		about: "kubectl delete --force --grace-period=0: two seconds are all there is",
+		about: "kubectl delete --force --grace-period=0: the program has two seconds in all",
 		steps: steps(comeUp, goDown, comeBack), checks: whenKilled, lenient: []Code{TooSlow},
 	},
 	{
 		scenario: HardEviction, happens: "evicted", order: stopOrder{cause: byHardEviction},
-		about: "the node is out of memory or disk and evicts the pod: two seconds are all there is",
+		about: "the node is out of memory or disk and evicts the pod: the program has two seconds in all",
 		steps: steps(comeUp, goDown, comeBack), checks: whenKilled, lenient: []Code{TooSlow},
 	},
 	{
@@ -266,12 +268,12 @@ var plans = []plan{
 	},
 	{
 		scenario: Crash, happens: "killed",
-		about: "the program is killed without a warning, and started again",
+		about: "the program is killed without warning, and started again",
 		steps: steps(comeUp, []step{{(*rehearsal).crash, nil}}, comeBack), checks: []Code{NotBack},
 	},
 }
 
-// plan is the scenario's, nil for none.
+// plan returns the scenario's plan, nil for none.
 func (s Scenario) plan() *plan {
 	for i := range plans {
 		if plans[i].scenario == s {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Each mistake that a scenario is for is found in it, for that reason alone, and the program without
-// it passes.
+// Each scenario finds the mistake that it is for, for that reason alone, and the program without it
+// passes.
 func TestScenario_FindsTheMistakeThatItIsFor(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -29,9 +29,9 @@ func TestScenario_FindsTheMistakeThatItIsFor(t *testing.T) {
 		{scenario: Lag0, how: "at-once", warns: []Code{ClosedUnderRequest}},
 		{scenario: Lag1, how: "at-once", fails: []Code{RefusedEarly}, warns: []Code{ClosedUnderRequest}},
 		{scenario: Lag1, how: "good"},
-		{scenario: Lag5, how: "good", warns: []Code{RefusedEarly}}, // for two seconds it does
+		{scenario: Lag5, how: "good", warns: []Code{RefusedEarly}}, // it accepts for only two seconds
 		{scenario: SoftEviction, how: "good"},
-		{scenario: SoftEviction, how: "lingers", warns: []Code{RefusedEarly, ClosedUnderRequest}}, // with its port closed
+		{scenario: SoftEviction, how: "lingers", warns: []Code{RefusedEarly, ClosedUnderRequest}}, // its port is closed meanwhile
 		{scenario: NodeShutdown, how: "good"},
 		{scenario: ForceDelete, how: "slowly", warns: []Code{TooSlow}, exit: 137}, // it takes four seconds
 		{scenario: ForceDelete, how: "at-once"},
@@ -91,7 +91,8 @@ func TestElsewhere_MovesThePortWhereverItIsGiven(t *testing.T) {
 	}
 }
 
-// What cannot be rehearsed with a program is skipped, with the reason, and the others go on.
+// A scenario that cannot be rehearsed with a program is skipped, with the reason, and the others go
+// on.
 func TestScenario_WhatCannotBeRehearsedIsSkipped(t *testing.T) {
 	t.Parallel()
 	for want, c := range map[string]Config{
@@ -154,8 +155,8 @@ func TestScenario_AStopSignalWhileAScriptWaits(t *testing.T) {
 	}
 }
 
-// What a scenario leaves behind so that the next one cannot begin is a finding, and no error: what
-// was found before would be lost.
+// If a scenario leaves something behind that keeps the next one from beginning, that is a finding
+// and not an error: otherwise the earlier findings would be lost.
 func TestScenario_AProgramThatDoesNotComeBackForTheNextOne(t *testing.T) {
 	t.Parallel()
 	where := freeAddress(t)

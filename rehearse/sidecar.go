@@ -10,34 +10,34 @@ import (
 	"time"
 )
 
-// sidecar is one while it runs.
+// sidecar is a sidecar that was started.
 type sidecar struct {
 	container *Container
 	program   *program
 	probes    *probes
 
-	// terminated is closed when it has been stopped, or killed.
+	// terminated is closed when the sidecar has been stopped or killed.
 	terminated chan struct{}
 
-	// These belong to who has seen terminated.
+	// These may be read once terminated is closed.
 	signalled time.Time
 	left      time.Duration // between the signal and SIGKILL
-	killed    bool          // its time was over
-	cutShort  bool          // a quick rehearsal did not wait for that
+	killed    bool          // its time was up
+	cutShort  bool          // a quick rehearsal did not wait for its time
 
 	early bool // it ended before the program, by itself or by its hook
 }
 
-// sidecars are those of a pod, in its order.
+// sidecars are the sidecars of a pod, in the pod's order.
 type sidecars struct {
 	list []*sidecar
-	// stops are the goroutines that stop one each, until cancel.
+	// stops are the goroutines that stop one sidecar each, until cancel.
 	stops  sync.WaitGroup
 	cancel context.CancelFunc
 }
 
-// startSidecars starts the sidecars, one after another: the next one when the startup probe of the one
-// before has succeeded, or at once where it has none.
+// startSidecars starts the sidecars, one after another: the next one when the startup probe of the
+// one before has succeeded, or at once if that one has no startup probe.
 func (r *rehearsal) startSidecars(ctx context.Context) error {
 	for i := range r.config.Sidecars {
 		c := &r.config.Sidecars[i]
@@ -59,12 +59,12 @@ func (r *rehearsal) startSidecars(ctx context.Context) error {
 	return nil
 }
 
-// stopSidecars begins to stop the sidecars, at the moment at which the pod begins to be stopped. Each
-// runs its hook now, and waits for its turn then: the program has ended, and so has every later
-// sidecar (pkg/kubelet/kuberuntime/kuberuntime_termination_order.go).
+// stopSidecars begins to stop the sidecars when the pod begins to be stopped. Each runs its hook at
+// once, and then waits for its turn: until the program and every later sidecar have exited
+// (pkg/kubelet/kuberuntime/kuberuntime_termination_order.go).
 func (r *rehearsal) stopSidecars(ctx context.Context, order stopOrder) {
 	if order.cause == byProbe || len(r.sidecars.list) == 0 {
-		return // one container is stopped, and not the pod
+		return // only one container is stopped, not the pod
 	}
 	ctx, r.sidecars.cancel = context.WithCancel(ctx)
 	turn := []<-chan struct{}{r.program.exited}
@@ -76,11 +76,11 @@ func (r *rehearsal) stopSidecars(ctx context.Context, order stopOrder) {
 	}
 }
 
-// stopSidecar takes one sidecar through its end.
+// stopSidecar runs the hook of one sidecar, waits for its turn, and stops it.
 func (r *rehearsal) stopSidecar(ctx context.Context, s *sidecar, grace int64, before []<-chan struct{}) {
 	defer close(s.terminated)
 	if hasEnded(s.program) {
-		return // it was not restarted; the kubelet stops what runs
+		return // it was not restarted; the kubelet stops only what runs
 	}
 	if s.container.PreStop != nil {
 		took, err := r.hook(s.program, "sidecar "+s.container.Name+": ", grace, func(run *hookRun) error {
@@ -130,11 +130,12 @@ func (r *rehearsal) stopSidecar(ctx context.Context, s *sidecar, grace int64, be
 	r.say("SIGKILL", "sidecar %s: its time is over", s.container.Name)
 }
 
-// notAwaited reports whether the rehearsal ended before the program, and before its time was over.
+// notAwaited reports whether the rehearsal ended before the program did, and before the program's
+// time was up.
 func (r *rehearsal) notAwaited() bool { return r.cutShort && r.ranOn > 0 }
 
-// awaitSidecars waits until the sidecars have been stopped. What runs of the program when its time is
-// over is killed before: their turn comes then.
+// awaitSidecars waits until the sidecars have been stopped. A program that still runs when its time
+// is up is killed first: only then is it the sidecars' turn.
 func (r *rehearsal) awaitSidecars(ctx context.Context) error {
 	if r.sidecars.cancel == nil || r.notAwaited() {
 		return nil
@@ -150,7 +151,7 @@ func (r *rehearsal) awaitSidecars(ctx context.Context) error {
 	return nil
 }
 
-// endPod ends what belongs to the pod beside the program, and waits for it.
+// endPod ends what belongs to the pod apart from the program, and waits for it.
 func (r *rehearsal) endPod(ctx context.Context) error {
 	if r.sidecars.cancel != nil {
 		r.sidecars.cancel()
@@ -173,7 +174,7 @@ func (r *rehearsal) endPod(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// endOfProgram is when the program had ended, or the rehearsal saw no more of it.
+// endOfProgram is when the program exited, or now if it still runs.
 func (r *rehearsal) endOfProgram() time.Time {
 	select {
 	case <-r.stopped.exited:
@@ -183,7 +184,7 @@ func (r *rehearsal) endOfProgram() time.Time {
 	}
 }
 
-// judgeSidecars is about how the sidecars ended. It comes after endPod.
+// judgeSidecars adds the findings about how the sidecars ended. It is called after endPod.
 func (r *rehearsal) judgeSidecars(add adder) {
 	stopped := r.sidecars.cancel != nil && !r.notAwaited()
 	for _, s := range r.sidecars.list {
@@ -199,7 +200,8 @@ func (r *rehearsal) judgeSidecars(add adder) {
 	}
 }
 
-// awaitAll waits until all channels are closed, but no longer than so long. It is an error if ctx ends.
+// awaitAll waits until all channels are closed or the patience is over. It returns an error if ctx
+// ends.
 func awaitAll(ctx context.Context, patience time.Duration, all ...<-chan struct{}) error {
 	over := time.NewTimer(patience)
 	defer over.Stop()

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// signalNames are the names of Linux's signals by their numbers, which are the same on all of its
-// machines but MIPS, SPARC and Alpha, wherever this is compiled.
+// signalNames are the names of Linux's signals by their numbers. The numbers are the same on every
+// architecture but MIPS, SPARC and Alpha, and do not depend on where this is compiled.
 var signalNames = [...]string{
 	1: "HUP", 2: "INT", 3: "QUIT", 4: "ILL", 5: "TRAP", 6: "ABRT", 7: "BUS", 8: "FPE", 9: "KILL", 10: "USR1",
 	11: "SEGV", 12: "USR2", 13: "PIPE", 14: "ALRM", 15: "TERM", 16: "STKFLT", 17: "CHLD", 18: "CONT", 19: "STOP", 20: "TSTP",
@@ -16,11 +16,11 @@ var signalNames = [...]string{
 	31: "SYS",
 }
 
-// The real-time signals of a process, of which the C library keeps the first two for itself.
+// The real-time signals of a process. The C library keeps the first two for itself.
 const firstRealTime, lastRealTime = 34, 64
 
 // ParseSignal returns the signal that a manifest's lifecycle.stopSignal or an image's STOPSIGNAL
-// names: SIGTERM, TERM, 15, SIGRTMIN+3 and SIGRTMAX-3 in any case of letters.
+// names: SIGTERM, TERM, 15, SIGRTMIN+3 and SIGRTMAX-3, in upper or lower case.
 func ParseSignal(text string) (syscall.Signal, error) {
 	name := strings.TrimPrefix(strings.ToUpper(strings.TrimSpace(text)), "SIG")
 	if number, err := strconv.Atoi(name); err == nil {
@@ -45,7 +45,7 @@ func ParseSignal(text string) (syscall.Signal, error) {
 	return 0, fmt.Errorf("rehearse: there is no signal %q: a name is TERM, SIGTERM, QUIT, WINCH, USR1 and so on, or a number", text)
 }
 
-// signalName is a signal's name as kill -l has it.
+// signalName returns a signal's name as kill -l prints it.
 func signalName(s syscall.Signal) string {
 	switch number := int(s); {
 	case number > 0 && number < len(signalNames):

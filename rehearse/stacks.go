@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// Stack is where something of a program stood that had not ended when its time was over.
+// Stack is where goroutines or threads of a program were that had not exited when its time was up.
 type Stack struct {
-	// Count is how many stood there: goroutines in Go, threads elsewhere.
+	// Count is how many were there: goroutines in Go, threads elsewhere.
 	Count int `json:"count"`
-	// State is what they waited for, as the runtime calls it.
+	// State is what they waited for, in the words of the runtime.
 	State string `json:"state,omitempty"`
 	// Frames are the functions with file and line, the innermost one first.
 	Frames []string `json:"frames"`
@@ -21,21 +21,23 @@ type Stack struct {
 }
 
 const (
-	// maxDump bounds what is read of a dump of all goroutines, and dumpPatience the time for it.
+	// maxDump bounds how much of a dump of all goroutines is read, and dumpPatience how long that may
+	// take.
 	maxDump      = 4 << 20
 	dumpPatience = time.Second
-	// maxStacks bounds what is kept: a program has a few places where it hangs, however many goroutines.
+	// maxStacks bounds the stacks that are kept: a program hangs at a few places, however many
+	// goroutines it has.
 	maxStacks = 20
 )
 
-// dump is how a runtime is asked for the stacks of all that it runs.
+// dump describes how a runtime is made to write the stacks of everything that it runs.
 type dump struct {
 	signal syscall.Signal
 	what   string
 	read   func(text string) []Stack
 }
 
-// dump is nil for a program that cannot be asked.
+// dump returns nil for a program whose stacks cannot be read.
 func (p *program) dump() *dump {
 	switch name := p.runtime(); {
 	case p.isGo:
@@ -48,7 +50,7 @@ func (p *program) dump() *dump {
 	return nil
 }
 
-// stacks asks a program that has not ended where it stands. It may cost the program its life.
+// stacks reads the stacks of a program that has not exited. That may terminate the program.
 func (r *rehearsal) stacks(ctx context.Context) error {
 	p := r.stopped
 	d := p.dump()
@@ -64,14 +66,14 @@ func (r *rehearsal) stacks(ctx context.Context) error {
 	}
 	all := d.read(p.output.recorded())
 	if len(all) == 0 {
-		return nil // it handles the signal itself
+		return nil // the program handles the signal itself
 	}
 	r.result.Stacks = all
 	r.say(signalName(d.signal), "its %s: %s", d.what, summary(all))
 	return nil
 }
 
-// awaitDump waits until a dump is written: a program in Go ends then, others are silent.
+// awaitDump waits until a dump is written: a Go program exits then, others stop writing.
 func (r *rehearsal) awaitDump(ctx context.Context) error {
 	const look = 100 * time.Millisecond
 	p := r.stopped

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// A Go program that hangs is asked where, and the answer has the place of each goroutine, grouped.
+// A Go program that hangs is made to report where, and the result has the place of each goroutine,
+// grouped.
 func TestStacks_NameTheGoroutinesThatStayed(t *testing.T) {
 	t.Parallel()
 	for _, group := range []bool{false, true} {
@@ -39,7 +40,7 @@ func TestStacks_NameTheGoroutinesThatStayed(t *testing.T) {
 	}
 }
 
-// A program that handles SIGQUIT says nothing, and has no stacks.
+// A program that handles SIGQUIT itself writes nothing, and has no stacks.
 func TestStacks_OfAProgramThatDoesNotSay(t *testing.T) {
 	t.Parallel()
 	r, err := rehearse(t, Config{Program: Container{Command: []string{server, "quits"}, Env: []string{"ADDRESS=" + freeAddress(t)}}, Grace: time.Second})

@@ -29,7 +29,7 @@ func (r *rehearsal) start(ctx context.Context) error {
 	return nil
 }
 
-// becomeReady waits until the program is ready. Then clients are sent to it.
+// becomeReady waits until the program is ready. Then clients are routed to it.
 func (r *rehearsal) becomeReady(ctx context.Context) error {
 	targets, err := r.ready(ctx)
 	if err != nil || len(targets) == 0 {
@@ -41,17 +41,17 @@ func (r *rehearsal) becomeReady(ctx context.Context) error {
 	return nil
 }
 
-// serve lets clients ask for a while.
+// serve lets clients send requests for a while.
 func (r *rehearsal) serve(ctx context.Context) error { return r.live(ctx, r.plan.servesFor()) }
 
-// order is the stop as the kubelet is told of it.
+// order is the order to stop that the kubelet receives.
 func (c *Config) order(p *plan) stopOrder {
 	o, whole := p.order, func(d time.Duration) int64 { return int64(d / time.Second) }
 	o.pod, o.limit, o.probe = whole(c.Grace), whole(c.NodeGrace), c.Program.Liveness
 	return o
 }
 
-// lag is for how long clients go on connecting after the end has begun.
+// lag is how long clients keep connecting after the end has begun.
 func (c *Config) lag(p *plan) time.Duration {
 	if p.lag != nil {
 		return *p.lag
@@ -59,7 +59,7 @@ func (c *Config) lag(p *plan) time.Duration {
 	return c.EndpointLag
 }
 
-// rate is how many clients connect in a second.
+// rate is how many clients connect per second.
 func (c *Config) rate(p *plan) int {
 	if p.load == 0 {
 		return c.Rate
@@ -67,7 +67,8 @@ func (c *Config) rate(p *plan) int {
 	return max(c.Rate, min(p.load*c.Rate, maxLoad))
 }
 
-// beginEnd is what comes before the hook: the grace is decided, and when the endpoint goes.
+// beginEnd does what precedes the hook: it determines the grace period, and when the endpoint is
+// removed.
 func (r *rehearsal) beginEnd(ctx context.Context) error {
 	r.hear()
 	r.order = r.config.order(r.plan)
@@ -86,7 +87,7 @@ func (r *rehearsal) beginEnd(ctx context.Context) error {
 	return nil
 }
 
-// preStop runs the hook, which uses up some of the grace.
+// preStop runs the hook, which uses up some of the grace period.
 func (r *rehearsal) preStop(ctx context.Context) error {
 	if r.config.Program.PreStop == nil || r.grace == 0 {
 		return nil
@@ -98,7 +99,7 @@ func (r *rehearsal) preStop(ctx context.Context) error {
 	return err
 }
 
-// overrun takes the place of a hook, and takes the whole grace.
+// overrun replaces a hook, and uses up the grace period.
 func (r *rehearsal) overrun(ctx context.Context) error {
 	r.say("preStop", "a hook that does not end")
 	if err := r.wait(ctx, r.deleted.Add(hookPatience(r.grace)), r.program.exited); err != nil {
@@ -109,7 +110,7 @@ func (r *rehearsal) overrun(ctx context.Context) error {
 	return nil
 }
 
-// askSlowly sends the requests that are in flight when the signal comes.
+// askSlowly sends the requests that are in flight when the signal is sent.
 func (r *rehearsal) askSlowly(ctx context.Context) error {
 	if r.traffic == nil || !r.traffic.has(Slow) {
 		return nil
@@ -136,7 +137,7 @@ func (r *rehearsal) signal(context.Context) error {
 	return nil
 }
 
-// awaitEnd waits for the program's end, and goes on when its time is over.
+// awaitEnd waits until the program has exited or its time is up.
 func (r *rehearsal) awaitEnd(ctx context.Context) error {
 	r.stopped = r.program
 	until := r.deadline
@@ -152,14 +153,14 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 		shorten(quickAtLeast)
 	}
 	if r.frozen || r.known && !r.handled && r.program.isolation == namespace {
-		// The kernel keeps or drops the signal: nothing will come of it, however long one waits.
+		// The kernel ignores the signal or holds it back: waiting longer changes nothing.
 		shorten(noReaction)
 	}
 	if err := r.wait(ctx, until, r.program.exited); err != nil {
 		return err
 	}
 	if r.cutShort && !r.hung && r.traffic == nil && r.givesBack() {
-		// It may have taken its handler away for its last work, which shows only at the end.
+		// The program may have removed its handler to finish its work, which shows only at the end.
 		r.cutShort = false
 		if err := r.wait(ctx, r.deadline, r.program.exited); err != nil {
 			return err
@@ -184,11 +185,11 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 		r.say("SIGKILL", "its time is over")
 		r.result.ExitCode = 128 + int(syscall.SIGKILL)
 	}
-	r.settle() // its clients meet nothing any more that is the program's
+	r.settle() // then its clients meet nothing more of the program
 	return r.stacks(ctx)
 }
 
-// lateness is for how long this process waited for a processor since the signal, at most.
+// lateness is how long this process waited for a processor since the signal, at most.
 func (r *rehearsal) lateness() time.Duration {
 	const unmeasured = 100 * time.Millisecond
 	if r.traffic == nil {
@@ -197,7 +198,7 @@ func (r *rehearsal) lateness() time.Duration {
 	return unmeasured + r.traffic.late.total() - r.late
 }
 
-// afterEnd notes how the program has ended, and waits for what its clients meet then.
+// afterEnd records how the program has ended, and waits for what its clients meet then.
 func (r *rehearsal) afterEnd(ctx context.Context) error {
 	p := r.program
 	when := fmt.Sprintf("%.2f s after the signal", p.endedAt.Sub(r.signalled).Seconds())
@@ -210,11 +211,12 @@ func (r *rehearsal) afterEnd(ctx context.Context) error {
 		return nil
 	}
 	if !r.order.deletes() && r.gone.IsZero() {
-		// The end of the container takes the endpoint away. No program can end in the moment in which
-		// it closes its port, and where this process waited for a processor, the program did as well.
+		// The end of the container removes the endpoint. No program can exit at the very moment in which
+		// it closes its port. Whenever this process waited for a processor, the program did so too.
 		r.gone = p.endedAt.Add(-closing - r.lateness())
 	}
-	// Who keeps a connection sees its end a little later, and who is still sent here meets nobody.
+	// Clients with a kept connection see its end a little later, and clients that are still routed
+	// here find nobody.
 	until := p.endedAt.Add(3 * keepAlivePause)
 	if !r.traffic.isGone() && until.Before(r.gone) {
 		until = r.gone.Add(time.Millisecond)
@@ -224,7 +226,7 @@ func (r *rehearsal) afterEnd(ctx context.Context) error {
 	return err
 }
 
-// startAgain starts the program anew with what is left of it on disk, and waits until it is ready.
+// startAgain starts the program again with the files that it has left, and waits until it is ready.
 func (r *rehearsal) startAgain(ctx context.Context) error {
 	if err := r.clean(ctx); err != nil {
 		return err
@@ -242,7 +244,7 @@ func (r *rehearsal) startAgain(ctx context.Context) error {
 	return err
 }
 
-// freeze stops the program and what it has started, as a person with kill -STOP or a debugger does.
+// freeze stops the program and what it has started, as kill -STOP or a debugger does.
 func (r *rehearsal) freeze(context.Context) error {
 	r.program.freeze()
 	r.frozen = true
@@ -261,7 +263,7 @@ func (r *rehearsal) crash(ctx context.Context) error {
 	return r.wait(ctx, time.Now().Add(10*time.Second), r.program.exited)
 }
 
-// signalAgain sends the stop signal a second time, if the program has not ended meanwhile.
+// signalAgain sends the stop signal a second time, if the program has not exited meanwhile.
 func (r *rehearsal) signalAgain(ctx context.Context) error {
 	if err := r.wait(ctx, r.signalled.Add(secondAfter), r.program.exited); err != nil {
 		return err
@@ -279,12 +281,12 @@ func (r *rehearsal) signalAgain(ctx context.Context) error {
 	return nil
 }
 
-// awaitHandler waits until a program that starts can take a stop signal, but not for long: whoever
-// starts must be able to stop. A program of Go can from its first moment on, so that one is given
-// some time to come into the middle of its start.
+// awaitHandler waits until a starting program can handle a stop signal, but not for long: a program
+// that can be started must be able to stop. A Go program can handle the signal from its first
+// moment on, so it gets some time to reach the middle of its start.
 func (r *rehearsal) awaitHandler(ctx context.Context) error {
 	r.early = true
-	for range int(handlerPolls * r.config.noPort / noPort) { // and not until a time: on a busy machine all takes longer
+	for range int(handlerPolls * r.config.noPort / noPort) { // counted, not timed: on a busy machine everything takes longer
 		if handled, known := r.program.handles(r.config.Program.StopSignal); handled && known && !r.program.runtimeHandles() {
 			return nil
 		}
@@ -301,14 +303,14 @@ func (r *rehearsal) awaitHandler(ctx context.Context) error {
 	return nil
 }
 
-// holdOutput reads no more of what the program writes, and fills what is between the two.
+// holdOutput stops reading what the program writes, and fills the pipes in between.
 func (r *rehearsal) holdOutput(ctx context.Context) error {
 	stuck := r.program.output.hold()
 	n := r.program.fillOutput()
 	if err := r.wait(ctx, time.Now().Add(time.Second), stuck); err != nil {
 		return err
 	}
-	n += r.program.fillOutput() // what was read meanwhile
+	n += r.program.fillOutput() // replaces what was read meanwhile
 	if n == 0 {
 		return skip("its output goes to something else than the rehearsal, or cannot be reached")
 	}

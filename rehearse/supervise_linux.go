@@ -12,9 +12,10 @@ import (
 	"github.com/lastcall-go/lastcall/internal/proc"
 )
 
-// Where there is no PID namespace, a process of its own starts the program, so that whatever the
-// program starts can be found and killed: orphans are handed to it. It takes orders, of a line each,
-// and says what happens; when the orders end, as at the death of who gives them, it kills all.
+// Without a PID namespace, a separate process starts the program, so that everything that the
+// program starts can be found and killed: that process adopts the orphans. It reads orders, one a
+// line, and reports what happens. When the orders end, for example because the sender has died, it
+// kills everything.
 const (
 	sayStarted, sayFailed, sayExited = "started", "failed", "exited"
 	orderSignal, orderKill           = "signal", "kill"
@@ -60,7 +61,7 @@ func (p *program) startSupervised(path string) error {
 		select {
 		case <-p.exited:
 		default:
-			p.ended(-1, syscall.SIGKILL) // somebody has killed the supervisor
+			p.ended(-1, syscall.SIGKILL) // something has killed the supervisor
 		}
 	}()
 	p.pid = pid
@@ -75,7 +76,7 @@ func (p *program) startSupervised(path string) error {
 	return nil
 }
 
-// give gives an order; one that has ended needs none.
+// give sends an order. A supervisor that has ended needs none.
 func give(orders *os.File, format string, args ...any) error {
 	if _, err := fmt.Fprintf(orders, format+"\n", args...); err != nil && !errors.Is(err, syscall.EPIPE) {
 		return err

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// notTaken is an error where somebody listens at a target before the program is started: clients
-// would meet that one, and the program might not get its port.
+// notTaken returns an error if another process listens at a target before the program is started:
+// clients would meet that process, and the program might not get its port.
 func (c *Config) notTaken(ctx context.Context) error {
 	if c.AnyHost {
 		return nil
@@ -32,7 +32,7 @@ func (c *Config) notTaken(ctx context.Context) error {
 	return nil
 }
 
-// holder says which process listens at an address, and nothing where that cannot be seen.
+// holder names the process that listens at an address. It returns nothing if that cannot be seen.
 func holder(address net.Addr) string {
 	at, err := netip.ParseAddrPort(address.String())
 	if err != nil {

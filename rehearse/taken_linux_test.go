@@ -38,7 +38,7 @@ func TestRehearse_AProgramThatGoesIntoTheBackgroundIsToldSo(t *testing.T) {
 	}
 }
 
-// noNamespacesEnv is set for a process that may make none.
+// noNamespacesEnv is set for a process that may not create namespaces.
 const noNamespacesEnv = "LASTCALL_TEST_REHEARSE_NO_NAMESPACES"
 
 func TestImage_WithoutNamespacesIsAnErrorThatSaysWhatToAllow(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 
 // Target is something that clients ask the program for.
 type Target struct {
-	// URL says where it is, and by its scheme how clients talk to it:
+	// URL is the address. Its scheme decides how clients talk to it:
 	//
 	//	http, https  requests of HTTP/1.1, and of HTTP/2 too where the server offers it in TLS
 	//	h2c          requests of HTTP/2 without TLS
@@ -26,10 +26,10 @@ type Target struct {
 	//
 	// A certificate is not verified on loopback.
 	URL string
-	// Use says what clients do with it.
+	// Use is what clients do with the target.
 	Use Use
-	// Method is that of the requests, GET if it is empty. Header and Body are sent with each. The Body
-	// of tcp is what a client says first, and then it waits for an answer.
+	// Method is the method of the requests, GET if it is empty. Header and Body are sent with each.
+	// For tcp, Body is what a client sends first, before it waits for an answer.
 	Method string
 	Header http.Header
 	Body   string
@@ -39,35 +39,35 @@ type Target struct {
 type Use string
 
 const (
-	// Ask: clients connect at Config.Rate, each for one request, and some keep their connections and
-	// ask again and again. The program is ready when each such target answers.
+	// Ask: clients connect at Config.Rate, each for one request. Some of them keep their connections
+	// and ask again and again. The program is ready when each such target answers.
 	Ask Use = ""
-	// Slow: three requests, which take a second or some to answer, are in flight when the stop signal
-	// comes.
+	// Slow: three requests, which take a second or more to answer, are in flight when the stop signal
+	// is sent.
 	Slow Use = "slow"
-	// Stream: the answer has no end, as one of Server-Sent Events. A client reads it, and asks anew when
-	// it has ended.
+	// Stream: the answer has no end, as with Server-Sent Events. A client reads it, and asks again
+	// when it has ended.
 	Stream Use = "stream"
 )
 
-// target is a Target that was checked.
+// target is a Target that has been checked.
 type target struct {
 	Target
 	scheme string
-	url    *url.URL // of a request
+	url    *url.URL // of the requests
 	addr   string   // host and port to connect to
 
 	tls, tls2   *tls.Config // for HTTP/1.1 and HTTP/2, nil without TLS
-	offersHTTP2 bool        // the server of https has offered it
+	offersHTTP2 bool        // the https server has offered it
 	grpc        bool
-	watch       *target // the stream of gRPC
-	once        []byte  // a request of HTTP/1.1 that closes its connection
-	more        []byte  // the same, and more will follow
-	// asked is what an answer is read as one to.
+	watch       *target // the gRPC stream
+	once        []byte  // an HTTP/1.1 request that closes its connection
+	more        []byte  // an HTTP/1.1 request that keeps its connection
+	// asked is the request that an answer is parsed as the response to.
 	asked *http.Request
 }
 
-// schemes are how clients talk, each with what they may do.
+// schemes maps each scheme to what clients may do with it.
 var schemes = map[string][]Use{
 	"http":  {Ask, Slow, Stream},
 	"https": {Ask, Slow, Stream},
@@ -79,7 +79,7 @@ var schemes = map[string][]Use{
 	"tcp":   {Ask},
 }
 
-// newTarget checks a target. One that is not of this machine's loopback needs anyHost.
+// newTarget checks a target. One outside this machine's loopback needs anyHost.
 func newTarget(t Target, anyHost bool) (*target, error) {
 	u, err := url.Parse(t.URL)
 	if err != nil || schemes[u.Scheme] == nil || u.Port() == "" || u.Hostname() == "" {
@@ -117,17 +117,17 @@ func newTarget(t Target, anyHost bool) (*target, error) {
 	return one, err
 }
 
-// secure is TLS for one protocol.
+// secure returns the TLS configuration for one protocol.
 func secure(host string, loopback bool, protocol string) *tls.Config {
 	return &tls.Config{
 		ServerName:         host,
 		NextProtos:         []string{protocol},
-		InsecureSkipVerify: loopback, //nolint:gosec // a certificate is for the name that the program has elsewhere
+		InsecureSkipVerify: loopback, //nolint:gosec // the certificate is for the program's name in production
 		ClientSessionCache: tls.NewLRUClientSessionCache(0),
 	}
 }
 
-// request is a request as it is sent.
+// request returns the bytes of a request.
 func (t *target) request(last bool) ([]byte, error) {
 	req, err := t.newRequest(context.Background())
 	if err != nil {
@@ -141,7 +141,7 @@ func (t *target) request(last bool) ([]byte, error) {
 	return text.Bytes(), nil
 }
 
-// newRequest is a request of package net/http.
+// newRequest returns a request of package net/http.
 func (t *target) newRequest(ctx context.Context) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, t.Method, t.url.String(), strings.NewReader(t.Body))
 	if err != nil {
@@ -160,10 +160,10 @@ func (t *target) newRequest(ctx context.Context) (*http.Request, error) {
 	return req, nil
 }
 
-// String is the target in a report.
+// String returns the name of the target in a report.
 func (t *target) String() string { return t.URL }
 
-// answers asks once, and says what the answer was. An error means that the program is not ready.
+// answers asks once and returns what the answer was. An error means that the program is not ready.
 func (t *target) answers(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -197,7 +197,7 @@ func (t *target) answers(ctx context.Context) (string, error) {
 	return t.verdict(status, err)
 }
 
-// verdict says what an answer was.
+// verdict describes an answer.
 func (t *target) verdict(status int, err error) (string, error) {
 	if err == nil && status >= http.StatusInternalServerError {
 		err = fmt.Errorf("it answers %d", status)
@@ -205,7 +205,7 @@ func (t *target) verdict(status int, err error) (string, error) {
 	return fmt.Sprintf("%s %s %d", t.Method, t.url.RequestURI(), status), err
 }
 
-// answersHTTP2 is answers by HTTP/2.
+// answersHTTP2 is answers over HTTP/2.
 func (t *target) answersHTTP2(ctx context.Context, one *traffic) (string, error) {
 	h, err := one.dialHTTP2(t, 0)
 	if err != nil {
@@ -216,7 +216,7 @@ func (t *target) answersHTTP2(ctx context.Context, one *traffic) (string, error)
 	return t.verdict(status, err)
 }
 
-// answers asks each target once that clients ask, and says what the answers were.
+// answers asks each target that clients Ask once, and returns what the answers were.
 func answers(ctx context.Context, targets []*target) (string, error) {
 	var all []string
 	for _, one := range targets {

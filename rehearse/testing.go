@@ -11,34 +11,34 @@ import (
 	"strings"
 )
 
-// T is what [Run] needs of a *testing.T.
+// T is the part of *testing.T that [Run] uses.
 type T interface {
 	// Helper, Context and TempDir are those of testing.T.
 	Helper()
 	Context() context.Context
 	TempDir() string
-	// Log, Error, Fatal and Skip are so too: the last two do not return.
+	// Log, Error, Fatal and Skip are those of testing.T: the last two do not return.
 	Log(args ...any)
 	Error(args ...any)
 	Fatal(args ...any)
 	Skip(args ...any)
 }
 
-// Run rehearses a program in a test, and fails the test with a line for each finding that fails;
-// warnings, and what the baseline accepts, are logged. It returns what was found, for who wants to
-// check more.
+// Run rehearses a program in a test, and fails the test with a line for each finding that fails. It
+// logs warnings, and findings that the baseline accepts. It returns the report, for further checks.
 //
 //	func TestMain_EndsWell(t *testing.T) {
 //		rehearse.Run(t, rehearse.Config{Grace: 10 * time.Second})
 //	}
 //
-// Without a Command it builds and rehearses the main package in the directory of the test. A Command
-// that begins with a directory, as in "./cmd/server", "-port", "8080", is the main package there with its
-// arguments; any other one is a program that is there. A program is built by the go command in PATH, as
-// the test was: with the race detector and the build tags.
+// Without a Command, Run builds and rehearses the main package in the directory of the test. A
+// Command that begins with a directory, as in "./cmd/server", "-port", "8080", is the main package
+// in that directory with its arguments. Any other Command is an existing program. Run builds
+// programs with the go command in PATH, and with the flags of the test: the race detector and the
+// build tags.
 //
-// A rehearsal takes some seconds, of which it waits most: let such tests be parallel. On systems where
-// there is no rehearsal the test is skipped.
+// A rehearsal takes some seconds, most of which it waits: let such tests be parallel. On systems
+// without rehearsals the test is skipped.
 func Run(t T, c Config) *Report {
 	t.Helper()
 	built, err := build(t.Context(), t.TempDir(), c.Program)
@@ -82,7 +82,7 @@ func Run(t T, c Config) *Report {
 	return report
 }
 
-// tell tells a test what a scenario has found.
+// tell reports the result of a scenario to a test.
 func tell(t T, r *Result) {
 	t.Helper()
 	for _, f := range r.Findings {
@@ -109,7 +109,8 @@ func build(ctx context.Context, dir string, c Container) ([]string, error) {
 			return c.Command, nil
 		}
 	}
-	// The name of a directory ends with a separator: then go build refuses what is no main package.
+	// With a separator at the end the name is a directory: go build then refuses anything but a main
+	// package.
 	cmd := exec.CommandContext(ctx, "go", append(append([]string{"build"}, buildFlags()...), "-o", dir+string(filepath.Separator), ".")...)
 	cmd.Dir = source
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -130,7 +131,8 @@ func isDirectory(name string) bool {
 	return err == nil && info.IsDir()
 }
 
-// buildFlags are those with which this process was built, as far as they change what a program does.
+// buildFlags returns the flags with which this process was built, as far as they change what a
+// program does.
 func buildFlags() (flags []string) {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -53,7 +53,7 @@ func TestRun_BuildsAMainPackageAndFailsWithALineForEachFinding(t *testing.T) {
 	}
 	for i, code := range fails {
 		if line := r.errors[i]; !strings.HasPrefix(line, "delete: "+string(code)+": the program ") || strings.Contains(line, "\n") {
-			t.Errorf("%s is told as %q", code, line)
+			t.Errorf("%s is reported as %q", code, line)
 		}
 	}
 	for _, code := range warns {
@@ -86,7 +86,7 @@ func TestRun_WhatCannotBeBuiltIsFatalAndSaysWhy(t *testing.T) {
 		command []string
 		want    string
 	}{
-		{nil, "no main package"}, // that of this test
+		{nil, "no main package"}, // this test's directory
 		{[]string{broken}, "undefined: undefined"},
 		{[]string{"./none"}, "no such file"},
 	} {

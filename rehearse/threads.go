@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// javaThreads reads what a Java virtual machine writes at SIGQUIT: a block for each thread, with its
-// state and its frames. Threads of the machine itself are left out.
+// javaThreads parses the dump that a Java virtual machine writes at SIGQUIT: a block for each
+// thread, with its state and its frames. Threads of the virtual machine itself are left out.
 func javaThreads(dump string) []Stack {
 	_, dump, _ = strings.Cut(dump, "Full thread dump ")
 	var all []Stack
@@ -34,8 +34,8 @@ func javaThreads(dump string) []Stack {
 	return grouped(all, ofJDK)
 }
 
-// javaFrame turns "J.work(J.java:1)" into a function and its place. That of the class library has
-// the module before the place: "java.lang.Thread.sleep(java.base@17.0.15/Native Method)".
+// javaFrame turns "J.work(J.java:1)" into a function and its place. A frame of the class library
+// has the module before the place: "java.lang.Thread.sleep(java.base@17.0.15/Native Method)".
 func javaFrame(call string) string {
 	function, place, _ := strings.Cut(strings.TrimSuffix(call, ")"), "(")
 	return function + " " + place[strings.LastIndexByte(place, '/')+1:]
@@ -45,10 +45,11 @@ func ofJDK(frame string) bool {
 	return slices.ContainsFunc([]string{"java.", "jdk.", "sun.", "com.sun."}, func(p string) bool { return strings.HasPrefix(frame, p) })
 }
 
-// pythonFrame is a line of what Python's faulthandler writes.
+// pythonFrame is a line of the dump of Python's faulthandler.
 var pythonFrame = regexp.MustCompile(`(?m)^  File "(.*)", line (\d+) in (.*)$`)
 
-// pythonThreads reads what Python's faulthandler writes at SIGABRT: a block for each thread.
+// pythonThreads parses the dump that Python's faulthandler writes at SIGABRT: a block for each
+// thread.
 func pythonThreads(dump string) []Stack {
 	_, dump, _ = strings.Cut(dump, "Fatal Python error: ")
 	var all []Stack
@@ -64,14 +65,15 @@ func pythonThreads(dump string) []Stack {
 	return grouped(all, ofPython)
 }
 
-// ofPython reports whether a frame is of Python's own library, and not of a package that was installed.
+// ofPython reports whether a frame is in Python's own library, and not in an installed package.
 func ofPython(frame string) bool {
 	_, file, _ := strings.Cut(frame, " ")
 	return strings.Contains(file, "/lib/python3") && !strings.Contains(file, "-packages/")
 }
 
-// withoutLeading takes the library's frames off the top of a stack that has frames of the program
-// below, and reports whether it has: how a library waits is not what the program waits in.
+// withoutLeading removes the library's frames from the top of a stack that has frames of the
+// program below, and reports whether it has such frames. How a library waits is less useful than
+// where the program waits.
 func withoutLeading(s *Stack, ofLibrary func(frame string) bool) bool {
 	own := slices.IndexFunc(s.Frames, func(frame string) bool { return !ofLibrary(frame) })
 	if own < 0 {
@@ -81,7 +83,7 @@ func withoutLeading(s *Stack, ofLibrary func(frame string) bool) bool {
 	return true
 }
 
-// grouped counts the stacks that are the same, and puts those with the program's own code first.
+// grouped counts equal stacks, and sorts those with the program's own code first.
 func grouped(all []Stack, ofLibrary func(frame string) bool) []Stack {
 	var kept []Stack
 	index := map[string]int{}

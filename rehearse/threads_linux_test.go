@@ -9,7 +9,7 @@ import (
 	"github.com/lastcall-go/lastcall/internal/fixes"
 )
 
-// A program in Python or Java that hangs is asked where, and goes on or not.
+// A program in Python or Java that hangs is made to report where, whether or not it survives that.
 func TestThreads_NameTheThreadsThatStayed(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -48,8 +48,8 @@ func TestThreads_NameTheThreadsThatStayed(t *testing.T) {
 	}
 }
 
-// Threads that do the same are counted, those of the machine are left out, and an idle thread that
-// keeps the machine alive is not.
+// Threads that do the same are counted. Threads of the virtual machine are left out, but an idle
+// thread that keeps the virtual machine alive is not.
 func TestThreads_OfJavaAreThoseThatKeepItAlive(t *testing.T) {
 	const dump = `2026-01-02 03:04:05
 Full thread dump OpenJDK 64-Bit Server VM (17.0.15 mixed mode):

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// client is a sort of client.
+// client is a kind of client.
 type client string
 
 const (
@@ -26,36 +26,37 @@ const (
 )
 
 const (
-	// requestTimeout is for how long a client waits for an answer.
+	// requestTimeout is how long a client waits for an answer.
 	requestTimeout = 10 * time.Second
 	// slowTimeout is the same for a request that takes long.
 	slowTimeout = 2 * time.Minute
-	// maxInFlight bounds the requests of new connections that are under way to a target, and
-	// maxHTTP2 those by HTTP/2, of which each needs 100 KiB; what would come then is not sent.
+	// maxInFlight bounds the in-flight requests of new connections to a target, and maxHTTP2 those by
+	// HTTP/2, which need 100 KiB each. Requests beyond that are not sent.
 	maxInFlight = 1000
 	maxHTTP2    = 200
-	// tooLate is the lateness of this process after which a server may have lost its patience, if it is
-	// most of the time that the request took.
+	// tooLate is the lateness of this process after which a server may have timed out, if the lateness
+	// is most of the time that the request took.
 	tooLate = time.Second
-	// drainTime is for how long clients are awaited after the end of the program.
+	// drainTime is how long clients are awaited after the exit of the program.
 	drainTime = time.Second
-	// maxFailures bounds the failures that are kept, and not only counted.
+	// maxFailures bounds the failures that are kept; the others are only counted.
 	maxFailures = 100_000
-	// keepAliveClients and keepAlivePause: each of so many clients asks again after so long.
+	// keepAliveClients is how many clients keep their connections, and keepAlivePause how long each of
+	// them waits before it asks again.
 	keepAliveClients = 2
 	keepAlivePause   = 50 * time.Millisecond
 	slowRequests     = 3
-	// arrivals is how often in a second clients arrive, several at once if the rate is higher: a
-	// process that wakes up for each of a thousand has no time for what it measures.
+	// arrivals is how often per second clients arrive, several at once if the rate is higher: a
+	// process that wakes up for each of a thousand clients has no time for what it measures.
 	arrivals = 200
 )
 
-// traffic is what clients send to a program. Its owner calls stop, which waits for all of them.
+// traffic is what clients send to a program. Its owner calls stop, which waits for all clients.
 type traffic struct {
 	targets []*target
 	rate    int // to each target
 
-	ctx     context.Context //nolint:containedctx // of all requests, which stop ends
+	ctx     context.Context //nolint:containedctx // of all requests; stop ends it
 	cancel  context.CancelFunc
 	clients sync.WaitGroup
 	late    lateness
@@ -63,28 +64,28 @@ type traffic struct {
 	connected atomic.Int64
 
 	mu sync.Mutex
-	// changes are the moments at which the endpoint went or came back, and changed is closed when
-	// another one is added.
+	// changes are the moments at which the endpoint was removed or restored, and changed is closed
+	// when another one is added.
 	changes []change
 	changed chan struct{}
 	failed  []result
 	tallies map[tallied]*tally
-	open    map[client]int // how many of those that stay connected are
-	// stopping: the signal is sent. unannounced are the kept connections that the server has closed
-	// since, without having said so in an answer or by a GOAWAY.
+	open    map[client]int // how many clients of each kind stay connected
+	// stopping: the signal is sent. unannounced counts the keep-alive connections that the server has
+	// closed since then, without announcing it in an answer or by a GOAWAY.
 	stopping    bool
 	unannounced map[client]int
-	slow        []result       // answers that took long, and requests that waited long when all was over
-	left        map[client]int // those of open when all was over
+	slow        []result       // slow answers, and requests that had waited long when the traffic ended
+	left        map[client]int // open when the traffic ended
 }
 
-// change is a moment from which on the endpoint is there, or not.
+// change is a moment at which the endpoint was removed or restored.
 type change struct {
 	at    time.Time
 	there bool
 }
 
-// tallied are requests that are counted together, and tally is how many of them there are.
+// tallied identifies requests that are counted together, and tally is how many of them there are.
 type tallied struct {
 	target *target
 	client client
@@ -95,11 +96,11 @@ type tally struct {
 	slowest                   time.Duration // of the answers before the signal
 }
 
-// slowAnswer is what no answer takes that is nothing to speak of.
+// slowAnswer is the least time of an answer that counts as slow.
 const slowAnswer = time.Second
 
-// noAnswer is after what time a request has failed that has no answer when the rehearsal ends: many a
-// client gives up then.
+// noAnswer is the age at which a request that has no answer at the end of the rehearsal counts as
+// failed: many a client gives up by then.
 const noAnswer = 5 * time.Second
 
 // newTraffic begins to send requests to targets.
@@ -113,7 +114,7 @@ func newTraffic(targets []*target, rate int) *traffic {
 	return t
 }
 
-// talk has clients talk to a target as its scheme and its use have it.
+// talk runs the clients of a target, according to its scheme and its use.
 func (t *traffic) talk(to *target) {
 	stay := func(clients int, one func(*target)) {
 		for range clients {
@@ -146,20 +147,21 @@ func (t *traffic) talk(to *target) {
 	}
 }
 
-// has reports whether there is a target of a use.
+// has reports whether there is a target with a use.
 func (t *traffic) has(u Use) bool {
 	return slices.ContainsFunc(t.targets, func(one *target) bool { return one.Use == u })
 }
 
-// signalled notes that the program is told to stop now.
+// signalled records that the program receives its stop signal now.
 func (t *traffic) signalled() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.stopping = true
 }
 
-// remove takes the endpoint away: no client connects any more, those that are connected stay. The
-// time is the one at which that was to happen: who connects after it blames nobody.
+// remove takes the endpoint away: no new client connects, and those that are connected stay. The
+// time is the one at which the removal was due: failures of clients that connect later do not count
+// against the program.
 func (t *traffic) remove(at time.Time) { t.change(change{at, false}) }
 
 // restore brings the endpoint back.
@@ -173,7 +175,7 @@ func (t *traffic) change(c change) {
 	t.changed = make(chan struct{})
 }
 
-// there reports whether the endpoint was there at a time.
+// there reports whether the endpoint existed at a time.
 func (t *traffic) there(when time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -186,10 +188,10 @@ func (t *traffic) there(when time.Time) bool {
 	return there
 }
 
-// isGone reports whether the endpoint is gone, or everything is over.
+// isGone reports whether the endpoint is gone, or the traffic has ended.
 func (t *traffic) isGone() bool { return t.ctx.Err() != nil || !t.there(time.Now()) }
 
-// whenThere waits until the endpoint is there, and reports false when everything is over.
+// whenThere waits until the endpoint exists. It returns false if the traffic has ended.
 func (t *traffic) whenThere() bool {
 	for t.ctx.Err() == nil {
 		t.mu.Lock()
@@ -206,7 +208,7 @@ func (t *traffic) whenThere() bool {
 	return false
 }
 
-// stop ends what is still under way, and waits for it.
+// stop ends what is still in flight, and waits for it.
 func (t *traffic) stop() {
 	t.mu.Lock()
 	if t.left == nil {
@@ -217,17 +219,17 @@ func (t *traffic) stop() {
 	t.clients.Wait()
 }
 
-// drain waits until no client is connected any more, to a program that has ended: what becomes of each
-// is known then. One to whom something that the program has left behind still talks is not awaited.
+// drain waits until no client is connected any more to a program that has exited: then the outcome
+// of each is known. It does not wait for clients of a process that the program has left behind.
 func (t *traffic) drain(ctx context.Context) {
 	begun := time.Now()
 	for t.connected.Load() > 0 && time.Since(begun)-t.late.since(begun) < drainTime && pause(ctx, watchOver) {
 	}
 }
 
-// arrive has clients arrive at the rate, each with a connection of its own, however long the ones
-// before take, while the endpoint is there. Who would have arrived while this process had no
-// processor does not come later, at once with others.
+// arrive lets clients arrive at the rate while the endpoint exists, each with a connection of its
+// own, however long the earlier ones take. Clients that could not arrive because this process had
+// no processor do not come later, all at once.
 func (t *traffic) arrive(to *target, ask func(*target)) {
 	every := max(time.Second/time.Duration(t.rate), time.Second/arrivals)
 	ticker := time.NewTicker(every)
@@ -260,11 +262,12 @@ func (t *traffic) arrive(to *target, ask func(*target)) {
 	}
 }
 
-// errTooMany is why a request was not sent: a server that answers none of those fails by them.
+// errTooMany is why a request was not sent: a server that answers none of the requests in flight is
+// already failed by those.
 var errTooMany = errors.New("too many requests are under way")
 
-// add notes how a request ended; the status counts when there is no error. What the end of the
-// rehearsal has cut is no failure, and neither is what this process could not send.
+// add records how a request ended; the status counts when there is no error. A request that was cut
+// by the end of the rehearsal is no failure, and neither is one that this process could not send.
 func (t *traffic) add(to *target, as client, begun time.Time, err error, status int) {
 	now := time.Now()
 	t.mu.Lock()
@@ -304,7 +307,7 @@ func (t *traffic) add(to *target, as client, begun time.Time, err error, status 
 	}
 }
 
-// had reports whether clients of a sort have had an answer.
+// had reports whether clients of a kind have had an answer.
 func (t *traffic) had(as client) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -316,7 +319,7 @@ func (t *traffic) had(as client) bool {
 	return false
 }
 
-// counts are the requests of all clients.
+// counts returns the requests of all clients.
 func (t *traffic) counts() (all tally) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -328,7 +331,7 @@ func (t *traffic) counts() (all tally) {
 	return all
 }
 
-// byClient are the counts of each target and sort of client, in the order of the targets.
+// byClient returns the counts for each target and kind of client, in the order of the targets.
 func (t *traffic) byClient() (all []Clients) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -346,7 +349,7 @@ func (t *traffic) byClient() (all []Clients) {
 	return all
 }
 
-// pause waits, and reports whether ctx lives on.
+// pause waits, and reports whether ctx has not ended.
 func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -17,7 +17,7 @@ const (
 	refused    failure = "refused"     // nobody listened
 	dropped    failure = "dropped"     // the connection was closed before the answer had begun
 	reset      failure = "reset"       // the same, by a reset
-	cut        failure = "cut off"     // it ended within the answer
+	cut        failure = "cut off"     // it ended in the middle of the answer
 	timedOut   failure = "timed out"   // no answer in requestTimeout
 	serverSaid failure = "server said" // a status of 500 or above
 	otherwise  failure = "failed"
@@ -27,7 +27,7 @@ const (
 type result struct {
 	target     *target
 	client     client
-	begun, end time.Time     // begun is when it was connected, or began to connect in vain
+	begun, end time.Time     // begun is when it was connected, or when a failed attempt to connect began
 	took       time.Duration // without the lateness of this process
 	failure    failure
 	text       string
@@ -36,10 +36,10 @@ type result struct {
 // closed reports whether the connection ended before an answer had begun.
 func (r *result) closed() bool { return r.failure == dropped || r.failure == reset }
 
-// errWithin is part of an error that came when an answer had begun.
+// errWithin is part of an error that occurred after an answer had begun.
 var errWithin = errors.New("within the answer")
 
-// classify says what an error of a request is.
+// classify returns the kind of failure for an error of a request.
 func classify(err error) failure {
 	var timeout net.Error
 	var said saidError
@@ -62,11 +62,11 @@ func classify(err error) failure {
 	return what
 }
 
-// errLate is a request that this process had no processor to send.
+// errLate is the error of a request that this process had no processor to send in time.
 var errLate = errors.New("too late to be sent")
 
-// isOurs reports whether it was this process that had nothing left to send a request with: files,
-// ports, memory or places for what is under way.
+// isOurs reports whether this process had run out of something that a request needs: files, ports,
+// memory or places for requests in flight.
 func isOurs(err error) bool {
 	for _, short := range []error{errTooMany, errLate, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
 		if errors.Is(err, short) {

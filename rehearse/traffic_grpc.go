@@ -15,7 +15,7 @@ const (
 	healthWatch = "/grpc.health.v1.Health/Watch"
 )
 
-// Statuses of gRPC with which a server has answered that it cannot know.
+// gRPC statuses by which a server answers that it does not know.
 const (
 	grpcNotFound      = 5
 	grpcUnimplemented = 12
@@ -60,8 +60,8 @@ func grpcStatus(resp *http.Response) (status int, message string, ok bool) {
 	return status, from.Get("Grpc-Message"), err == nil
 }
 
-// answered is the status of an answer that was read to its end. An error is one that the server has
-// answered, other than by a status of HTTP.
+// answered is the status of an answer that was read to its end. The error is one that the server
+// has answered, other than by an HTTP status.
 func (t *target) answered(resp *http.Response) (int, error) {
 	if !t.grpc || resp.StatusCode != http.StatusOK {
 		return resp.StatusCode, nil
@@ -75,8 +75,8 @@ func (t *target) answered(resp *http.Response) (int, error) {
 	return resp.StatusCode, nil
 }
 
-// untilAway is a context that ends when the server goes away: a client of gRPC ends its Watch then,
-// and a server that ends gracefully would wait for it.
+// untilAway returns a context that ends when the server sends a GOAWAY. A gRPC client ends its
+// Watch then, and a server that stops gracefully would wait for it.
 func (t *traffic) untilAway(h *http2) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(t.ctx)
 	t.clients.Go(func() {
@@ -89,5 +89,5 @@ func (t *traffic) untilAway(h *http2) (context.Context, context.CancelFunc) {
 	return ctx, cancel
 }
 
-// errNoStatus is a stream of gRPC that has ended, and does not say how.
+// errNoStatus is the error of a gRPC stream that ended without a status.
 var errNoStatus = fmt.Errorf("%w: it ended without grpc-status", errWithin)

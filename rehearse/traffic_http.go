@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// exchange sends a request of HTTP/1.1 and reads its answer. last says that the server closes the
+// exchange sends an HTTP/1.1 request and reads its answer. last reports that the server closes the
 // connection now.
 func (w *wire) exchange(to *target, request []byte) (status int, last bool, err error) {
 	if _, err := w.Write(request); err != nil {
-		// A server may answer and close without having read all: then the answer counts.
+		// A server may answer and close without having read everything: then the answer counts.
 		if status, last, answer := w.answer(to); answer == nil {
 			return status, last, nil
 		}
@@ -35,12 +35,12 @@ func (w *wire) answer(to *target) (status int, last bool, err error) {
 	return resp.StatusCode, resp.Close, err
 }
 
-// header reads the header of an answer, but for those that only say that it goes on.
+// header reads the header of an answer, and skips interim ones such as 100 Continue.
 func (w *wire) header(to *target) (*http.Response, error) {
 	for {
 		resp, err := http.ReadResponse(w.in, to.asked)
 		switch {
-		case err != nil && w.heard && w.err != nil: // in the middle of a line, which is then said to be malformed
+		case err != nil && w.heard && w.err != nil: // it ended in the middle of a line, which is then reported as malformed
 			return nil, fmt.Errorf("%w: %w", errWithin, io.ErrUnexpectedEOF)
 		case err != nil:
 			return nil, err
@@ -65,7 +65,7 @@ func (t *traffic) askOnce(to *target) {
 	t.add(to, newConnection, begun, err, status)
 }
 
-// oneConnection asks again and again on one connection, for as long as the server keeps it.
+// oneConnection asks repeatedly on one connection, for as long as the server keeps it.
 func (t *traffic) oneConnection(to *target) {
 	begun := time.Now()
 	w, err := t.dial(to)
@@ -74,7 +74,7 @@ func (t *traffic) oneConnection(to *target) {
 		return
 	}
 	defer w.close()
-	who := newConnection // until it was answered
+	who := newConnection // until the first answer
 	for ; ; who = keepAlive {
 		switch w.idle(keepAlivePause) {
 		case still:
@@ -98,7 +98,8 @@ func (t *traffic) oneConnection(to *target) {
 	}
 }
 
-// closedUnannounced notes that a kept connection was closed, and no answer had said so.
+// closedUnannounced records that a keep-alive connection was closed without an announcement in an
+// answer.
 func (t *traffic) closedUnannounced(as client) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -107,7 +108,7 @@ func (t *traffic) closedUnannounced(as client) {
 	}
 }
 
-// sendSlow sends the requests that take long, and says what they are when they are sent.
+// sendSlow sends the requests that take long, and describes them once they are sent.
 func (t *traffic) sendSlow() string {
 	var sent sync.WaitGroup
 	var said []string
@@ -133,11 +134,11 @@ func (t *traffic) sendSlow() string {
 	return strings.Join(said, ", ")
 }
 
-// acceptedWithin is for how long a slow request may wait for the server to read it. One that handles
-// one request at a time reads it later.
+// acceptedWithin is how long a slow request may wait for the server to read it. A server that
+// handles one request at a time reads it later.
 const acceptedWithin = time.Second
 
-// oneSlow calls sent when the server has read the request, or will not soon.
+// oneSlow calls sent when the server has read the request, or will not read it soon.
 func (t *traffic) oneSlow(to *target, sent func()) (status int, err error) {
 	w, err := t.dial(to)
 	if err != nil {

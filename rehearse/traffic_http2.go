@@ -14,27 +14,27 @@ import (
 	"time"
 )
 
-// Types of HTTP/2's frames, and codes of its errors.
+// Types of HTTP/2 frames, and HTTP/2 error codes.
 const (
 	frameReset   = 3
 	frameGoAway  = 7
 	refusedByH2  = 7
 	frameHeader  = 9
-	frameLongest = 8 // bytes of a payload that are looked at
+	frameLongest = 8 // bytes of a payload that are inspected
 )
 
-// frames is a connection of HTTP/2 whose incoming frames are looked at on their way to net/http, which
-// tells its callers nothing of a GOAWAY.
+// frames is an HTTP/2 connection whose incoming frames are inspected on their way to net/http,
+// which does not tell its callers about a GOAWAY.
 type frames struct {
 	net.Conn
 
-	head []byte // of the frame that comes: its header, and then what is looked at
-	left int    // of its payload
+	head []byte // of the next frame: its header, and then the bytes that are inspected
+	left int    // bytes left of its payload
 
 	mu    sync.Mutex
 	last  uint32            // the last stream that the server answers
-	reset map[uint32]uint32 // streams that the server has given up, each with its code
-	err   error             // why nothing comes any more
+	reset map[uint32]uint32 // streams that the server has reset, each with its error code
+	err   error             // why nothing more can be read
 
 	away, ended chan struct{} // closed by the first GOAWAY, and by the end
 }
@@ -84,10 +84,10 @@ func (f *frames) look(b []byte) {
 	}
 }
 
-// length is that of the payload of the frame that comes.
+// length is that of the payload of the next frame.
 func (f *frames) length() int { return int(f.head[0])<<16 | int(f.head[1])<<8 | int(f.head[2]) }
 
-// frame looks at a whole frame.
+// frame inspects a whole frame.
 func (f *frames) frame() {
 	payload := f.head[frameHeader:]
 	f.mu.Lock()
@@ -105,14 +105,14 @@ func (f *frames) frame() {
 	}
 }
 
-// closedHere reports whether it was this side that has closed the connection.
+// closedHere reports whether this side has closed the connection.
 func (f *frames) closedHere() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return errors.Is(f.err, net.ErrClosed)
 }
 
-// isAway reports whether the server has said that it goes away.
+// isAway reports whether the server has sent a GOAWAY.
 func (f *frames) isAway() bool {
 	select {
 	case <-f.away:
@@ -122,10 +122,11 @@ func (f *frames) isAway() bool {
 	}
 }
 
-// errLater is a request that the server has not taken, and has said so: a client sends it to another.
+// errLater is the error of a request that the server has declared not to have processed: a client
+// retries it at another server.
 var errLater = errors.New("not taken")
 
-// why is what the connection knows about an error of a request on a stream.
+// why refines an error of a request on a stream by what the connection knows.
 func (f *frames) why(id uint32, begun bool, err error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -135,7 +136,7 @@ func (f *frames) why(id uint32, begun bool, err error) error {
 		return errLater
 	case isReset:
 		err = fmt.Errorf("the stream was reset with code %d: %w", code, io.ErrUnexpectedEOF)
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(f.err, net.ErrClosed): // net/http has closed it, and said why
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(f.err, net.ErrClosed): // net/http has closed it, and gives the reason
 	case f.err != nil:
 		err = f.err
 	}
@@ -145,7 +146,7 @@ func (f *frames) why(id uint32, begun bool, err error) error {
 	return err
 }
 
-// http2 is a connection of a client by HTTP/2.
+// http2 is a client's HTTP/2 connection.
 type http2 struct {
 	wire   *wire
 	frames *frames
@@ -153,12 +154,12 @@ type http2 struct {
 	next   uint32 // the stream of the next request
 }
 
-// onceIdle is for how long net/http keeps a connection of one request in memory when it is closed: five
-// seconds without it.
+// onceIdle is how long net/http keeps a connection for one request in memory after it is closed;
+// without it, five seconds.
 const onceIdle = time.Second
 
-// dialHTTP2 opens a connection by HTTP/2. One with nothing under way is closed when it was idle for so
-// long, or never.
+// dialHTTP2 opens an HTTP/2 connection. If idle is not 0, the connection is closed after being idle
+// for that long.
 func (t *traffic) dialHTTP2(to *target, idle time.Duration) (*http2, error) {
 	w, err := t.dialWith(to, to.tls2)
 	if err != nil {
@@ -167,7 +168,7 @@ func (t *traffic) dialHTTP2(to *target, idle time.Duration) (*http2, error) {
 	w.begin(forever)
 	h := &http2{wire: w, frames: newFrames(w.Conn), next: 1}
 	protocols := new(http.Protocols)
-	protocols.SetUnencryptedHTTP2(true) // for net/http it is: the connection is encrypted already
+	protocols.SetUnencryptedHTTP2(true) // for net/http it is unencrypted: TLS is below it
 	transport := &http.Transport{
 		Protocols: protocols, DisableCompression: true, IdleConnTimeout: idle,
 		DialContext: func(context.Context, string, string) (net.Conn, error) { return h.frames, nil },
@@ -184,7 +185,7 @@ func (h *http2) close() {
 	h.wire.close()
 }
 
-// do sends a request. What it returns has been looked at by why.
+// do sends a request. Its errors have been refined by why.
 func (h *http2) do(req *http.Request) (resp *http.Response, id uint32, err error) {
 	id = h.next
 	h.next += 2
@@ -214,7 +215,7 @@ func (h *http2) ask(ctx context.Context, t *traffic, to *target, limit time.Dura
 	return to.answered(resp)
 }
 
-// timeoutOf is the cause of a context that has ended, and else the error.
+// timeoutOf returns the cause of a context that has ended, or else the error.
 func timeoutOf(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
@@ -222,7 +223,8 @@ func timeoutOf(ctx context.Context, err error) error {
 	return err
 }
 
-// within is a context for a request that may take so long, and longer by the lateness of this process.
+// within returns a context for a request with a time limit. The limit is extended by the lateness
+// of this process.
 func (t *traffic) within(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	taken, looked := t.late.total(), false
@@ -260,7 +262,7 @@ func (t *traffic) askOnceHTTP2(to *target) {
 	begun = time.Now()
 	status, err := h.ask(t.ctx, t, to, requestTimeout)
 	switch {
-	case errors.Is(err, errLater): // it was connected, and nobody took the request
+	case errors.Is(err, errLater): // it was connected, and the request was not processed
 		err = io.EOF
 	case err != nil && h.frames.closedHere() && time.Since(begun) > onceIdle:
 		err = errLate
@@ -268,7 +270,7 @@ func (t *traffic) askOnceHTTP2(to *target) {
 	t.add(to, newConnection, begun, err, status)
 }
 
-// oneHTTP2 asks again and again on one connection, until the server says that it goes away.
+// oneHTTP2 asks repeatedly on one connection, until the server sends a GOAWAY.
 func (t *traffic) oneHTTP2(to *target) {
 	begun := time.Now()
 	h, err := t.dialHTTP2(to, 0)
@@ -290,7 +292,7 @@ func (t *traffic) oneHTTP2(to *target) {
 	}
 }
 
-// still waits for the pause between two requests, and reports whether there is to be another one.
+// still waits for the pause between two requests, and reports whether to send another one.
 func (t *traffic) still(h *http2, who client) bool {
 	timer := time.NewTimer(keepAlivePause)
 	defer timer.Stop()
@@ -307,9 +309,9 @@ func (t *traffic) still(h *http2, who client) bool {
 	return false
 }
 
-// oneStreamHTTP2 reads an answer that does not end for as long as the server sends it.
+// oneStreamHTTP2 reads an endless answer for as long as the server sends it.
 func (t *traffic) oneStreamHTTP2(to *target) {
-	never := false // there is none to stay with
+	never := false // there is no connection to stay on
 	defer func() {
 		if never {
 			<-t.ctx.Done()

@@ -15,12 +15,12 @@ import (
 	"pgregory.net/rapid"
 )
 
-// frameOf is a frame of HTTP/2.
+// frameOf returns an HTTP/2 frame.
 func frameOf(kind byte, stream uint32, payload ...byte) []byte {
 	return append([]byte{byte(len(payload) >> 16), byte(len(payload) >> 8), byte(len(payload)), kind, 0, byte(stream >> 24), byte(stream >> 16), byte(stream >> 8), byte(stream)}, payload...)
 }
 
-// in is a connection of which only reading is of interest.
+// in is a connection that is only read from.
 type in struct {
 	net.Conn
 	io.Reader
@@ -28,7 +28,8 @@ type in struct {
 
 func (i in) Read(b []byte) (int, error) { return i.Reader.Read(b) }
 
-// Whatever pieces they come in, frames are seen where they are, and what is read is what has come.
+// Frames are recognized however the bytes are split, and the reader gets exactly the bytes that
+// arrive.
 func TestFrames_AreFollowedInWhateverPiecesTheyCome(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var text []byte
@@ -73,14 +74,15 @@ func TestFrames_AreFollowedInWhateverPiecesTheyCome(t *testing.T) {
 	})
 }
 
-// What a server has said that it does not take is sent elsewhere by every client, and no failure.
+// Every client sends a request that the server has declared unprocessed to another server, so it is
+// no failure.
 func TestFrames_TellWhatBecameOfARequest(t *testing.T) {
 	failed := errors.New("http2: something")
 	for name, c := range map[string]struct {
 		came  []byte
 		begun bool
 		err   error
-		want  error // nil for what is to be classified
+		want  error // nil if the error is to be classified
 		class failure
 	}{
 		"after the last stream":  {frameOf(frameGoAway, 0, 0, 0, 0, 3, 0, 0, 0, 0), false, failed, errLater, ""},
@@ -102,8 +104,8 @@ func TestFrames_TellWhatBecameOfARequest(t *testing.T) {
 	}
 }
 
-// A process that has no processor for a second between the connection and the request finds it closed by
-// net/http, which is no fault of the server's.
+// If this process has no processor for a second between the connection and the request, net/http
+// closes the connection, which is not the server's fault.
 func TestHTTP2_AConnectionThatWasClosedHereBlamesNobody(t *testing.T) {
 	address := listeningAs(t, true, func(http.ResponseWriter, *http.Request) {})
 	tr := newTraffic(nil, 1)

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// judgeTraffic is about what clients met.
+// judgeTraffic adds the findings about what clients met.
 func (r *rehearsal) judgeTraffic(add adder) {
 	var before, broken, early, bad []result
 	under, held := map[client][]result{}, map[client][]result{}
@@ -25,7 +25,8 @@ func (r *rehearsal) judgeTraffic(add adder) {
 		case f.client == keepAlive && f.closed(), f.client == keptHTTP2 && f.closed():
 			under[f.client] = append(under[f.client], f)
 		case f.failure == refused:
-			// It is certain that one was refused while the endpoint was there only when it knew so then.
+			// A refusal certainly happened while the endpoint existed only if the endpoint still existed
+			// when the refusal was seen.
 			if r.traffic.there(f.end) {
 				early = append(early, f)
 			}
@@ -45,7 +46,7 @@ func (r *rehearsal) judgeTraffic(add adder) {
 	}{
 		{FailsBefore, before, false, "requests failed before the deletion"},
 		{CutOff, broken, true, "requests cut off"},
-		{RefusedEarly, early, true, "connections refused or dropped while clients were still sent here"},
+		{RefusedEarly, early, true, "connections refused or dropped while clients were still routed here"},
 		{NotAnswered, bad, true, "requests answered with errors, or not at all"},
 		{StreamCut, held[stream], true, "streams cut off"},
 		{NoCloseFrame, held[webSocket], true, "WebSockets ended without a close frame"},
@@ -65,8 +66,7 @@ func (r *rehearsal) judgeTraffic(add adder) {
 	r.judgeKept(add, NoGoAway, keptHTTP2, under[keptHTTP2], "connections of HTTP/2 closed", "a GOAWAY")
 }
 
-// judgeSlow is about answers that take much longer than those before the stop, of whom the slowest
-// says what is usual.
+// judgeSlow is about answers that take much longer than the slowest one before the stop.
 func (r *rehearsal) judgeSlow(add adder) {
 	var slow []result
 	var usual, longest time.Duration
@@ -85,7 +85,7 @@ func (r *rehearsal) judgeSlow(add adder) {
 		len(slow), longest.Seconds(), usual.Seconds())
 }
 
-// showOpen says who was still connected when the rehearsal was over.
+// showOpen reports which clients were still connected at the end of the rehearsal.
 func (r *rehearsal) showOpen() {
 	var open []string
 	for _, who := range []client{stream, webSocket, openConnection} {
@@ -98,9 +98,9 @@ func (r *rehearsal) showOpen() {
 	}
 }
 
-// judgeKept is about connections that clients keep. A server that closes one without having said so
-// hits a request sooner or later: how many it has hit here is chance, unless a client of HTTP/1.1 was
-// hit again on the next connection.
+// judgeKept is about keep-alive connections. A server that closes one without notice hits a request
+// sooner or later. How many it has hit here is chance, unless an HTTP/1.1 client was hit again on
+// its next connection.
 func (r *rehearsal) judgeKept(add adder, code Code, who client, under []result, what, without string) {
 	silently := r.traffic.unannounced[who]
 	if len(under) == 0 && silently == 0 {
@@ -113,7 +113,7 @@ func (r *rehearsal) judgeKept(add adder, code Code, who client, under []result, 
 	add(code, who == keepAlive && len(under) > clients, "%d %s without %s, %d of them under a request", silently+len(under), what, without, len(under))
 }
 
-// showFailures puts requests that failed on the timeline, where the first one did.
+// showFailures puts failed requests on the timeline, at the time of the first one.
 func (r *rehearsal) showFailures(failed []result, code Code, what string) {
 	first, last := failed[0].end, failed[0].end
 	for _, f := range failed {

@@ -20,7 +20,7 @@ var talker = sync.OnceValues(func() (string, error) {
 	return file, nil
 })
 
-// Each mistake with what is not one short request is found, for that reason alone, and the program
+// Each mistake with anything but one short request is found, for that reason alone, and the program
 // without it passes.
 func TestTraffic_FindsWhatBecomesOfEachSortOfClient(t *testing.T) {
 	t.Parallel()
@@ -29,10 +29,10 @@ func TestTraffic_FindsWhatBecomesOfEachSortOfClient(t *testing.T) {
 		t.Fatal(program, err)
 	}
 	for how, c := range map[string]struct {
-		only         string // of the targets, by their schemes
+		only         string // the scheme of the only target
 		fails, warns []Code
 		exit         int
-		event        string // part of one's detail
+		event        string // part of an event's detail
 	}{
 		"good":           {},
 		"cuts-streams":   {fails: []Code{StreamCut}},

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// load is what a process has to say that only sends requests.
+// load is the report of a process that only sends requests.
 type load struct {
 	Answered, Failed, NotSent int
 	Failures                  []string // the first ones
@@ -21,11 +21,11 @@ type load struct {
 	Memory                    int64 // at most, in bytes
 }
 
-// generateCommand begins the arguments of a test binary that sends requests and nothing else: a
-// number, how many a second, and the targets.
+// generateCommand begins the arguments of a test binary that only sends requests: a number, how
+// many a second, and the targets.
 const generateCommand = "generate"
 
-// generate sends requests until so many are answered.
+// generate sends requests until that many are answered.
 func generate(args []string) error {
 	requests, err := strconv.Atoi(args[0])
 	if err != nil {
@@ -67,8 +67,8 @@ func usage() (u syscall.Rusage) {
 
 func processor(u syscall.Rusage) time.Duration { return time.Duration(u.Utime.Nano() + u.Stime.Nano()) }
 
-// generated has a process of its own, without the race detector, send requests to the program that
-// does nothing wrong.
+// generated runs a separate process, without the race detector, that sends requests to the program
+// that does nothing wrong.
 func generated(t *testing.T, requests, rate int, schemes ...string) load {
 	t.Helper()
 	program, err := talker()
@@ -107,7 +107,7 @@ func generated(t *testing.T, requests, rate int, schemes ...string) load {
 	return said
 }
 
-// openSoon waits until somebody listens.
+// openSoon waits until a process listens.
 func openSoon(t *testing.T, address string) {
 	t.Helper()
 	to := targets(t, Target{URL: "http://" + address})[0]

@@ -4,7 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
-	"crypto/sha1" //nolint:gosec // RFC 6455 wants it, and nothing rests on it
+	"crypto/sha1" //nolint:gosec // RFC 6455 requires it, and nothing depends on its strength
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -14,10 +14,10 @@ import (
 	"time"
 )
 
-// forever is for how long a stream may last.
+// forever is how long a stream may last.
 const forever = 24 * time.Hour
 
-// hold has a client stay connected, and connect anew after an end while the endpoint is there.
+// hold keeps a client connected, and reconnects it after an end while the endpoint exists.
 func (t *traffic) hold(to *target, one func(*target)) {
 	for t.whenThere() {
 		one(to)
@@ -25,7 +25,8 @@ func (t *traffic) hold(to *target, one func(*target)) {
 	}
 }
 
-// opens notes that a client begins to stay connected, and returns what notes that it ends.
+// opens records that a client begins to stay connected, and returns the function that records its
+// end.
 func (t *traffic) opens(as client) (ends func()) {
 	count := func(n int) {
 		t.mu.Lock()
@@ -36,8 +37,8 @@ func (t *traffic) opens(as client) (ends func()) {
 	return func() { count(-1) }
 }
 
-// oneStream reads an answer that does not end for as long as the server sends it. A stream that ends
-// as its protocol has it is none that fails.
+// oneStream reads an endless answer for as long as the server sends it. A stream that ends as its
+// protocol defines does not fail.
 func (t *traffic) oneStream(to *target) {
 	begun := time.Now()
 	w, err := t.dial(to)
@@ -74,14 +75,14 @@ func notFound(status int) error {
 	return saidError(fmt.Sprintf("%d %s, and no stream", status, http.StatusText(status)))
 }
 
-// Operations of a WebSocket's frames.
+// WebSocket opcodes.
 const (
 	opClose = 8
 	opPing  = 9
 	opPong  = 10
 )
 
-// errNoCloseFrame is how a WebSocket ended that was not closed.
+// errNoCloseFrame is the error of a WebSocket that ended without a close frame.
 var errNoCloseFrame = fmt.Errorf("%w: the connection ended without a close frame", errWithin)
 
 // oneWebSocket stays connected to a WebSocket until the server closes it.
@@ -112,14 +113,14 @@ func (t *traffic) oneWebSocket(to *target) {
 	}
 }
 
-// statusError is a status that was not the one that was asked for.
+// statusError is a status other than the expected one.
 type statusError int
 
 func (s statusError) Error() string {
 	return fmt.Sprintf("the answer is %d %s, and no WebSocket", int(s), http.StatusText(int(s)))
 }
 
-// upgrade makes a WebSocket of a connection, as RFC 6455 has it.
+// upgrade turns a connection into a WebSocket, as RFC 6455 defines.
 func (w *wire) upgrade(ctx context.Context, to *target) error {
 	var random [16]byte
 	_, _ = rand.Read(random[:]) // it never fails
@@ -151,8 +152,8 @@ func (w *wire) upgrade(ctx context.Context, to *target) error {
 	return nil
 }
 
-// untilClosed reads frames, and answers those that want one. It is an error if the connection ends
-// before a close frame has come.
+// untilClosed reads frames, and answers those that require it. It returns an error if the
+// connection ends before a close frame has arrived.
 func (w *wire) untilClosed() error {
 	for {
 		op, payload, err := readFrame(w.in)
@@ -163,7 +164,7 @@ func (w *wire) untilClosed() error {
 		case opPing:
 			err = w.writeFrame(opPong, payload)
 		case opClose:
-			// What becomes of the answer is nobody's concern any more: it is closed.
+			// Whether this answer arrives no longer matters: the WebSocket is closed.
 			_ = w.writeFrame(opClose, payload[:min(len(payload), 2)])
 			return nil
 		}
@@ -173,10 +174,10 @@ func (w *wire) untilClosed() error {
 	}
 }
 
-// maxControl is the longest payload of a frame that is no data.
+// maxControl is the longest payload of a control frame.
 const maxControl = 125
 
-// readFrame reads a frame. The payload is that of one that is no data.
+// readFrame reads a frame. It returns the payload of control frames only.
 func readFrame(in *bufio.Reader) (op byte, payload []byte, err error) {
 	var head [2]byte
 	if _, err = io.ReadFull(in, head[:]); err != nil {
@@ -209,7 +210,7 @@ func readFrame(in *bufio.Reader) (op byte, payload []byte, err error) {
 	return op, payload, err
 }
 
-// writeFrame writes a frame that is no data.
+// writeFrame writes a control frame.
 func (w *wire) writeFrame(op byte, payload []byte) error {
 	frame := []byte{0x80 | op, 0x80 | byte(len(payload)), 0, 0, 0, 0} // masked with zeros
 	_, err := w.Write(append(frame, payload...))

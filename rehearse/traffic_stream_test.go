@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// upgrading is a server that makes a WebSocket of what it accepts, sends frames, and reads until the
-// other side ends.
+// upgrading is a server that upgrades a connection to a WebSocket, sends frames, and reads until
+// the other side ends.
 func upgrading(frames []byte, got *bytes.Buffer) func(*net.TCPConn) {
 	return func(c *net.TCPConn) {
 		in := bufio.NewReader(c)

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// tcpLook is for how long a client without anything to say looks whether its connection stays.
+// tcpLook is how long a client that has nothing to send checks that its connection stays open.
 const tcpLook = 100 * time.Millisecond
 
-// greet says what there is to say on a new connection, and waits for the first byte of an answer.
-// Without anything to say it is enough that the server keeps the connection for a moment, whether it
+// greet sends what there is to send on a new connection, and waits for the first byte of an answer.
+// With nothing to send, the server only has to keep the connection open for a moment, whether it
 // speaks first or not.
 func (w *wire) greet(to *target) error {
 	w.begin(requestTimeout)
@@ -41,8 +41,8 @@ func (t *traffic) connectOnce(to *target) {
 	t.add(to, newConnection, begun, w.greet(to), 0)
 }
 
-// oneTCP stays connected for as long as the server lets it. That it closes the connection is no
-// failure: TCP has no other way to say goodbye.
+// oneTCP stays connected until the server closes the connection. That is no failure: TCP has no
+// other way to say goodbye.
 func (t *traffic) oneTCP(to *target) {
 	begun := time.Now()
 	w, err := t.dial(to)

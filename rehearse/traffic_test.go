@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-// targets are checked ones.
+// targets returns checked targets.
 func targets(t *testing.T, given ...Target) (checked []*target) {
 	t.Helper()
 	for _, one := range given {
@@ -32,8 +32,8 @@ func targets(t *testing.T, given ...Target) (checked []*target) {
 	return checked
 }
 
-// A server that answers nothing must not have a thousand requests become ten thousand, and those that
-// were not sent are told.
+// If a server answers nothing, a thousand requests must not become ten thousand. Those that were
+// not sent are reported.
 func TestTraffic_WhatIsTooMuchIsNotSentAndSaid(t *testing.T) {
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -118,7 +118,7 @@ func TestTraffic_EachFailureIsToldFromTheOthers(t *testing.T) {
 			if len(tr.failed) > 0 {
 				got = tr.failed[0]
 			}
-			if name == "closed" && got.failure == reset { // as the request is in time or not
+			if name == "closed" && got.failure == reset { // depending on whether the request is in time
 				got.failure = dropped
 			}
 			if got.failure != c.want || !strings.Contains(got.text, c.text) || tr.counts().answered+len(tr.failed) != 1 {
@@ -145,7 +145,7 @@ func TestTraffic_WhatThisMachineCannotSendBlamesNobody(t *testing.T) {
 	}
 }
 
-// A server may lose its patience with a client that has no processor for a second.
+// A server may time out a client that has no processor for a second.
 func TestTraffic_WhatFailsWhenThisProcessWasLateBlamesNobody(t *testing.T) {
 	for _, c := range []struct {
 		took, late time.Duration
@@ -154,7 +154,7 @@ func TestTraffic_WhatFailsWhenThisProcessWasLateBlamesNobody(t *testing.T) {
 		{3 * time.Second, 0, tally{failed: 1}},
 		{time.Second, tooLate - 1, tally{failed: 1}},
 		{3 * time.Second, 2 * tooLate, tally{notSent: 1}},
-		{8 * time.Second, 2 * tooLate, tally{failed: 1}}, // it has waited for longer than it was late
+		{8 * time.Second, 2 * tooLate, tally{failed: 1}}, // it has waited for longer than this process was late
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			tr := &traffic{ctx: t.Context(), tallies: map[tallied]*tally{}}
@@ -169,7 +169,7 @@ func TestTraffic_WhatFailsWhenThisProcessWasLateBlamesNobody(t *testing.T) {
 	}
 }
 
-// On a busy machine a client may hear late of the end that the program has made of its connection.
+// On a busy machine a client may see late that the program has closed its connection.
 func TestTraffic_DrainWaitsForTheClientsOfAProgramThatHasEnded(t *testing.T) {
 	t.Parallel()
 	var ending sync.WaitGroup
@@ -182,7 +182,7 @@ func TestTraffic_DrainWaitsForTheClientsOfAProgramThatHasEnded(t *testing.T) {
 	tr.remove(time.Now())
 	begun := time.Now()
 	if tr.drain(t.Context()); time.Since(begun) < drainTime || tr.connected.Load() == 0 {
-		t.Errorf("after %v it does not wait for who is connected", time.Since(begun))
+		t.Errorf("after %v it does not wait for connected clients", time.Since(begun))
 	}
 	time.AfterFunc(drainTime/4, ending.Done)
 	tr.drain(t.Context())
@@ -200,7 +200,7 @@ func TestTraffic_SendsTheMethodTheHeaderAndTheBody(t *testing.T) {
 			said <- fmt.Sprint(r.Method, " ", r.Host, r.RequestURI, " ", r.Header.Get("X-Kind"), " ", string(body), " ", r.Close)
 		}
 	}))
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that are ended
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // about clients that were closed
 	server.StartTLS()
 	defer server.Close()
 	tr := newTraffic(targets(t, Target{
@@ -253,7 +253,7 @@ func TestTraffic_TheEndpointGoesAndComesBack(t *testing.T) {
 	}
 	gone := time.Now()
 	tr.remove(gone)
-	time.Sleep(200 * time.Millisecond) // who was about to connect
+	time.Sleep(200 * time.Millisecond) // clients that were about to connect
 	if before := connections.Load(); grows() {
 		t.Errorf("%d connect though the endpoint is gone", connections.Load()-before)
 	}
@@ -267,7 +267,7 @@ func TestTraffic_TheEndpointGoesAndComesBack(t *testing.T) {
 	}
 }
 
-// What was there in time is no timeout, though this process looks at it late.
+// An answer that arrived in time is no timeout, even if this process reads it late.
 func TestPatient_DoesNotTakeItsOwnLatenessForTheServers(t *testing.T) {
 	for name, c := range map[string]struct {
 		late, answer time.Duration // from the beginning

@@ -12,26 +12,26 @@ import (
 	"time"
 )
 
-// lateness is for how long this process was kept from running: a server that shares the machine with
-// it is not blamed for that time.
+// lateness records for how long this process was kept from running: a server that shares the
+// machine with it is not blamed for that time.
 type lateness struct {
 	mu   sync.Mutex
 	sum  time.Duration
 	seen []delay
 }
 
-// delay is one time that this process did not run, and when it did again.
+// delay is one period in which this process did not run, and the time at which it ran again.
 type delay struct {
 	until time.Time
 	took  time.Duration
 }
 
 const (
-	// watchEvery is how often the lateness is looked at, and watchOver what is no lateness.
+	// watchEvery is how often the lateness is measured, and watchOver what does not count as lateness.
 	watchEvery = 20 * time.Millisecond
 	watchOver  = 5 * time.Millisecond
-	// lastLook is for how long a client looks whether the answer has come when its time is over: a
-	// process that was stopped finds both at once.
+	// lastLook is how long a client checks for the answer after its time is up: a process that was
+	// stopped finds both at once.
 	lastLook = 50 * time.Millisecond
 )
 
@@ -74,13 +74,13 @@ func (l *lateness) since(when time.Time) (sum time.Duration) {
 
 // wire is a connection of a client. It ends with the traffic.
 type wire struct {
-	net.Conn               // TLS, if there is any
-	in       *bufio.Reader // what comes from Conn
+	net.Conn               // over TLS, if the target has it
+	in       *bufio.Reader // reads from Conn
 	patient  *patient
 	traffic  *traffic
 	stop     func() bool
-	heard    bool  // something has come since the request began
-	err      error // why nothing comes any more
+	heard    bool  // something was received since the request began
+	err      error // why nothing more can be read
 }
 
 // Read implements io.Reader, for in.
@@ -96,22 +96,22 @@ func (w *wire) Read(b []byte) (int, error) {
 // protocolHTTP2 is the name of HTTP/2 in TLS.
 const protocolHTTP2 = "h2"
 
-// readers are those of connections that are closed.
+// readers are the buffers of connections that are closed.
 var readers = sync.Pool{New: func() any { return bufio.NewReader(nil) }}
 
-// dial opens a connection to a target, without having begun a request.
+// dial opens a connection to a target. No request has begun on it.
 func (t *traffic) dial(to *target) (*wire, error) { return t.dialWith(to, to.tls) }
 
-// dialWith is dial with another configuration of TLS.
+// dialWith is dial with another TLS configuration.
 func (t *traffic) dialWith(to *target, config *tls.Config) (*wire, error) {
-	dialer := net.Dialer{Timeout: requestTimeout, KeepAlive: -1} // a keep-alive probe never comes in time
+	dialer := net.Dialer{Timeout: requestTimeout, KeepAlive: -1} // a keep-alive probe would never be in time
 	conn, err := dialer.DialContext(t.ctx, "tcp", to.addr)
 	if err != nil {
 		return nil, err
 	}
 	t.connected.Add(1)
 	w := &wire{traffic: t, patient: &patient{Conn: conn, late: &t.late}, in: readers.Get().(*bufio.Reader)}
-	w.stop = context.AfterFunc(t.ctx, func() { _ = conn.Close() }) // which ends what is read and written
+	w.stop = context.AfterFunc(t.ctx, func() { _ = conn.Close() }) // which ends reads and writes
 	w.Conn = w.patient
 	w.begin(requestTimeout)
 	if config != nil {
@@ -140,19 +140,19 @@ func (w *wire) close() {
 	w.traffic.connected.Add(-1)
 }
 
-// begin begins a request, or part of one, that may take so long.
+// begin begins a request, or part of one, with a time limit.
 func (w *wire) begin(limit time.Duration) {
 	w.heard = false
 	w.patient.begin(limit)
 }
 
-// patient is a connection that does not take this process's lateness for that of the other side.
+// patient is a connection that does not mistake this process's lateness for that of the other side.
 type patient struct {
 	net.Conn
 	late  *lateness
-	until time.Time     // what is read must be there then,
-	taken time.Duration // and later by the lateness beyond this
-	exact bool          // but not if somebody only wants to know whether it is there
+	until time.Time     // reads must be done by then,
+	taken time.Duration // or later, by the lateness since this one
+	exact bool          // but exactly then, if the caller only checks for data
 }
 
 func (p *patient) begin(limit time.Duration) {
@@ -182,16 +182,16 @@ func (p *patient) Read(b []byte) (int, error) {
 	}
 }
 
-// stillness is what a connection does on which nothing is under way.
+// stillness is what happens on a connection with nothing in flight.
 type stillness int
 
 const (
 	still  stillness = iota
-	spoke            // the other side says something unasked
+	spoke            // the other side has sent something unasked
 	closed           // it has closed the connection
 )
 
-// idle waits for a while with nothing under way.
+// idle waits for a while with nothing in flight.
 func (w *wire) idle(d time.Duration) stillness {
 	w.patient.begin(d)
 	w.patient.exact = true

@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// What is found must not depend on what else the machine does: beside a busy loop for each processor
-// the same program has the same findings, run for run.
+// The findings must not depend on what else the machine does: with one busy loop running for each
+// processor, the same program has the same findings in every run.
 func TestVerdict_IsTheSameInEveryRunBesideBusyLoops(t *testing.T) {
 	if testing.Short() {
-		t.Log("make test-full: twenty runs of each program beside busy loops")
+		t.Log("make test-full: twenty runs of each program alongside busy loops")
 		return
 	}
 	const runs = 20

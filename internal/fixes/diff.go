@@ -2,8 +2,9 @@ package fixes
 
 import "strings"
 
-// Diff is the corrected program, line by line: each begins with two blanks, with "+ " where the
-// program with the mistake has not this line, and with "- " where only that one has it.
+// Diff returns the corrected program as a diff, line by line. A line begins with two blanks if both
+// programs have it, with "+ " if only the corrected program has it, and with "- " if only the
+// program with the mistake has it.
 func (f *Fix) Diff() string {
 	before, after := lines(f.Broken.Text), lines(f.Fixed.Text)
 	// common[i][j] is the length of the longest common subsequence of before[i:] and after[j:].

@@ -1,6 +1,6 @@
-// Package fixes has the findings of rehearsals as programs: for a code and a language, a small
-// program that makes the mistake, and the same program without it. Tests of package rehearse
-// rehearse each of them: the first one fails for that reason alone, the second one passes.
+// Package fixes has findings of rehearsals as programs: for a code and a language, a small program
+// that makes the mistake, and the same program without the mistake. Tests of package rehearse
+// rehearse both: the first one fails for that reason alone, and the second one passes.
 package fixes
 
 import (
@@ -15,7 +15,7 @@ import (
 //go:embed programs
 var programs embed.FS
 
-// Language is one in which there are programs.
+// Language is a programming language in which there are programs.
 type Language string
 
 // The languages.
@@ -27,15 +27,15 @@ const (
 	Ruby   Language = "ruby"
 )
 
-// Languages are all of them, in that order.
+// Languages returns all of them, in that order.
 func Languages() []Language { return []Language{Go, Node, Python, Java, Ruby} }
 
-// String is the language's name for people.
+// String returns the language's name for people.
 func (l Language) String() string {
 	return map[Language]string{Go: "Go", Node: "Node.js", Python: "Python", Java: "Java", Ruby: "Ruby"}[l]
 }
 
-// file is where a program of that name is, below programs.
+// file returns the path of the program with a name, below programs.
 func (l Language) file(name string) string {
 	if l == Go {
 		return "go/" + name + "/main.go" // each is a package
@@ -43,7 +43,7 @@ func (l Language) file(name string) string {
 	return string(l) + "/" + name + map[Language]string{Node: ".js", Python: ".py", Java: ".java", Ruby: ".rb"}[l]
 }
 
-// fixed are the programs without the mistake of a code.
+// fixed maps a code to the name of the program without the mistake.
 var fixed = map[string]string{
 	"LC101": "worker",
 	"LC102": "job",
@@ -60,7 +60,7 @@ var fixed = map[string]string{
 	"LC123": "twice",
 }
 
-// Fix is a mistake and its correction, of one code in one language.
+// Fix is a mistake and its correction, for one code in one language.
 type Fix struct {
 	Code     string
 	Language Language
@@ -68,14 +68,14 @@ type Fix struct {
 	Broken, Fixed Program
 }
 
-// Program is the source of a program that is complete.
+// Program is the source of a complete program.
 type Program struct {
 	// File is its name below internal/fixes/programs.
 	File string
 	Text string
 }
 
-// Codes are those for which there are programs, in order.
+// Codes returns the codes for which there are programs, in order.
 func Codes() []string {
 	var codes []string
 	for code := range fixed {
@@ -85,10 +85,10 @@ func Codes() []string {
 	return codes
 }
 
-// ErrLanguage says that there are no programs in a language.
+// ErrLanguage means that there are no programs in a language.
 var ErrLanguage = errors.New("there are no programs")
 
-// Find returns the programs for a code. The error says why there are none.
+// Find returns the programs for a code. The error gives the reason if there are none.
 func Find(code string, l Language) (*Fix, error) {
 	if !slices.Contains(Languages(), l) {
 		return nil, fmt.Errorf("%w in %q: the languages are %v", ErrLanguage, string(l), names(Languages()))
@@ -111,7 +111,7 @@ func Find(code string, l Language) (*Fix, error) {
 	return &Fix{Code: code, Language: l, Broken: broken, Fixed: right}, nil
 }
 
-// without says why no program is shown for a code.
+// without has the reason why no program is shown for a code.
 var without = map[string]string{
 	"LC109": "it is about the address and the rate of the rehearsal",
 	"LC110": "that of LC102 has it, if it waits for almost as long as the grace",
@@ -129,7 +129,7 @@ type key struct {
 	language Language
 }
 
-// none says why a mistake cannot be made in a language.
+// none has the reason why a mistake cannot be made in a language.
 var none = map[key]string{
 	{"LC123", Java}: "the Java virtual machine takes no second signal once its end has begun",
 	{"LC107", Java}: "the Java virtual machine has a handler for SIGTERM of its own and ends with exit code 143, see LC106",

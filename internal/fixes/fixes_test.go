@@ -49,7 +49,7 @@ func TestFind_WhatIsNotThereIsAnError(t *testing.T) {
 	}
 }
 
-// Who takes the lines of one mark and those without has one of the two programs.
+// The lines of one mark, together with those without a mark, are one of the two programs.
 func TestDiff_HasBothPrograms(t *testing.T) {
 	for _, code := range Codes() {
 		for _, l := range Languages() {

@@ -27,7 +27,7 @@ func main() {
 	}
 }
 
-// options are what the command line says.
+// options are the command line's.
 type options struct {
 	lastcall, data, work, seen, page string
 	only                             *regexp.Regexp
@@ -103,7 +103,8 @@ func command(ctx context.Context) error {
 	return errors.Join(append(wrong, os.WriteFile(o.page, []byte(text), 0o644))...) //nolint:gosec // a page for everybody
 }
 
-// missing is a command without which the server cannot be started, empty if all are here.
+// missing returns a command that the server needs and that is not installed, empty if none is
+// missing.
 func (s *server) missing() string {
 	for _, name := range s.needs {
 		if _, err := exec.LookPath(name); errors.Is(err, fs.ErrNotExist) || errors.Is(err, exec.ErrNotFound) {
@@ -113,7 +114,7 @@ func (s *server) missing() string {
 	return ""
 }
 
-// differs says where what was seen is not what the table has.
+// differs returns an error for each difference between the results and the table.
 func (s *server) differs(seen *row) (found []error) {
 	if got := seen.Plain.codes(); got != s.want {
 		found = append(found, fmt.Errorf("%v, and the table has: %v", got, s.want))
@@ -124,7 +125,7 @@ func (s *server) differs(seen *row) (found []error) {
 	return found
 }
 
-// record is what was seen of all servers, and when.
+// record has the results of all servers, and their date.
 type record struct {
 	Date string `json:"date"`
 	Rows []row  `json:"rows"`
@@ -150,7 +151,7 @@ func (r *record) save(path string) error {
 	return os.WriteFile(path, append(text, '\n'), 0o644) //nolint:gosec // it goes into the repository
 }
 
-// put replaces what was seen of a server before.
+// put replaces the earlier results of a server.
 func (r *record) put(one row) {
 	if old := r.find(one.Name); old != nil {
 		*old = one
@@ -159,7 +160,7 @@ func (r *record) put(one row) {
 	r.Rows = append(r.Rows, one)
 }
 
-// find is what was seen of a server, nil for nothing.
+// find returns the results of a server, nil for none.
 func (r *record) find(name string) *row {
 	for i := range r.Rows {
 		if r.Rows[i].Name == name {

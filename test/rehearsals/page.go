@@ -13,8 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// page writes docs/rehearsals.md from what was seen. A server of which
-// nothing was seen is left out.
+// page returns docs/rehearsals.md, written from the results. A server without results is left out.
 func page(all []server, seen *record) (string, error) {
 	type section struct {
 		Name string
@@ -39,7 +38,8 @@ func page(all []server, seen *record) (string, error) {
 	return b.String(), err
 }
 
-// kubelet is how far rehearsals agree with one, which the tests of package rehearse hold.
+// kubelet is the part of the page about how far rehearsals agree with a kubelet, which tests of
+// package rehearse check.
 //
 //go:embed testdata/kubelet.md
 var kubelet string
@@ -51,7 +51,7 @@ type shown struct {
 	date string
 }
 
-// Row is its row in the table of a section.
+// Row is the server's row in the table of its section.
 func (r shown) Row() string {
 	underWay, kept := "-", "-"
 	if slices.Contains(r.s.target, "--slow") {
@@ -63,13 +63,13 @@ func (r shown) Row() string {
 	return "| " + strings.Join(cells, " | ") + " |"
 }
 
-// Version is what was rehearsed, and how long it is maintained.
+// Version is the version that was rehearsed, and how long it is maintained.
 func (r shown) Version() string {
 	p := &r.s.product
 	text := p.name + " " + r.seen.Version
 	switch {
 	case p.old:
-		return text + ", **no longer maintained** by its authors, who mend newer releases alone ([" + host(p.endsSource) + "](" + p.endsSource + "))"
+		return text + ", **no longer maintained** by its authors, who fix only newer releases ([" + host(p.endsSource) + "](" + p.endsSource + "))"
 	case p.ends == "":
 		return text + ", maintained on that day ([" + host(p.endsSource) + "](" + p.endsSource + "))"
 	case p.ends < r.date:
@@ -78,7 +78,7 @@ func (r shown) Version() string {
 	return text + ", maintained until " + p.ends + " ([" + host(p.endsSource) + "](" + p.endsSource + "))"
 }
 
-// Text is what there is to say about it below the table.
+// Text is the server's entry below the table.
 func (r shown) Text() string {
 	text := fmt.Sprintf("- **%s**. %s. Documented: %s ([%s](%s))", r.s.name, r.Version(), strings.TrimSuffix(r.s.documented, ".")+".", host(r.s.source), r.s.source)
 	if r.s.why != "" {
@@ -87,7 +87,7 @@ func (r shown) Text() string {
 	return text
 }
 
-// codes are those of all findings, in order.
+// codes returns the codes of all findings, in order.
 func (r *record) codes() []rehearse.Code {
 	found := map[rehearse.Code]bool{}
 	for _, one := range r.Rows {
@@ -104,7 +104,7 @@ func host(url string) string {
 	return name
 }
 
-// of is the finding with a code, nil for none.
+// of returns the finding with a code, nil for none.
 func (o *outcome) of(code string) *finding {
 	for i := range o.Findings {
 		if o.Findings[i].Code == code {
@@ -114,13 +114,13 @@ func (o *outcome) of(code string) *finding {
 	return nil
 }
 
-// count is the number with which a finding begins.
+// count returns the number with which a finding begins.
 func (f *finding) count() string {
 	n, _, _ := strings.Cut(f.Seen, " ")
 	return n
 }
 
-// underWay says how the requests ended that were under way at the signal.
+// underWay describes how the requests ended that were in flight at the signal.
 func (o *outcome) underWay() string {
 	for _, c := range o.Clients {
 		if c.Client == "slow request" && c.Failed > 0 {
@@ -133,7 +133,7 @@ func (o *outcome) underWay() string {
 	return "answered"
 }
 
-// connecting says what those met that went on connecting.
+// connecting describes what happened to clients that connected after the deletion.
 func (o *outcome) connecting() string {
 	if f := o.of("LC104"); f != nil {
 		return f.count() + " refused"
@@ -180,21 +180,21 @@ func paren(text string) string {
 var pageText = template.Must(template.New("page").Parse(`<!-- Made by make rehearsals: change test/rehearsals and not this page. -->
 # What servers do when Kubernetes stops them
 
-Each server was started as its image or its documentation starts it, and rehearsed by
-` + "`lastcall rehearse`" + ` ([rehearse.md](rehearse.md)) on {{.Date}}: 50 new connections a second, two
-kept ones, and three requests under way at the signal that take a second or two. The pod is deleted
-with a grace of 30 s, and clients go on connecting for a second, as they do in a cluster, which
-takes that long to tell everybody. The last column has the same with a preStop hook of ` + "`sleep 2`" + `,
-which most pods should have. What comes from Debian is from Debian 12, which mends security faults
-of its packages where their authors no longer do.
+Each server was started as in its image or its documentation, and rehearsed by
+` + "`lastcall rehearse`" + ` ([rehearse.md](rehearse.md)) on {{.Date}}. The clients opened 50 new
+connections a second and kept two connections. At the signal three requests were in flight that take
+a second or two. The pod was deleted with a grace period of 30 s. Clients kept connecting for a
+second: a cluster takes that long to remove an endpoint everywhere. The last column is the verdict
+with a preStop hook of ` + "`sleep 2`" + `, which most pods should have. Packages from Debian are those of
+Debian 12, which fixes their security bugs even when their authors no longer do.
 
-Codes in parentheses are warnings. What they say of a server:
+Codes in parentheses are warnings. The meaning of the codes:
 
 {{range .Codes}}- {{.}}: it {{.Title}}
 {{end}}{{range .Sections}}
 ## {{.Name}}
 
-| server | signal | requests under way | new connections | kept connections | ended after, exit code | verdict | with a preStop sleep |
+| server | signal | requests in flight | new connections | kept connections | exited after, exit code | verdict | with a preStop sleep |
 |---|---|---|---|---|---|---|---|
 {{range .Rows}}{{.Row}}
 {{end}}

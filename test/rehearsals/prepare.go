@@ -23,8 +23,8 @@ func (r *runner) prepare(ctx context.Context, s *server) error {
 	return nil
 }
 
-// build builds a program of the module in testdata/go, which no workspace knows: what it fetches is
-// for the page alone.
+// build builds a program of the module in testdata/go, which is in no workspace: its dependencies
+// are only for this page.
 func (r *runner) build(ctx context.Context, name string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", filepath.Join(r.work, "go", name), "./"+name)
 	cmd.Dir, cmd.Env = filepath.Join(r.data, "go"), append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
@@ -35,7 +35,7 @@ func (r *runner) build(ctx context.Context, name string) error {
 }
 
 // install puts npm's packages into a copy of testdata/node, at the versions of its lock file, and
-// builds what Next.js serves. It does nothing where that was done with the same lock file.
+// builds what Next.js serves. It does nothing if that was already done with the same lock file.
 func (r *runner) install(ctx context.Context) error {
 	from, dir := filepath.Join(r.data, "node"), filepath.Join(r.work, "node")
 	lock, err := os.ReadFile(filepath.Join(from, "package-lock.json"))

@@ -70,7 +70,7 @@ func TestPage_IsMadeFromWhatWasSeenOfAllServers(t *testing.T) {
 	}
 }
 
-// What is on every machine that runs the tests is rehearsed, and seen as on the page.
+// Servers that every machine that runs the tests has are rehearsed, with the results on the page.
 func TestRehearsals_PythonAndGoDoAsThePageSays(t *testing.T) {
 	t.Parallel()
 	work := t.TempDir()

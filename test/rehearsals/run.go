@@ -22,7 +22,7 @@ import (
 	"time"
 )
 
-// outcome is what a run of the program lastcall has reported.
+// outcome is the report of one run of the program lastcall.
 type outcome struct {
 	Findings []finding `json:"findings"`
 	Ended    string    `json:"ended"` // how, or empty for a program that did not end
@@ -45,7 +45,7 @@ type finding struct {
 	Seen  string `json:"seen"`
 }
 
-// reported is a result as --json has it.
+// reported is a result in the format of --json.
 type reported struct {
 	outcome
 	Events []struct {
@@ -54,7 +54,7 @@ type reported struct {
 	} `json:"events"`
 }
 
-// row is what was seen of a server: as it is, and with a preStop hook that sleeps.
+// row has the results of a server: as it is, and with a preStop hook that sleeps.
 type row struct {
 	Name    string  `json:"name"`
 	Version string  `json:"version"`
@@ -70,7 +70,8 @@ type runner struct {
 	rate     int
 }
 
-// delay is for how long the preStop hook sleeps: longer than clients go on connecting, a second.
+// delay is how long the preStop hook sleeps: longer than clients keep connecting, which is a
+// second.
 const delay = 2 * time.Second
 
 // rehearse rehearses a server in both ways.
@@ -132,7 +133,7 @@ func (r *runner) once(ctx context.Context, s *server, flags ...string) (outcome,
 	return run(ctx, s.name, r.lastcall, args)
 }
 
-// alongside starts what runs outside of a rehearsal, and returns what ends it.
+// alongside starts what runs outside of a rehearsal, and returns the function that ends it.
 func (r *runner) alongside(ctx context.Context, command []string, port string) (stop func(), err error) {
 	var said bytes.Buffer
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
@@ -181,7 +182,7 @@ func run(ctx context.Context, name, lastcall string, args []string) (outcome, er
 	return one.outcome, nil
 }
 
-// codes are the findings of an outcome as a table has them.
+// codes returns the findings of an outcome in the format of the table.
 func (o *outcome) codes() findings {
 	var fails, warns []string
 	for _, f := range o.Findings {
@@ -200,7 +201,7 @@ func (f findings) String() string {
 	return fmt.Sprintf("fails [%s], warns [%s], exit code %d", f.fails, f.warns, f.exit)
 }
 
-// version asks a product for its version, which must be of the line that the table knows.
+// version asks a product for its version, which must belong to the release line in the table.
 func (r *runner) version(ctx context.Context, p *product) (string, error) {
 	command := r.filling("").all(p.version)
 	out, err := exec.CommandContext(ctx, command[0], command[1:]...).CombinedOutput()
@@ -218,12 +219,12 @@ func (r *runner) version(ctx context.Context, p *product) (string, error) {
 	return version, nil
 }
 
-// filling has the names that are the same for all servers.
+// filling returns the values that are the same for all servers.
 func (r *runner) filling(dir string) filling {
 	return filling{"Dir": dir, "Data": r.data, "Go": filepath.Join(r.work, "go"), "Node": filepath.Join(r.work, "node")}
 }
 
-// filling replaces the names of a table's texts.
+// filling maps the placeholders in a table's texts to their values.
 type filling map[string]string
 
 func (f filling) text(text string) string {
@@ -242,7 +243,7 @@ func (f filling) all(texts []string) (filled []string) {
 	return filled
 }
 
-// write writes the files of a server, readable for the users as which servers run their workers.
+// write writes the files of a server, readable for the users that servers run their workers as.
 func (f filling) write(dir string, files map[string]string) error {
 	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // nothing in it is secret
 		return err

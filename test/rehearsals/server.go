@@ -2,45 +2,48 @@
 
 package main
 
-// server is one that is rehearsed in one way of starting it.
+// server is one way of starting a server that is rehearsed.
 type server struct {
-	// name is that of the row, the product's name first.
+	// name is the name of its row, the product's name first.
 	name string
-	// section is the part of the page in which it stands.
+	// section is the part of the page that it is in.
 	section string
-	// product says what is running: its version and how long that is maintained.
+	// product is what is running: its version, and how long that is maintained.
 	product product
-	// needs are commands without which it cannot be started, and installed how to get them.
+	// needs are the commands that it needs to start, and installed is how to get them.
 	needs     []string
 	installed string
-	// module is the package of testdata/go that it is, and node whether npm's packages are needed.
+	// module is its package in testdata/go, and node whether it needs npm's packages.
 	module string
 	node   bool
 
-	// command starts it. In it, and in the fields that follow, {{.Port}} is a free port, {{.Inner}}
-	// another one, {{.Dir}} a folder of its own, {{.Home}} one that anybody may write, {{.Data}} that
-	// of testdata, {{.Node}} that of npm's packages, and {{.Go}} that of built Go programs.
+	// command starts it. In command and in the fields that follow, these placeholders are replaced:
+	//
+	//   - {{.Port}}: a free port; {{.Inner}}: another one
+	//   - {{.Dir}}: a folder of its own; {{.Home}}: one that anybody may write
+	//   - {{.Data}}: the folder of testdata; {{.Node}}: that of npm's packages; {{.Go}}: that of built
+	//     Go programs
 	command []string
 	env     []string
 	files   map[string]string
-	// before runs before the rehearsal. alongside runs outside of it for as long as it takes: what a
-	// proxy forwards to, or the proxy before a server. It gets {{.Inner}} as PORT.
+	// before runs before the rehearsal. alongside runs outside of it for its whole duration: the
+	// server behind a proxy, or the proxy before a server. It gets {{.Inner}} as PORT.
 	before, alongside []string
 	// target are the flags that say what clients ask for.
 	target []string
-	// signal is what its image or its documentation has as the stop signal; TERM if it is empty.
+	// signal is the stop signal of its image or its documentation; TERM if it is empty.
 	signal string
 
-	// documented says what the documentation promises for a stop, and source where.
+	// documented is what the documentation promises for a stop, and source is its address.
 	documented, source string
-	// why says in a sentence why the findings are what they are, where that needs to be said.
+	// why explains the findings in a sentence, where they need it.
 	why string
 	// want are the findings of the server as it is, and wantDelayed those with a preStop hook that
-	// sleeps for longer than clients go on connecting.
+	// sleeps for longer than clients keep connecting.
 	want, wantDelayed findings
 }
 
-// findings are the codes of a rehearsal, apart by spaces, and the exit code.
+// findings are the codes of a rehearsal, separated by spaces, and the exit code.
 type findings struct {
 	fails, warns string
 	exit         int
@@ -49,15 +52,15 @@ type findings struct {
 // product is what is installed, and who maintains it until when.
 type product struct {
 	name string
-	// version prints it, and the first group of pattern is the version.
+	// version prints the version, which is the first group of pattern.
 	version []string
 	pattern string
 	// line is the release line to which ends belongs, such as 1.22: another one needs another entry.
 	line string
-	// ends is the day after which upstream mends nothing, as 2026-04-30, or empty where none is set;
-	// endsSource is where that is said.
+	// ends is the last day on which upstream fixes bugs, as 2026-04-30, or empty if none is set;
+	// endsSource is where that is published.
 	ends, endsSource string
-	// old: upstream maintains newer releases alone.
+	// old: upstream maintains only newer releases.
 	old bool
 }
 

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// servers are all that are rehearsed, in the order of the page.
+// servers returns all servers that are rehearsed, in the order of the page.
 func servers() []server {
 	return slices.Concat(webServers(), proxies(), databases(), nodeServers(), pythonServers(), rubyAndPHP(), javaServers(), goServers())
 }
@@ -18,7 +18,7 @@ var web = []string{"--http", "http://127.0.0.1:{{.Port}}/", "--slow", "http://12
 // filler is the text of a file that takes two seconds at 50 KiB a second.
 const filler = "{{.Filler}}"
 
-// with returns the files of a server with one more.
+// with returns the files of a server with an additional one.
 func with(files map[string]string, name, text string) map[string]string {
 	more := maps.Clone(files)
 	more[name] = text

@@ -21,7 +21,7 @@ func databases() []server {
 	smart, fast := postgres, postgres
 	smart.name = "PostgreSQL, SIGTERM"
 	smart.documented = "SIGTERM is a smart shutdown: no new connections, and it waits for all sessions to end."
-	smart.why = "Who connects gets a FATAL of its protocol, which is an answer to a client that knows TCP alone; two sessions stay, and it waits for them."
+	smart.why = "A new client gets a FATAL message of its protocol, which counts as an answer for a client that only knows TCP. Two sessions stay open, and the server waits for them."
 	smart.want, smart.wantDelayed = findings{fails: "LC102", exit: -1}, findings{fails: "LC102", exit: -1}
 	fast.name, fast.signal = "PostgreSQL, SIGINT", "INT"
 	fast.documented = "SIGINT is a fast shutdown: sessions are ended, and transactions rolled back. The official image has it as its STOPSIGNAL."
@@ -36,7 +36,7 @@ func databases() []server {
 			needs: []string{"redis-server"}, installed: "redis-server (Debian)",
 			command:    []string{"redis-server", "--bind", "127.0.0.1", "--port", "{{.Port}}", "--dir", "{{.Dir}}"},
 			target:     []string{"--tcp", `127.0.0.1:{{.Port}},PING\r\n`},
-			documented: "SIGTERM saves to disk where it is configured to, and exits with 0. It waits for replicas, not for clients.",
+			documented: "SIGTERM saves to disk if configured to, and exits with 0. It waits for replicas, not for clients.",
 			source:     "https://redis.io/docs/latest/operate/oss_and_stack/reference/signals/",
 			want:       findings{fails: "LC104"}, wantDelayed: findings{},
 		},
@@ -44,7 +44,8 @@ func databases() []server {
 	}
 }
 
-// asPostgres is a command of the user postgres, as which alone the server starts.
+// asPostgres returns a command that runs as the user postgres, the only one as which the server
+// starts.
 func asPostgres(command ...string) []string {
 	return append([]string{"setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"}, command...)
 }

@@ -4,7 +4,7 @@ package main
 
 import "strings"
 
-// builtGo asks a built program for the version of one of the modules in it.
+// builtGo asks a built program for the version of one of its modules.
 func builtGo(name, program, module, line, source string) product {
 	return product{
 		name: name, version: []string{"go", "version", "-m", "{{.Go}}/" + program},
@@ -22,7 +22,7 @@ func goServers() []server {
 	all := []server{
 		{
 			name: "Go net/http", module: "nethttp", product: stdlib, command: []string{"{{.Go}}/nethttp"},
-			documented: "A signal that the program does not ask for with signal.Notify ends it.",
+			documented: "A signal that the program does not request with signal.Notify terminates it.",
 			source:     "https://pkg.go.dev/os/signal#hdr-Default_behavior_of_signals_in_Go_programs",
 		},
 		{
@@ -87,10 +87,10 @@ func grpcServers() []server {
 		documented: noHandler, source: "https://grpc.io/docs/languages/go/quickstart/",
 	}, {
 		name: "gRPC-Go, GracefulStop", module: "grpc", product: grpc, command: []string{"{{.Go}}/grpc", "graceful"},
-		documented: "GracefulStop stops accepting, sends GOAWAY, and waits for the calls under way, however long they take.",
+		documented: "GracefulStop stops accepting, sends GOAWAY, and waits for the calls in flight, however long they take.",
 		source:     "https://pkg.go.dev/google.golang.org/grpc#Server.GracefulStop",
-		why:        "The clients here end their watch of the health at the GOAWAY; a stream that goes on would keep it from ending.",
+		why:        "The clients here end their health watch at the GOAWAY; a stream that stays open would keep the server from exiting.",
 	}}
 }
 
-const noHandler = "As every Go program without signal.Notify."
+const noHandler = "Like every Go program without signal.Notify."

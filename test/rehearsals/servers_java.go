@@ -2,7 +2,7 @@
 
 package main
 
-// jsp are the flags for a page of Java that sleeps: the same one for all requests, since the first
+// jsp are the flags for a JSP page that sleeps. All requests use the same page, since the first
 // request for a page compiles it.
 var jsp = []string{
 	"--http", "http://127.0.0.1:{{.Port}}/index.jsp?ms=0", "--slow", "http://127.0.0.1:{{.Port}}/index.jsp?ms=1500", "--ready", "2m",
@@ -53,14 +53,14 @@ func javaServers() []server {
 			},
 			files:      map[string]string{"webapps/root/index.jsp": sleepingPage, "resources/none": "", "lib/ext/none": ""},
 			target:     jsp,
-			documented: "stopTimeout waits for requests only where a StatisticsHandler is configured, which is not the default.",
+			documented: "stopTimeout waits for requests only if a StatisticsHandler is configured, which is not the default.",
 			source:     "https://jetty.org/docs/jetty/9/index.html",
 			want:       findings{fails: "LC103 LC104", warns: "LC105 LC106", exit: 143}, wantDelayed: findings{fails: "LC103", warns: "LC105 LC106", exit: 143},
 		},
 	}
 }
 
-// webXML is as much of Tomcat's default as one page needs.
+// webXML is the part of Tomcat's default that one page needs.
 const webXML = `<web-app xmlns="https://jakarta.ee/xml/ns/jakartaee" version="6.0">
   <servlet><servlet-name>jsp</servlet-name><servlet-class>org.apache.jasper.servlet.JspServlet</servlet-class></servlet>
   <servlet-mapping><servlet-name>jsp</servlet-name><url-pattern>*.jsp</url-pattern></servlet-mapping>

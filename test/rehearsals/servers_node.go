@@ -7,7 +7,7 @@ var node = product{
 	ends: "2026-04-30", endsSource: "https://endoflife.date/nodejs",
 }
 
-// npm is a package at the version that is installed.
+// npm returns a package at the version that is installed.
 func npm(name, pack, line, ends string) product {
 	return product{
 		name: name, version: []string{"node", "-p", "require('{{.Node}}/node_modules/" + pack + "/package.json').version"},
@@ -29,7 +29,7 @@ func nodeServers() []server {
 		},
 		{
 			name: "Express", product: npm("Express", "express", "5", ""), command: []string{"node", "{{.Node}}/express.js"},
-			documented: "As Node.js: it has no handler of its own.",
+			documented: "Like Node.js: it has no handler of its own.",
 			source:     "https://expressjs.com/en/advanced/healthcheck-graceful-shutdown.html",
 		},
 		{
@@ -39,18 +39,18 @@ func nodeServers() []server {
 		},
 		{
 			name: "Fastify", product: npm("Fastify", "fastify", "5", ""), command: []string{"node", "{{.Node}}/fastify.js"},
-			documented: "As Node.js: it has no handler of its own.",
+			documented: "Like Node.js: it has no handler of its own.",
 			source:     "https://fastify.dev/docs/latest/Guides/Getting-Started/",
 		},
 		{
 			name: "Fastify, close()", product: npm("Fastify", "fastify", "5", ""), command: []string{"node", "{{.Node}}/fastify.js", "close"},
-			documented: "close() answers new requests with 503 and Connection: close (return503OnClosing), and waits for those under way.",
+			documented: "close() answers new requests with 503 and Connection: close (return503OnClosing), and waits for those in flight.",
 			source:     "https://fastify.dev/docs/latest/Reference/Server/#close",
 		},
 		{
 			name: "Next.js, next start", product: npm("Next.js", "next", "16", ""),
 			command:    []string{"node", "{{.Node}}/node_modules/next/dist/bin/next", "start", "{{.Node}}", "--hostname", "127.0.0.1", "--port", "{{.Port}}"},
-			documented: "next start handles SIGTERM, and finishes the requests under way.",
+			documented: "next start handles SIGTERM, and finishes the requests in flight.",
 			source:     "https://nextjs.org/docs/app/guides/self-hosting#graceful-shutdowns",
 		},
 	}
@@ -66,7 +66,7 @@ func nodeServers() []server {
 		if len(s.command) == 2 {
 			s.want = findings{fails: "LC101", exit: -1}
 			s.wantDelayed = s.want
-			s.why = "As PID 1 it has no default action, so that the handler's second half does nothing: it runs on until it is killed."
+			s.why = "PID 1 has no default action for the signal, so the second half of the handler does nothing: the program keeps running until it is killed."
 		}
 	}
 	return all

@@ -4,7 +4,7 @@ package main
 
 const proxySection = "Proxies"
 
-// backend is what a proxy stands before: it is not rehearsed, and lives on.
+// backend is the server behind a proxy: it is not rehearsed, and keeps running.
 var backend = []string{"{{.Go}}/nethttp"}
 
 func proxies() []server { return append(haproxies(), caddy()) }
@@ -36,7 +36,7 @@ backend back
 	term.documented = "SIGTERM stops it at once: all connections are closed."
 	term.want, term.wantDelayed = findings{fails: "LC103 LC104", warns: "LC105"}, findings{fails: "LC103", warns: "LC105"}
 	soft.name, soft.signal = "HAProxy, SIGUSR1", "USR1"
-	soft.documented = "SIGUSR1 is a graceful stop: it stops listening, and ends with the last connection. The official image has it as its STOPSIGNAL."
+	soft.documented = "SIGUSR1 is a graceful stop: it stops listening, and exits with the last connection. The official image has it as its STOPSIGNAL."
 	soft.want, soft.wantDelayed = closesAtOnce, closesLater
 	return []server{term, soft}
 }
@@ -60,7 +60,7 @@ http://127.0.0.1:{{.Port}} {
 }
 `},
 		target:     web,
-		documented: "SIGTERM is a graceful stop. Without grace_period it waits for connections for as long as they take; without shutdown_delay it stops accepting at once.",
+		documented: "SIGTERM is a graceful stop. Without grace_period it waits for connections however long they take; without shutdown_delay it stops accepting at once.",
 		source:     "https://caddyserver.com/docs/caddyfile/options#grace-period",
 		want:       closesAtOnce, wantDelayed: closesLater,
 	}

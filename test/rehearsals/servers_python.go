@@ -14,7 +14,7 @@ func pythonServers() []server {
 		command: []string{"gunicorn", "-b", "127.0.0.1:{{.Port}}", "--chdir", "{{.Data}}/python", "app:wsgi"}, target: web,
 		documented: "TERM is a graceful shutdown: it waits for workers to finish their current requests up to the graceful_timeout, 30 s.",
 		source:     "https://docs.gunicorn.org/en/20.1.0/signals.html",
-		why:        "Its one worker of the class sync takes one request at a time, and the connections that wait in the listening socket are reset.",
+		why:        "Its one sync worker handles one request at a time, and the connections that wait in the listening socket are reset.",
 		want:       findings{fails: "LC103 LC104"}, wantDelayed: findings{fails: "LC103"},
 	}
 	threads := gunicorn
@@ -30,7 +30,7 @@ func pythonServers() []server {
 			},
 			needs: []string{"/usr/bin/python3"}, installed: "python3 (Debian)",
 			command: []string{"/usr/bin/python3", "{{.Data}}/python/slow.py", "{{.Port}}", "{{.Data}}/python"}, target: web,
-			documented: "It is not recommended for production. Only Ctrl-C ends it, as KeyboardInterrupt.",
+			documented: "It is not recommended for production. Only Ctrl-C stops it, as KeyboardInterrupt.",
 			source:     "https://docs.python.org/3.11/library/http.server.html",
 			want:       findings{fails: "LC101", exit: -1}, wantDelayed: findings{fails: "LC101", exit: -1},
 		},

@@ -13,15 +13,15 @@ func rubyAndPHP() []server {
 		},
 		needs: []string{"puma"}, installed: "puma (Debian)",
 		command: []string{"puma", "-b", "tcp://127.0.0.1:{{.Port}}", "{{.Data}}/ruby/config.ru"}, target: web,
-		documented: "TERM makes it finish the requests under way, and then raise SignalException (raise_exception_on_sigterm).",
+		documented: "TERM makes it finish the requests in flight, and then raise SignalException (raise_exception_on_sigterm).",
 		source:     "https://github.com/puma/puma/blob/v5.6.5/docs/signals.md",
-		why:        "The exception ends a process with 143, and the one that is PID 1 with 1 ([puma#3639](https://github.com/puma/puma/issues/3639)): `raise_exception_on_sigterm false` makes it 0.",
+		why:        "The exception makes a process exit with 143, and PID 1 with 1 ([puma#3639](https://github.com/puma/puma/issues/3639)): with `raise_exception_on_sigterm false` it exits with 0.",
 		want:       findings{fails: "LC104", warns: "LC106", exit: 1}, wantDelayed: findings{warns: "LC106", exit: 1},
 	}}
 	for _, one := range []struct{ name, signal, documented, more string }{
 		{"PHP-FPM, SIGTERM", "TERM", "SIGTERM is an immediate termination.", ""},
-		{"PHP-FPM, SIGQUIT", "QUIT", "SIGQUIT is a graceful stop. The official image has it as its STOPSIGNAL. Children are waited for as long as process_control_timeout, which is 0.", ""},
-		{"PHP-FPM, SIGQUIT, process_control_timeout 10s", "QUIT", "Children are waited for as long as process_control_timeout.", "process_control_timeout = 10s\n"},
+		{"PHP-FPM, SIGQUIT", "QUIT", "SIGQUIT is a graceful stop. The official image has it as its STOPSIGNAL. It waits for its children for process_control_timeout, which is 0.", ""},
+		{"PHP-FPM, SIGQUIT, process_control_timeout 10s", "QUIT", "It waits for its children for process_control_timeout.", "process_control_timeout = 10s\n"},
 	} {
 		s := server{
 			name: one.name, section: "Ruby and PHP", signal: one.signal,
@@ -59,12 +59,12 @@ http {
 `,
 			},
 			target: slices.Concat(web, []string{"--any-host"}), documented: one.documented, source: "https://www.php.net/manual/en/install.fpm.configuration.php#process-control-timeout",
-			why: "It is behind an nginx that goes on, and answers 502 to everybody when it is gone: what counts is the requests under way.",
+			why: "It is behind an nginx that keeps running, and answers 502 to every request once PHP-FPM is gone: what counts are the requests in flight.",
 		}
 		s.want, s.wantDelayed = findings{fails: "LC108"}, findings{fails: "LC108"}
 		if one.more != "" {
 			s.want.warns, s.wantDelayed.warns = "LC144", "LC144"
-			s.why += " One of them had to wait: two children run at first."
+			s.why += " One of them had to wait, because two children run at first."
 		}
 		all = append(all, s)
 	}

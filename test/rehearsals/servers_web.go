@@ -13,7 +13,7 @@ func webServers() []server {
 	return all
 }
 
-// stops are a web server's two ways to stop: at once and gracefully.
+// stops returns a web server's two ways to stop: at once and gracefully.
 func stops(s server) []server {
 	quick, graceful := s, s
 	for one, signal := range map[*server]string{&quick: "TERM", &graceful: map[string]string{"nginx": "QUIT", "Apache httpd": "WINCH", "lighttpd": "INT"}[s.name]} {
@@ -29,7 +29,7 @@ func stops(s server) []server {
 		quick.documented = "TERM is stop: requests in progress are terminated."
 		graceful.documented = "WINCH is graceful-stop: children finish their current request. The official image has it as its STOPSIGNAL."
 	case "lighttpd":
-		quick.documented = "TERM ends the server at once."
+		quick.documented = "TERM stops the server at once."
 		graceful.documented = "INT is a graceful shutdown."
 		quick.want.warns, quick.wantDelayed.warns, quick.want.exit, quick.wantDelayed.exit = "LC105 LC106", "LC105 LC106", 1, 1
 	}

@@ -1,4 +1,5 @@
-// Command mistakes makes one of the mistakes of docs/mistakes.md, the first argument.
+// Command mistakes makes one of the mistakes of docs/mistakes.md: the one that the first argument
+// names.
 package main
 
 import (
@@ -13,7 +14,7 @@ import (
 	"time"
 )
 
-// hour is for ever.
+// hour is longer than any rehearsal.
 const hour = time.Hour
 
 func main() {
@@ -27,7 +28,7 @@ func main() {
 	mistakes[os.Args[1]](signals)
 }
 
-// serve begins to answer, after two seconds at /slow.
+// serve begins to answer; answers at /slow take two seconds.
 func serve(answer http.HandlerFunc) *http.Server {
 	if answer == nil {
 		answer = func(w http.ResponseWriter, r *http.Request) {
@@ -63,7 +64,7 @@ func deadlineFromTheStart(signals <-chan os.Signal) {
 	server.Shutdown(ctx)
 }
 
-// The grace is four seconds, and the hook takes two of them.
+// The grace period is four seconds, and the hook takes two of them.
 func aBudgetOfTheWholeGrace(signals <-chan os.Signal) {
 	<-signals
 	time.Sleep(3 * time.Second)

@@ -1,4 +1,5 @@
-// Command probed is a program with probes, or a sidecar, that does one thing wrong: the first argument.
+// Command probed is a program with probes, or a sidecar, that does one thing wrong: the one that
+// the first argument names.
 package main
 
 import (

@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// confess says what the program is or reaches, and reports whether it was asked.
+// confess prints what the program is or can reach, and reports whether that was requested.
 func confess(how string) bool {
 	switch how {
 	case "rights":
@@ -25,7 +25,7 @@ func confess(how string) bool {
 	return true
 }
 
-// rights says who the program is, and where.
+// rights prints the program's user, rights and surroundings.
 func rights() {
 	dir, _ := os.Getwd()
 	name, _ := os.Hostname()
@@ -47,7 +47,8 @@ func rights() {
 	}
 }
 
-// escapes says what it reaches that an image's program must not: a file of the machine is given.
+// escapes prints which things it can reach that an image's program must not reach. The argument is
+// a file of the machine.
 func escapes(file string) {
 	for _, try := range []struct {
 		what string
@@ -91,7 +92,7 @@ func escapes(file string) {
 	}
 }
 
-// aboveChroot leaves a root that it has made for itself, as root can.
+// aboveChroot leaves a chroot that it has created for itself, as root can.
 func aboveChroot(file string) error {
 	root, err := os.Open("/")
 	if err != nil {
@@ -123,7 +124,7 @@ func aboveChroot(file string) error {
 	return err
 }
 
-// openDirectory finds a file of another one that is open.
+// openDirectory searches for a directory that another process has left open in this one.
 func openDirectory() error {
 	names, err := filepath.Glob("/proc/self/fd/*")
 	if err != nil {

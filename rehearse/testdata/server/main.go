@@ -1,4 +1,5 @@
-// Command server is a small server that is stopped in one of many ways, the first argument.
+// Command server is a small server that can be stopped in many ways: the first argument chooses
+// one.
 package main
 
 import (

@@ -1,5 +1,6 @@
-// Command talker is a small server of several protocols that is stopped in one of many ways, the
-// first argument: HTTP and a WebSocket at ADDRESS, lines of text at TCP_ADDRESS.
+// Command talker is a small server of several protocols that can be stopped in many ways: the first
+// argument chooses one. It serves HTTP and a WebSocket at ADDRESS, and lines of text at
+// TCP_ADDRESS.
 package main
 
 import (
@@ -88,7 +89,7 @@ func listen(address string) net.Listener {
 	return l
 }
 
-// events is a stream of events, which ends properly when everything ends.
+// events is an event stream, which ends properly when the server stops.
 func (t *talker) events(w http.ResponseWriter, r *http.Request) {
 	if t.how == "cuts-streams" && r.ProtoMajor == 1 {
 		conn, _, err := http.NewResponseController(w).Hijack()
@@ -113,7 +114,7 @@ func (t *talker) events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// check answers whether the service that is called talker serves.
+// check reports whether the service named talker is serving.
 func (t *talker) check(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/grpc")
 	w.Header().Set("Trailer", "Grpc-Status")
@@ -129,7 +130,7 @@ func (t *talker) check(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, "\x00\x00\x00\x00\x02\x08\x01")
 }
 
-// watch says that it serves, and ends when everything ends.
+// watch reports that the service is serving, and ends when the server stops.
 func (t *talker) watch(w http.ResponseWriter, r *http.Request) {
 	t.held.Add(1)
 	defer t.held.Done()
@@ -147,7 +148,7 @@ func (t *talker) watch(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Grpc-Status", "0")
 }
 
-// each does something ten times a second until everything ends.
+// each does something ten times a second until the server stops.
 func (t *talker) each(do func() error) {
 	for {
 		if do() != nil {
@@ -174,7 +175,7 @@ func (t *talker) webSocket(w http.ResponseWriter, r *http.Request) {
 		defer conn.Close()
 		io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: "+
 			base64.StdEncoding.EncodeToString(sum[:])+"\r\n\r\n")
-		// A ping, whose answer is awaited, and a message of 300 bytes.
+		// A ping, which the client must answer, and a message of 300 bytes.
 		message := append([]byte{0x89, 2, 'h', 'i', 0x82, 126, 1, 44}, make([]byte, 300)...)
 		answer := make([]byte, 8)
 		t.each(func() error {

@@ -93,12 +93,12 @@ func TestPage_OfATerminalIsAsWideAsItIs(t *testing.T) {
 }
 
 const verdictOfALog = `
-fail  LC104  the program refuses connections while clients are still sent to it: 78 connections refused
-             The endpoint is taken away while the signal is on its way, and everybody who connects in between gets an error.
-             Go on accepting for some seconds after the signal, or give the pod a preStop sleep of a few seconds.
+fail  LC104  the program refuses connections while clients are still routed to it: 78 connections refused
+             Kubernetes removes the endpoint and sends the signal at the same time. Until every proxy has noticed, new clients are still routed here, and get an error.
+             Keep accepting connections for some seconds after the signal, or give the pod a preStop sleep of a few seconds.
 
-warn  LC105  the program closes connections that clients keep, without notice: 2 kept connections closed
-             A client or a proxy that keeps its connection sends its next request into one that is being closed.
+warn  LC105  the program closes keep-alive connections without notice: 2 kept connections closed
+             A client or a proxy that reuses its connection sends its next request into one that is being closed.
 
 FAIL  failed: 1, warnings: 1, passed: 2; 185 requests answered, 78 not; PID 1 of its own namespace
 What to change: lastcall rehearse --explain LC104
@@ -117,7 +117,7 @@ func TestPage_OfALogHasOneLineForEachThing(t *testing.T) {
 func TestPage_SeveralScenariosShareTheirFindings(t *testing.T) {
 	got := (Page{}).Verdict(severalScenarios())
 	for _, want := range []string{
-		"fail  LC104  the program refuses connections while clients are still sent to it\n" +
+		"fail  LC104  the program refuses connections while clients are still routed to it\n" +
 			"             delete: 78 connections refused\n             hard-eviction: 3 connections refused\n",
 		"note  LC103  the baseline accepts it for delete, where it is not found any more",
 		"FAIL  scenarios failed: 1 of 3; checks failed: 1, warnings: 1, passed: 6, accepted: 1; ",
@@ -279,7 +279,7 @@ func TestJUnit_HasATestForEachCheckOfEachScenario(t *testing.T) {
 	}
 	first := read.Suites[0].Cases[0]
 	if first.Failure == nil || first.Failure.Type != "LC104" || first.Failure.Message != "78 connections refused" ||
-		first.Name != "no LC104: the program refuses connections while clients are still sent to it" {
+		first.Name != "no LC104: the program refuses connections while clients are still routed to it" {
 		t.Errorf("%+v", first)
 	}
 	if warned := read.Suites[0].Cases[1]; warned.Failure != nil || !strings.HasPrefix(warned.SystemOut, "warning: 2 kept") {
@@ -323,11 +323,11 @@ func TestAnnotations_AreReadBackByTheRunner(t *testing.T) {
 		t.Fatalf("%d annotations: %q", len(lines), lines)
 	}
 	level, file, title, text := unescaped(lines[0])
-	if level != "error" || file != "deploy/a,b.yaml" || title != "LC104 the program refuses connections while clients are still sent to it" ||
-		!strings.HasPrefix(text, "delete: 100 % of all: 3, 4\nThe endpoint") {
+	if level != "error" || file != "deploy/a,b.yaml" || title != "LC104 the program refuses connections while clients are still routed to it" ||
+		!strings.HasPrefix(text, "delete: 100 % of all: 3, 4\nKubernetes removes the endpoint") {
 		t.Errorf("%q, %q, %q, %q", level, file, title, text)
 	}
-	if level, _, title, _ := unescaped(lines[1]); level != "warning" || title != "LC105 the program closes connections that clients keep, without notice" {
+	if level, _, title, _ := unescaped(lines[1]); level != "warning" || title != "LC105 the program closes keep-alive connections without notice" {
 		t.Errorf("%q, %q", level, title)
 	}
 }

@@ -1,7 +1,7 @@
 import sun.misc.Signal;
 import sun.misc.SignalHandler;
 
-/** A worker that is not to be disturbed: only SIGKILL ends it. */
+/** A worker that ignores the stop signal: only SIGKILL ends it. */
 class Main {
     static void work() throws InterruptedException {
         Thread.sleep(200);

@@ -1,4 +1,4 @@
-/** A job that takes long. At a stop it is waited for, however long it takes. */
+/** A long job. At a stop the program waits for it, however long that takes. */
 class Main {
     static void work() throws InterruptedException {
         Thread.sleep(3600 * 1000);

@@ -5,9 +5,9 @@ import java.net.InetSocketAddress;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 
-/** A server that ends while requests are under way. */
+/** A server that exits while requests are in flight. */
 class Main {
-    static final int DELAY = 3; // seconds after the signal, while clients are still sent here
+    static final int DELAY = 3; // seconds after the signal, while clients are still routed here
 
     static volatile boolean stopping;
 
@@ -22,11 +22,11 @@ class Main {
             pause(4000);
         }
         if (stopping) {
-            exchange.getResponseHeaders().set("Connection", "close"); // who keeps it asks another pod next
+            exchange.getResponseHeaders().set("Connection", "close"); // the next request goes to another pod
         }
         int status = 200;
         if (stopping && exchange.getRequestURI().getPath().equals("/readyz")) {
-            status = 503; // it is alive, but nobody should begin here
+            status = 503; // it is alive, but should get no new clients
         }
         byte[] body = "hello\n".getBytes();
         exchange.sendResponseHeaders(status, body.length);
@@ -43,7 +43,7 @@ class Main {
             stopping = true;
             pause(DELAY * 1000);
             server.stop(0);
-            Runtime.getRuntime().halt(0); // the virtual machine would end with 143
+            Runtime.getRuntime().halt(0); // otherwise the virtual machine exits with 143
         }));
         server.start();
     }

@@ -5,9 +5,9 @@ import java.net.InetSocketAddress;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 
-/** A server that stops to accept when the signal comes. */
+/** A server that stops accepting connections as soon as it gets the signal. */
 class Main {
-    static final int PATIENCE = 10; // seconds for requests: it fits into the grace
+    static final int PATIENCE = 10; // seconds for requests: it fits into the grace period
 
     static volatile boolean stopping;
 
@@ -22,11 +22,11 @@ class Main {
             pause(4000);
         }
         if (stopping) {
-            exchange.getResponseHeaders().set("Connection", "close"); // who keeps it asks another pod next
+            exchange.getResponseHeaders().set("Connection", "close"); // the next request goes to another pod
         }
         int status = 200;
         if (stopping && exchange.getRequestURI().getPath().equals("/readyz")) {
-            status = 503; // it is alive, but nobody should begin here
+            status = 503; // it is alive, but should get no new clients
         }
         byte[] body = "hello\n".getBytes();
         exchange.sendResponseHeaders(status, body.length);
@@ -42,7 +42,7 @@ class Main {
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             stopping = true;
             server.stop(PATIENCE);
-            Runtime.getRuntime().halt(0); // the virtual machine would end with 143
+            Runtime.getRuntime().halt(0); // otherwise the virtual machine exits with 143
         }));
         server.start();
     }

@@ -6,10 +6,10 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 
-/** A server that closes idle connections without having said so in an answer. */
+/** A server that closes idle connections without announcing it in an answer. */
 class Main {
-    static final int DELAY = 3; // seconds after the signal, while clients are still sent here
-    static final int PATIENCE = 10; // seconds for requests: delay and patience fit into the grace
+    static final int DELAY = 3; // seconds after the signal, while clients are still routed here
+    static final int PATIENCE = 10; // seconds for requests: delay and patience fit into the grace period
 
     static volatile boolean stopping;
     static final AtomicInteger underWay = new AtomicInteger();
@@ -29,7 +29,7 @@ class Main {
         }
         int status = 200;
         if (stopping && exchange.getRequestURI().getPath().equals("/readyz")) {
-            status = 503; // it is alive, but nobody should begin here
+            status = 503; // it is alive, but should get no new clients
         }
         byte[] body = "hello\n".getBytes();
         exchange.sendResponseHeaders(status, body.length);
@@ -50,7 +50,7 @@ class Main {
                 pause(50);
             }
             server.stop(0);
-            Runtime.getRuntime().halt(0); // the virtual machine would end with 143
+            Runtime.getRuntime().halt(0); // otherwise the virtual machine exits with 143
         }));
         server.start();
     }

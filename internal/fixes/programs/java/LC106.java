@@ -11,7 +11,7 @@ class Main {
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             stopping = true;
             try {
-                worker.join(); // the virtual machine ends when its hooks have
+                worker.join(); // the virtual machine exits when its hooks have ended
             } catch (InterruptedException e) {
                 Thread.currentThread().interrupt();
             }

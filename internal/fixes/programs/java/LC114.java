@@ -6,10 +6,10 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 
-/** A server that has one answer for readiness and liveness. */
+/** A server that gives readiness and liveness probes the same answer. */
 class Main {
-    static final int DELAY = 3; // seconds after the signal, while clients are still sent here
-    static final int PATIENCE = 10; // seconds for requests: delay and patience fit into the grace
+    static final int DELAY = 3; // seconds after the signal, while clients are still routed here
+    static final int PATIENCE = 10; // seconds for requests: delay and patience fit into the grace period
 
     static volatile boolean stopping;
     static final AtomicInteger underWay = new AtomicInteger();
@@ -28,7 +28,7 @@ class Main {
             pause(4000);
         }
         if (stopping) {
-            exchange.getResponseHeaders().set("Connection", "close"); // who keeps it asks another pod next
+            exchange.getResponseHeaders().set("Connection", "close"); // the next request goes to another pod
         }
         int status = 200;
         if (stopping && exchange.getRequestURI().getPath().endsWith("z")) {
@@ -53,7 +53,7 @@ class Main {
                 pause(50);
             }
             server.stop(0);
-            Runtime.getRuntime().halt(0); // the virtual machine would end with 143
+            Runtime.getRuntime().halt(0); // otherwise the virtual machine exits with 143
         }));
         server.start();
     }

@@ -5,7 +5,7 @@ import java.nio.channels.ServerSocketChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 
-/** A worker that takes commands on a Unix socket, which is in its way after a crash. */
+/** A worker that takes commands on a Unix socket, and does not start again after a crash. */
 class Main {
     public static void main(String[] args) throws IOException {
         Path path = Path.of(System.getenv().getOrDefault("SOCKET", "/tmp/worker.sock"));
@@ -14,7 +14,7 @@ class Main {
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             try {
                 Files.delete(path);
-                Runtime.getRuntime().halt(0); // the virtual machine would end with 143
+                Runtime.getRuntime().halt(0); // otherwise the virtual machine exits with 143
             } catch (IOException e) {
                 Runtime.getRuntime().halt(1);
             }

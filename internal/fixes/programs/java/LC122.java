@@ -1,4 +1,4 @@
-/** A worker that fills its cache first, and cannot be stopped meanwhile. */
+/** A worker that fills its cache at startup, and cannot be stopped meanwhile. */
 class Main {
     static volatile boolean stopping;
 
@@ -15,7 +15,7 @@ class Main {
             } catch (InterruptedException e) {
                 Thread.currentThread().interrupt();
             }
-            Runtime.getRuntime().halt(0); // the virtual machine would end with 143
+            Runtime.getRuntime().halt(0); // otherwise the virtual machine exits with 143
         }));
         for (int part = 0; part < 300; part++) {
             load(part);

@@ -1,6 +1,6 @@
-/** A job that takes long. At a stop it has some seconds, and is handed over when they are not enough. */
+/** A long job. At a stop it gets some seconds to finish, or else it is handed over. */
 class Main {
-    static final int PATIENCE = 2000; // ms: it is shorter than the grace
+    static final int PATIENCE = 2000; // ms: it is shorter than the grace period
 
     static void work() throws InterruptedException {
         Thread.sleep(3600 * 1000);

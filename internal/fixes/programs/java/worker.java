@@ -1,4 +1,4 @@
-/** A worker that finishes the item at which the signal finds it, and ends with 0. */
+/** A worker that finishes its current item after the signal, and exits with 0. */
 class Main {
     static volatile boolean stopping;
 
@@ -11,11 +11,11 @@ class Main {
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             stopping = true;
             try {
-                worker.join(); // the virtual machine ends when its hooks have
+                worker.join(); // the virtual machine exits when its hooks have ended
             } catch (InterruptedException e) {
                 Thread.currentThread().interrupt();
             }
-            Runtime.getRuntime().halt(0); // it would end with 143
+            Runtime.getRuntime().halt(0); // otherwise it exits with 143
         }));
         while (!stopping) {
             work();

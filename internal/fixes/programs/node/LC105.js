@@ -1,15 +1,15 @@
-// A server that closes idle connections without having said so in an answer.
+// A server that closes idle connections without announcing it in an answer.
 const http = require('node:http')
 
-const delay = 3000 // ms after the signal, while clients are still sent here
-const patience = 20000 // ms for requests: delay and patience fit into the grace
+const delay = 3000 // ms after the signal, while clients are still routed here
+const patience = 20000 // ms for requests: delay and patience fit into the grace period
 
 let stopping = false
 
 const server = http.createServer((request, response) => {
   setTimeout(() => {
     if (stopping && request.url === '/readyz') {
-      response.statusCode = 503 // it is alive, but nobody should begin here
+      response.statusCode = 503 // it is alive, but should get no new clients
     }
     response.end('hello\n')
   }, request.url === '/slow' ? 4000 : 0)
@@ -18,7 +18,7 @@ const server = http.createServer((request, response) => {
 process.on('SIGTERM', () => {
   stopping = true
   setTimeout(() => {
-    server.close(() => process.exit(0)) // called when the last request was answered
+    server.close(() => process.exit(0)) // called when the last request has been answered
     setInterval(() => server.closeIdleConnections(), 100)
     setTimeout(() => process.exit(1), patience)
   }, delay)

@@ -1,4 +1,4 @@
-// A worker that ends as if the signal had ended it.
+// A worker that exits as if the signal had terminated it.
 const { setTimeout: sleep } = require('node:timers/promises')
 
 const work = () => sleep(200)

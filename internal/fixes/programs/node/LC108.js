@@ -1,15 +1,15 @@
-// A server that answers with errors from the signal on.
+// A server that answers with errors after the signal.
 const http = require('node:http')
 
-const delay = 3000 // ms after the signal, while clients are still sent here
-const patience = 20000 // ms for requests: delay and patience fit into the grace
+const delay = 3000 // ms after the signal, while clients are still routed here
+const patience = 20000 // ms for requests: delay and patience fit into the grace period
 
 let stopping = false
 
 const server = http.createServer((request, response) => {
   setTimeout(() => {
     if (stopping) {
-      response.setHeader('Connection', 'close') // who keeps this connection asks another pod next
+      response.setHeader('Connection', 'close') // the next request goes to another pod
     }
     if (stopping) {
       response.statusCode = 503
@@ -21,7 +21,7 @@ const server = http.createServer((request, response) => {
 process.on('SIGTERM', () => {
   stopping = true
   setTimeout(() => {
-    server.close(() => process.exit(0)) // called when the last request was answered
+    server.close(() => process.exit(0)) // called when the last request has been answered
     setTimeout(() => process.exit(1), patience)
   }, delay)
 })

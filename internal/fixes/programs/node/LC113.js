@@ -1,15 +1,15 @@
-// A server whose readiness says yes until it is gone.
+// A server that reports ready until it is gone.
 const http = require('node:http')
 
-const delay = 3000 // ms after the signal, while clients are still sent here
-const patience = 20000 // ms for requests: delay and patience fit into the grace
+const delay = 3000 // ms after the signal, while clients are still routed here
+const patience = 20000 // ms for requests: delay and patience fit into the grace period
 
 let stopping = false
 
 const server = http.createServer((request, response) => {
   setTimeout(() => {
     if (stopping) {
-      response.setHeader('Connection', 'close') // who keeps this connection asks another pod next
+      response.setHeader('Connection', 'close') // the next request goes to another pod
     }
     response.end('hello\n')
   }, request.url === '/slow' ? 4000 : 0)
@@ -18,7 +18,7 @@ const server = http.createServer((request, response) => {
 process.on('SIGTERM', () => {
   stopping = true
   setTimeout(() => {
-    server.close(() => process.exit(0)) // called when the last request was answered
+    server.close(() => process.exit(0)) // called when the last request has been answered
     setTimeout(() => process.exit(1), patience)
   }, delay)
 })

@@ -1,4 +1,4 @@
-// A worker that takes commands on a Unix socket, which is in its way after a crash.
+// A worker that takes commands on a Unix socket, and does not start again after a crash.
 const net = require('node:net')
 
 const path = process.env.SOCKET || '/tmp/worker.sock'

@@ -1,4 +1,4 @@
-// A worker that fills its cache first, and cannot be stopped meanwhile.
+// A worker that fills its cache at startup, and cannot be stopped meanwhile.
 const { setTimeout: sleep } = require('node:timers/promises')
 
 const load = (part) => sleep(200)

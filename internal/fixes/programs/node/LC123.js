@@ -1,4 +1,4 @@
-// A worker that says in a file that it is ready, and breaks when it is told twice to stop.
+// A worker that writes a file when it is ready, and crashes on a second stop signal.
 const fs = require('node:fs')
 const { setTimeout: sleep } = require('node:timers/promises')
 

@@ -1,4 +1,4 @@
-// A worker that fills its cache first, and can be stopped meanwhile.
+// A worker that fills its cache at startup, and can be stopped meanwhile.
 const { setTimeout: sleep } = require('node:timers/promises')
 
 const load = (part) => sleep(200)
@@ -14,5 +14,5 @@ async function run () {
   }
 }
 
-process.on('SIGTERM', () => { stopping = true }) // first of all
+process.on('SIGTERM', () => { stopping = true }) // before anything else
 run()

@@ -1,4 +1,4 @@
-// A worker that finishes the item at which the signal finds it, and ends with 0.
+// A worker that finishes its current item after the signal, and exits with 0.
 const { setTimeout: sleep } = require('node:timers/promises')
 
 const work = () => sleep(200)

@@ -1,4 +1,4 @@
-"""A worker without a handler: as PID 1 it is not ended by the signal."""
+"""A worker without a handler: as PID 1 it is not terminated by the signal."""
 import time
 
 

@@ -1,11 +1,11 @@
-"""A server that ends while requests are under way."""
+"""A server that exits while requests are in flight."""
 import os
 import signal
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-DELAY = 3  # seconds after the signal, while clients are still sent here
+DELAY = 3  # seconds after the signal, while clients are still routed here
 
 stopping = threading.Event()
 
@@ -18,12 +18,12 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/slow":
             time.sleep(4)
         if self.path == "/readyz" and stopping.is_set():
-            self.send_response(503)  # it is alive, but nobody should begin here
+            self.send_response(503)  # it is alive, but should get no new clients
         else:
             self.send_response(200)
         self.send_header("Content-Length", "6")
         if stopping.is_set():
-            self.send_header("Connection", "close")  # who keeps it asks another pod next
+            self.send_header("Connection", "close")  # the next request goes to another pod
         self.end_headers()
         self.wfile.write(b"hello\n")
 

@@ -1,4 +1,4 @@
-"""A server that stops to accept when the signal comes."""
+"""A server that stops accepting connections as soon as it gets the signal."""
 import os
 import signal
 import threading
@@ -16,12 +16,12 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/slow":
             time.sleep(4)
         if self.path == "/readyz" and stopping.is_set():
-            self.send_response(503)  # it is alive, but nobody should begin here
+            self.send_response(503)  # it is alive, but should get no new clients
         else:
             self.send_response(200)
         self.send_header("Content-Length", "6")
         if stopping.is_set():
-            self.send_header("Connection", "close")  # who keeps it asks another pod next
+            self.send_header("Connection", "close")  # the next request goes to another pod
         self.end_headers()
         self.wfile.write(b"hello\n")
 

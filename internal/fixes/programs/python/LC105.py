@@ -1,11 +1,11 @@
-"""A server that closes idle connections without having said so in an answer."""
+"""A server that closes idle connections without announcing it in an answer."""
 import os
 import signal
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-DELAY = 3  # seconds after the signal, while clients are still sent here
+DELAY = 3  # seconds after the signal, while clients are still routed here
 
 stopping = threading.Event()
 under_way = set()
@@ -20,7 +20,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/slow":
             time.sleep(4)
         if self.path == "/readyz" and stopping.is_set():
-            self.send_response(503)  # it is alive, but nobody should begin here
+            self.send_response(503)  # it is alive, but should get no new clients
         else:
             self.send_response(200)
         self.send_header("Content-Length", "6")

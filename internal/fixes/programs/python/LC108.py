@@ -1,11 +1,11 @@
-"""A server that answers with errors from the signal on."""
+"""A server that answers with errors after the signal."""
 import os
 import signal
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-DELAY = 3  # seconds after the signal, while clients are still sent here
+DELAY = 3  # seconds after the signal, while clients are still routed here
 
 stopping = threading.Event()
 
@@ -20,7 +20,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(503 if stopping.is_set() else 200)
         self.send_header("Content-Length", "6")
         if stopping.is_set():
-            self.send_header("Connection", "close")  # who keeps it asks another pod next
+            self.send_header("Connection", "close")  # the next request goes to another pod
         self.end_headers()
         self.wfile.write(b"hello\n")
 

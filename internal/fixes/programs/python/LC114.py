@@ -1,11 +1,11 @@
-"""A server that has one answer for readiness and liveness."""
+"""A server that gives readiness and liveness probes the same answer."""
 import os
 import signal
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-DELAY = 3  # seconds after the signal, while clients are still sent here
+DELAY = 3  # seconds after the signal, while clients are still routed here
 
 stopping = threading.Event()
 
@@ -23,7 +23,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(200)
         self.send_header("Content-Length", "6")
         if stopping.is_set():
-            self.send_header("Connection", "close")  # who keeps it asks another pod next
+            self.send_header("Connection", "close")  # the next request goes to another pod
         self.end_headers()
         self.wfile.write(b"hello\n")
 

@@ -1,4 +1,4 @@
-"""A worker that takes commands on a Unix socket, and comes back after a crash."""
+"""A worker that takes commands on a Unix socket, and starts again after a crash."""
 import os
 import pathlib
 import signal
@@ -10,7 +10,7 @@ PATH = pathlib.Path(os.environ.get("SOCKET", "/tmp/worker.sock"))
 stopping = threading.Event()
 signal.signal(signal.SIGTERM, lambda number, frame: stopping.set())
 
-PATH.unlink(missing_ok=True)  # a process that was killed leaves its socket behind
+PATH.unlink(missing_ok=True)  # a killed process leaves its socket behind
 commands = socket.socket(socket.AF_UNIX)
 commands.bind(str(PATH))
 commands.listen()

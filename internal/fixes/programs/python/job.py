@@ -1,9 +1,9 @@
-"""A job that takes long. At a stop it has some seconds, and is handed over when they are not enough."""
+"""A long job. At a stop it gets some seconds to finish, or else it is handed over."""
 import signal
 import threading
 import time
 
-PATIENCE = 2  # seconds: it is shorter than the grace
+PATIENCE = 2  # seconds: it is shorter than the grace period
 
 stopping = threading.Event()
 
@@ -19,4 +19,4 @@ while job.is_alive() and not stopping.is_set():
     stopping.wait(1)
 job.join(PATIENCE)
 if job.is_alive():
-    print("not finished: the next one begins it anew")
+    print("not finished: the next one starts it again")

@@ -1,4 +1,4 @@
-"""A worker that fills its cache first, and can be stopped meanwhile."""
+"""A worker that fills its cache at startup, and can be stopped meanwhile."""
 import signal
 import threading
 import time
@@ -10,10 +10,10 @@ def load(part):
     time.sleep(0.2)
 
 
-signal.signal(signal.SIGTERM, lambda number, frame: stopping.set())  # first of all
+signal.signal(signal.SIGTERM, lambda number, frame: stopping.set())  # before anything else
 for part in range(300):
     if stopping.is_set():
-        break  # nothing was begun yet
+        break  # nothing has begun yet
     load(part)
 while not stopping.is_set():
     time.sleep(0.2)  # the work

@@ -1,4 +1,4 @@
-"""A worker that says in a file that it is ready, and may be told twice to stop."""
+"""A worker that writes a file when it is ready, and tolerates a second stop signal."""
 import os
 import pathlib
 import signal

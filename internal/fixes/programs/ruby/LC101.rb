@@ -1,4 +1,4 @@
-# A worker that is not to be disturbed: only SIGKILL ends it.
+# A worker that ignores the stop signal: only SIGKILL ends it.
 trap('TERM', 'IGNORE')
 
 def work

@@ -1,16 +1,16 @@
-# A server that ends while requests are under way.
+# A server that exits while requests are in flight.
 require 'socket'
 
-DELAY = 3 # seconds after the signal, while clients are still sent here
+DELAY = 3 # seconds after the signal, while clients are still routed here
 
 $stopping = false # since the signal
-$closing = false # since no client is sent here any more
+$closing = false # since no client is routed here any more
 
 def answer(connection, request)
   sleep 4 if request.start_with?('GET /slow')
-  close = "Connection: close\r\n" if $stopping # who keeps it asks another pod next
+  close = "Connection: close\r\n" if $stopping # the next request goes to another pod
   status = '200 OK'
-  status = '503 Service Unavailable' if $stopping && request.start_with?('GET /readyz') # it is alive, but nobody should begin here
+  status = '503 Service Unavailable' if $stopping && request.start_with?('GET /readyz') # it is alive, but should get no new clients
   connection.write "HTTP/1.1 #{status}\r\nContent-Length: 6\r\n#{close}\r\nhello\n"
   close
 end

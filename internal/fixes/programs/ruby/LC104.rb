@@ -1,17 +1,17 @@
-# A server that stops to accept when the signal comes.
+# A server that stops accepting connections as soon as it gets the signal.
 require 'socket'
 require 'timeout'
 
-PATIENCE = 20 # seconds for requests: it fits into the grace
+PATIENCE = 20 # seconds for requests: it fits into the grace period
 
 $stopping = false # since the signal
 $closing = false
 
 def answer(connection, request)
   sleep 4 if request.start_with?('GET /slow')
-  close = "Connection: close\r\n" if $stopping # who keeps it asks another pod next
+  close = "Connection: close\r\n" if $stopping # the next request goes to another pod
   status = '200 OK'
-  status = '503 Service Unavailable' if $stopping && request.start_with?('GET /readyz') # it is alive, but nobody should begin here
+  status = '503 Service Unavailable' if $stopping && request.start_with?('GET /readyz') # it is alive, but should get no new clients
   connection.write "HTTP/1.1 #{status}\r\nContent-Length: 6\r\n#{close}\r\nhello\n"
   close
 end

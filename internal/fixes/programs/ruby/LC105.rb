@@ -1,17 +1,17 @@
-# A server that closes idle connections without having said so in an answer.
+# A server that closes idle connections without announcing it in an answer.
 require 'socket'
 require 'timeout'
 
-DELAY = 3 # seconds after the signal, while clients are still sent here
-PATIENCE = 20 # seconds for requests: delay and patience fit into the grace
+DELAY = 3 # seconds after the signal, while clients are still routed here
+PATIENCE = 20 # seconds for requests: delay and patience fit into the grace period
 
 $stopping = false # since the signal
-$closing = false # since no client is sent here any more
+$closing = false # since no client is routed here any more
 
 def answer(connection, request)
   sleep 4 if request.start_with?('GET /slow')
   status = '200 OK'
-  status = '503 Service Unavailable' if $stopping && request.start_with?('GET /readyz') # it is alive, but nobody should begin here
+  status = '503 Service Unavailable' if $stopping && request.start_with?('GET /readyz') # it is alive, but should get no new clients
   connection.write "HTTP/1.1 #{status}\r\nContent-Length: 6\r\n\r\nhello\n"
 end
 

@@ -1,4 +1,4 @@
-# A worker that ends as if the signal had ended it.
+# A worker that exits as if the signal had terminated it.
 stopping = false
 trap('TERM') { exit 143 }
 trap('INT') { stopping = true }

@@ -1,4 +1,4 @@
-# A worker that ends well when its author presses Ctrl-C, and only then.
+# A worker that ends properly on Ctrl-C, but not on SIGTERM.
 stopping = false
 trap('INT') { stopping = true }
 

@@ -1,16 +1,16 @@
-# A server that has one answer for readiness and liveness.
+# A server that gives readiness and liveness probes the same answer.
 require 'socket'
 require 'timeout'
 
-DELAY = 3 # seconds after the signal, while clients are still sent here
-PATIENCE = 20 # seconds for requests: delay and patience fit into the grace
+DELAY = 3 # seconds after the signal, while clients are still routed here
+PATIENCE = 20 # seconds for requests: delay and patience fit into the grace period
 
 $stopping = false # since the signal
-$closing = false # since no client is sent here any more
+$closing = false # since no client is routed here any more
 
 def answer(connection, request)
   sleep 4 if request.start_with?('GET /slow')
-  close = "Connection: close\r\n" if $stopping # who keeps it asks another pod next
+  close = "Connection: close\r\n" if $stopping # the next request goes to another pod
   status = '200 OK'
   status = '503 Service Unavailable' if $stopping && request.match?('^GET /(ready|live)z ')
   connection.write "HTTP/1.1 #{status}\r\nContent-Length: 6\r\n#{close}\r\nhello\n"

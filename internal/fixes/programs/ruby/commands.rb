@@ -1,4 +1,4 @@
-# A worker that takes commands on a Unix socket, and comes back after a crash.
+# A worker that takes commands on a Unix socket, and starts again after a crash.
 require 'fileutils'
 require 'socket'
 
@@ -6,7 +6,7 @@ path = ENV.fetch('SOCKET', '/tmp/worker.sock')
 stopping = false
 trap('TERM') { stopping = true }
 
-FileUtils.rm_f path # a process that was killed leaves its socket behind
+FileUtils.rm_f path # a killed process leaves its socket behind
 commands = UNIXServer.new(path)
 sleep 0.2 until stopping
 commands.close

@@ -1,5 +1,5 @@
-# A job that takes long. At a stop it has some seconds, and is handed over when they are not enough.
-PATIENCE = 2 # seconds: it is shorter than the grace
+# A long job. At a stop it gets some seconds to finish, or else it is handed over.
+PATIENCE = 2 # seconds: it is shorter than the grace period
 
 def work
   sleep 3600
@@ -10,4 +10,4 @@ trap('TERM') { stopping << true }
 
 job = Thread.new { work; stopping << true }
 stopping.pop
-job.join(PATIENCE) or puts 'not finished: the next one begins it anew'
+job.join(PATIENCE) or puts 'not finished: the next one starts it again'

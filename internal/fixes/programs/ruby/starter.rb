@@ -1,4 +1,4 @@
-# A worker that fills its cache first, and can be stopped meanwhile.
+# A worker that fills its cache at startup, and can be stopped meanwhile.
 def load(_part)
   sleep 0.2
 end
@@ -7,7 +7,7 @@ stopping = false
 trap('TERM') { stopping = true }
 
 300.times do |part|
-  exit if stopping # nothing was begun yet
+  exit if stopping # nothing has begun yet
   load part
 end
 sleep 0.2 until stopping # the work

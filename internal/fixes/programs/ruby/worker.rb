@@ -1,4 +1,4 @@
-# A worker that finishes the item at which the signal finds it, and ends with 0.
+# A worker that finishes its current item after the signal, and exits with 0.
 stopping = false
 trap('TERM') { stopping = true }
 trap('INT') { stopping = true }

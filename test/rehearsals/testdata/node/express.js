@@ -1,4 +1,4 @@
-// A server as the hello world of Express begins. With "close" it is the example of its page on health
+// A server as in Express's hello world. With "close" it is the example of its page on health
 // checks and graceful shutdown.
 const express = require('express');
 const app = express();

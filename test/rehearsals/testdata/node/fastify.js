@@ -1,4 +1,4 @@
-// A server as the getting started of Fastify begins. With "close" SIGTERM calls fastify.close().
+// A server as in Fastify's getting started. With "close" SIGTERM calls fastify.close().
 const fastify = require('fastify')();
 fastify.get('/', async () => 'hello\n');
 fastify.get('/slow', async () => {

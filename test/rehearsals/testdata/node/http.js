@@ -1,5 +1,5 @@
-// A server as the documentation of node:http begins: no signals. With "close" it handles SIGTERM
-// as the documentation of the event 'SIGTERM' and of server.close() suggests.
+// A server as in the documentation of node:http, without signal handling. With "close" it handles
+// SIGTERM as the documentation of the event 'SIGTERM' and of server.close() suggests.
 const http = require('node:http');
 const server = http.createServer((req, res) => {
   if (req.url !== '/slow') return res.end('hello\n');

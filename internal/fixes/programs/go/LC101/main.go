@@ -1,4 +1,4 @@
-// A worker that is not to be disturbed: only SIGKILL ends it.
+// A worker that ignores the stop signal: only SIGKILL ends it.
 package main
 
 import (
@@ -16,7 +16,7 @@ func run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		work()
 	}
-	return nil // it was told to stop: that is no error
+	return nil // it was asked to stop: that is no error
 }
 
 func main() {

@@ -1,4 +1,4 @@
-// A server that ends while requests are under way.
+// A server that exits while requests are in flight.
 package main
 
 import (
@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	delay    = 3 * time.Second  // after the signal, while clients are still sent here
-	patience = 20 * time.Second // for requests: delay and patience fit into the grace
+	delay    = 3 * time.Second  // after the signal, while clients are still routed here
+	patience = 20 * time.Second // for requests: delay and patience fit into the grace period
 )
 
 var stopping atomic.Bool
@@ -28,10 +28,10 @@ func answer(w http.ResponseWriter, r *http.Request) {
 		time.Sleep(4 * time.Second)
 	}
 	if stopping.Load() {
-		w.Header().Set("Connection", "close") // who keeps this connection asks another pod next
+		w.Header().Set("Connection", "close") // the next request goes to another pod
 	}
 	if r.URL.Path == "/readyz" && stopping.Load() {
-		w.WriteHeader(http.StatusServiceUnavailable) // it is alive, but nobody should begin here
+		w.WriteHeader(http.StatusServiceUnavailable) // it is alive, but should get no new clients
 	}
 	fmt.Fprintln(w, "hello")
 }

@@ -1,4 +1,4 @@
-// A server that stops to accept when the signal comes.
+// A server that stops accepting connections as soon as it gets the signal.
 package main
 
 import (
@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	patience = 20 * time.Second // for requests: it fits into the grace
+	patience = 20 * time.Second // for requests: it fits into the grace period
 )
 
 var stopping atomic.Bool
@@ -27,10 +27,10 @@ func answer(w http.ResponseWriter, r *http.Request) {
 		time.Sleep(4 * time.Second)
 	}
 	if stopping.Load() {
-		w.Header().Set("Connection", "close") // who keeps this connection asks another pod next
+		w.Header().Set("Connection", "close") // the next request goes to another pod
 	}
 	if r.URL.Path == "/readyz" && stopping.Load() {
-		w.WriteHeader(http.StatusServiceUnavailable) // it is alive, but nobody should begin here
+		w.WriteHeader(http.StatusServiceUnavailable) // it is alive, but should get no new clients
 	}
 	fmt.Fprintln(w, "hello")
 }
@@ -53,7 +53,7 @@ func main() {
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		log.Fatal(err)
 	}
-	// ListenAndServe returns when Shutdown begins: the requests that it waits for are not answered yet.
+	// ListenAndServe returns when Shutdown begins: wait until the requests have been answered.
 	if err := <-stopped; err != nil {
 		log.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-// A server that closes idle connections without having said so in an answer.
+// A server that closes idle connections without announcing it in an answer.
 package main
 
 import (
@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	delay    = 3 * time.Second  // after the signal, while clients are still sent here
-	patience = 20 * time.Second // for requests: delay and patience fit into the grace
+	delay    = 3 * time.Second  // after the signal, while clients are still routed here
+	patience = 20 * time.Second // for requests: delay and patience fit into the grace period
 )
 
 var stopping atomic.Bool
@@ -28,7 +28,7 @@ func answer(w http.ResponseWriter, r *http.Request) {
 		time.Sleep(4 * time.Second)
 	}
 	if r.URL.Path == "/readyz" && stopping.Load() {
-		w.WriteHeader(http.StatusServiceUnavailable) // it is alive, but nobody should begin here
+		w.WriteHeader(http.StatusServiceUnavailable) // it is alive, but should get no new clients
 	}
 	fmt.Fprintln(w, "hello")
 }
@@ -52,7 +52,7 @@ func main() {
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		log.Fatal(err)
 	}
-	// ListenAndServe returns when Shutdown begins: the requests that it waits for are not answered yet.
+	// ListenAndServe returns when Shutdown begins: wait until the requests have been answered.
 	if err := <-stopped; err != nil {
 		log.Fatal(err)
 	}

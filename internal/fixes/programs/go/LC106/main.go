@@ -1,4 +1,4 @@
-// A worker for which being stopped is an error.
+// A worker that exits with an error when it is stopped.
 package main
 
 import (

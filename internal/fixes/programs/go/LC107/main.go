@@ -1,4 +1,4 @@
-// A worker that ends well when its author presses Ctrl-C, and only then.
+// A worker that ends properly on Ctrl-C, but not on SIGTERM.
 package main
 
 import (
@@ -15,7 +15,7 @@ func run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		work()
 	}
-	return nil // it was told to stop: that is no error
+	return nil // it was asked to stop: that is no error
 }
 
 func main() {

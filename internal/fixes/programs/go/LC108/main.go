@@ -1,4 +1,4 @@
-// A server that answers with errors from the signal on.
+// A server that answers with errors after the signal.
 package main
 
 import (
@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	delay    = 3 * time.Second  // after the signal, while clients are still sent here
-	patience = 20 * time.Second // for requests: delay and patience fit into the grace
+	delay    = 3 * time.Second  // after the signal, while clients are still routed here
+	patience = 20 * time.Second // for requests: delay and patience fit into the grace period
 )
 
 var stopping atomic.Bool
@@ -28,7 +28,7 @@ func answer(w http.ResponseWriter, r *http.Request) {
 		time.Sleep(4 * time.Second)
 	}
 	if stopping.Load() {
-		w.Header().Set("Connection", "close") // who keeps this connection asks another pod next
+		w.Header().Set("Connection", "close") // the next request goes to another pod
 	}
 	if stopping.Load() {
 		w.WriteHeader(http.StatusServiceUnavailable)
@@ -55,7 +55,7 @@ func main() {
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		log.Fatal(err)
 	}
-	// ListenAndServe returns when Shutdown begins: the requests that it waits for are not answered yet.
+	// ListenAndServe returns when Shutdown begins: wait until the requests have been answered.
 	if err := <-stopped; err != nil {
 		log.Fatal(err)
 	}

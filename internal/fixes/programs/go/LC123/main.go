@@ -1,4 +1,4 @@
-// A worker that breaks when it is told twice to stop.
+// A worker that crashes on a second stop signal.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// A worker that takes commands on a Unix socket, and comes back after a crash.
+// A worker that takes commands on a Unix socket, and starts again after a crash.
 package main
 
 import (
@@ -14,7 +14,7 @@ import (
 
 func main() {
 	path := cmp.Or(os.Getenv("SOCKET"), "/tmp/worker.sock")
-	// A process that was killed leaves its socket behind.
+	// A killed process leaves its socket behind.
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		log.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-// A job that takes long. At a stop it has some seconds, and is handed over when they are not enough.
+// A long job. At a stop it gets some seconds to finish, or else it is handed over.
 package main
 
 import (
@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-const patience = 2 * time.Second // it is shorter than the grace
+const patience = 2 * time.Second // it is shorter than the grace period
 
 func work() { time.Sleep(time.Hour) }
 
@@ -29,6 +29,6 @@ func main() {
 	select {
 	case <-done:
 	case <-time.After(patience):
-		log.Print("not finished: the next one begins it anew")
+		log.Print("not finished: the next one starts it again")
 	}
 }

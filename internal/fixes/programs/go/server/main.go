@@ -1,5 +1,5 @@
-// A server that goes on accepting while clients are sent to it, answers what it has accepted, and
-// ends with 0.
+// A server that keeps accepting while clients are still routed to it, answers every request
+// that it has accepted, and exits with 0.
 package main
 
 import (
@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	delay    = 3 * time.Second  // after the signal, while clients are still sent here
-	patience = 20 * time.Second // for requests: delay and patience fit into the grace
+	delay    = 3 * time.Second  // after the signal, while clients are still routed here
+	patience = 20 * time.Second // for requests: delay and patience fit into the grace period
 )
 
 var stopping atomic.Bool
@@ -29,10 +29,10 @@ func answer(w http.ResponseWriter, r *http.Request) {
 		time.Sleep(4 * time.Second)
 	}
 	if stopping.Load() {
-		w.Header().Set("Connection", "close") // who keeps this connection asks another pod next
+		w.Header().Set("Connection", "close") // the next request goes to another pod
 	}
 	if r.URL.Path == "/readyz" && stopping.Load() {
-		w.WriteHeader(http.StatusServiceUnavailable) // it is alive, but nobody should begin here
+		w.WriteHeader(http.StatusServiceUnavailable) // it is alive, but should get no new clients
 	}
 	fmt.Fprintln(w, "hello")
 }
@@ -56,7 +56,7 @@ func main() {
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		log.Fatal(err)
 	}
-	// ListenAndServe returns when Shutdown begins: the requests that it waits for are not answered yet.
+	// ListenAndServe returns when Shutdown begins: wait until the requests have been answered.
 	if err := <-stopped; err != nil {
 		log.Fatal(err)
 	}

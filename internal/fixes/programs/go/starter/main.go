@@ -1,4 +1,4 @@
-// A worker that fills its cache first, and can be stopped meanwhile.
+// A worker that fills its cache at startup, and can be stopped meanwhile.
 package main
 
 import (
@@ -15,7 +15,7 @@ func main() {
 	defer stop()
 	for part := range 300 {
 		if ctx.Err() != nil {
-			return // nothing was begun yet
+			return // nothing has begun yet
 		}
 		load(part)
 	}

@@ -1,4 +1,4 @@
-// A worker that may be told twice to stop.
+// A worker that tolerates a second stop signal.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// A worker that finishes the item at which the signal finds it, and ends with 0.
+// A worker that finishes its current item after the signal, and exits with 0.
 package main
 
 import (
@@ -16,7 +16,7 @@ func run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		work()
 	}
-	return nil // it was told to stop: that is no error
+	return nil // it was asked to stop: that is no error
 }
 
 func main() {

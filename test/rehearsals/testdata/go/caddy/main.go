@@ -1,4 +1,4 @@
-// Caddy itself, as its own main is.
+// Caddy itself, with the same main.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// A server as the quick start of Echo begins. With "shutdown" it is Echo's recipe for a graceful
-// shutdown, which asks for os.Interrupt; SIGTERM is added.
+// A server as in Echo's quick start. With "shutdown" it is Echo's recipe for a graceful shutdown,
+// which handles os.Interrupt; SIGTERM is added.
 package main
 
 import (

@@ -1,5 +1,4 @@
-// A server as the quick start of Fiber begins. With "shutdown" it is Fiber's recipe for a graceful
-// shutdown.
+// A server as in Fiber's quick start. With "shutdown" it is Fiber's recipe for a graceful shutdown.
 package main
 
 import (

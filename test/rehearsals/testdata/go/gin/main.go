@@ -1,5 +1,4 @@
-// A server as the quickstart of Gin begins. With "shutdown" it is Gin's example of a graceful
-// shutdown.
+// A server as in Gin's quickstart. With "shutdown" it is Gin's example of a graceful shutdown.
 package main
 
 import (

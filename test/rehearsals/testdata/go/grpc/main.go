@@ -1,5 +1,5 @@
-// A server of gRPC-Go with the health service. With "graceful" SIGTERM calls GracefulStop, as the
-// example features/gracefulstop does.
+// A gRPC-Go server with the health service. With "graceful", SIGTERM calls GracefulStop, as in the
+// example features/gracefulstop.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// A server as the documentation of net/http begins: no signals.
+// A server as in the documentation of net/http, without signal handling.
 package main
 
 import (
