@@ -13,8 +13,8 @@ import (
 	"github.com/lastcall-go/lastcall/task/httpapi"
 )
 
-// taskCommand is a command that asks something of tasks: of those that are named, or of all that pass
-// filters. It does what it can: an error about one task does not keep it from the others.
+// taskCommand creates a command that changes tasks: those that are named, or all that match
+// filters. An error about one task does not keep it from the others.
 func taskCommand(verb task.Verb, short, long, example string, ask func(backend, context.Context, string) error) *cobra.Command {
 	var (
 		to     target
@@ -58,7 +58,7 @@ does not hold back the others.
 	return cmd
 }
 
-// printDone prints what a task is after a command.
+// printDone prints the state of a task after a command.
 func printDone(cmd *cobra.Command, b backend, verb task.Verb, id string, asJSON bool) error {
 	if verb != task.VerbDelete {
 		return printNow(cmd, b, id, asJSON)
@@ -70,7 +70,8 @@ func printDone(cmd *cobra.Command, b backend, verb task.Verb, id string, asJSON 
 	return err
 }
 
-// printNow prints what a task is now. Whoever may ask something of a task may not always look at it.
+// printNow prints the present state of a task. A token that may change a task may not be allowed to
+// read it.
 func printNow(cmd *cobra.Command, b backend, id string, asJSON bool) error {
 	t, err := b.Get(cmd.Context(), id)
 	if err != nil {
@@ -83,7 +84,7 @@ func printNow(cmd *cobra.Command, b backend, id string, asJSON bool) error {
 	return err
 }
 
-// queueCommand is a command that does something to queues.
+// queueCommand creates a command that changes queues.
 func queueCommand(name, said, short, long, example string, verb func(backend, context.Context, string) error) *cobra.Command {
 	var to target
 	cmd := &cobra.Command{
@@ -108,8 +109,8 @@ func queueCommand(name, said, short, long, example string, verb func(backend, co
 	return cmd
 }
 
-// remarkQueue says when a queue has nothing: its name may be mistyped. It may fail: whoever may pause a
-// queue may not always look.
+// remarkQueue prints a remark if a queue has no tasks: its name may be mistyped. Reading the queue
+// may fail without harm: a token that may pause a queue may not be allowed to read it.
 func remarkQueue(cmd *cobra.Command, b backend, queue string) {
 	counts, err := b.Count(cmd.Context())
 	if err != nil || slices.ContainsFunc(counts.Tasks, func(c task.Count) bool { return c.Queue == queue || c.Queue == task.OtherLines }) {

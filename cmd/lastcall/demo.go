@@ -19,7 +19,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// demonstration is the flags of demo.
+// demonstration holds the flags of demo.
 type demonstration struct {
 	tree, dir   string
 	grace       time.Duration
@@ -110,7 +110,8 @@ func (d *demonstration) complete() error {
 
 func (d *demonstration) store() string { return "sqlite:" + filepath.Join(d.dir, "tasks.db") }
 
-// plan returns the ids of the tasks: those that an earlier demonstration has left, or else new ones.
+// plan returns the ids of the tasks: those of an earlier demonstration that has not ended, or else
+// new ones.
 func (d *demonstration) plan(ctx context.Context, client *task.Client) (ids []string, goesOn bool, err error) {
 	file := filepath.Join(d.dir, "plan.json")
 	if b, err := os.ReadFile(file); err == nil && json.Unmarshal(b, &ids) == nil && len(ids) > 0 {
@@ -143,7 +144,8 @@ func (d *demonstration) plan(ctx context.Context, client *task.Client) (ids []st
 	return ids, false, os.WriteFile(file, b, 0o600)
 }
 
-// newTasks prepares a task of each kind for directory after directory of the tree.
+// newTasks prepares a task of each kind for each directory of the tree, one directory after
+// another.
 func (d *demonstration) newTasks() ([]task.NewTask, error) {
 	entries, err := os.ReadDir(d.tree)
 	if err != nil {
@@ -184,9 +186,9 @@ func (d *demonstration) newTasks() ([]task.NewTask, error) {
 	return tasks, nil
 }
 
-// work does the tasks in this process, until they are done or it is stopped.
+// work runs the tasks in this process, until they are done or the process is stopped.
 func (d *demonstration) work(out, remarks io.Writer) error {
-	// The view tells what happens, and the log what goes wrong.
+	// The view shows what happens, and the log what goes wrong.
 	log := slog.New(slog.NewTextHandler(remarks, &slog.HandlerOptions{Level: slog.LevelError}))
 	code := lastcall.Main(lastcall.Config{Grace: d.grace, GraceFlag: d.grace, Logger: log}, func(ctx context.Context, g *lastcall.Group) error {
 		store, err := openStore(ctx, d.store(), openOptions{create: true}, log)
@@ -227,7 +229,7 @@ func (d *demonstration) work(out, remarks io.Writer) error {
 	return nil
 }
 
-// told prints an error that the silent logger would keep to itself.
+// told prints an error that the silent logger would suppress.
 func told(remarks io.Writer, err error) error {
 	fmt.Fprintf(remarks, "lastcall: demo: %v\n", err)
 	return err

@@ -59,7 +59,7 @@ Exit codes: 0 nothing has failed, though there may be warnings; 1 something has.
 	return cmd
 }
 
-// doctor writes what it finds.
+// doctor checks, and prints its findings.
 type doctor struct {
 	w      io.Writer
 	env    func(string) string
@@ -105,7 +105,7 @@ func (d *doctor) examine(ctx context.Context, to *target) {
 	}
 }
 
-// programs says how programs of kinds would be kept apart if serve were started here by this user.
+// programs reports how the programs of kinds would be isolated if this user started serve here.
 func (d *doctor) programs() {
 	isolation, err := execkind.FindIsolation(new(proc.Keeper))
 	if err != nil {
@@ -150,8 +150,8 @@ func (d *doctor) schema(ctx context.Context, address string) bool {
 	return true
 }
 
-// checkFile opens a SQLite file and reads all of it. Readers says that others can do so too, strays that
-// a process has another file open that had this one's name.
+// checkFile opens a SQLite file and reads all of it. The error readers says that others can read
+// the file too; strays says that a process has another file open that had this one's name.
 func checkFile(ctx context.Context, address string) (readers, strays, err error) {
 	s, err := openStore(ctx, address, openOptions{}, slog.Default())
 	if err != nil {
@@ -163,7 +163,8 @@ func checkFile(ctx context.Context, address string) (readers, strays, err error)
 	return readers, strays, errors.Join(err, s.Close())
 }
 
-// clock compares the store's clock with this machine's, between which it was read.
+// clock compares the store's clock with this machine's. The store's was read between before and
+// after.
 func (d *doctor) clock(before, store, after time.Time) {
 	off := max(before.Sub(store), store.Sub(after), 0).Round(time.Millisecond)
 	if off > 5*time.Second {
@@ -173,7 +174,7 @@ func (d *doctor) clock(before, store, after time.Time) {
 	d.ok("clock", "the store's clock is this machine's, within %v", (off + after.Sub(before)).Round(time.Millisecond))
 }
 
-// tasks looks at workers, queues and what waits.
+// tasks checks workers, queues and waiting tasks.
 func (d *doctor) tasks(ctx context.Context, b backend, server bool) {
 	counts, err := b.Count(ctx)
 	var workers []task.WorkerInfo
@@ -193,7 +194,7 @@ func (d *doctor) tasks(ctx context.Context, b backend, server bool) {
 	d.schedules(ctx, b)
 }
 
-// schedules looks for ticks that nobody makes.
+// schedules finds schedules that are due, but that no process runs.
 func (d *doctor) schedules(ctx context.Context, b backend) {
 	const most = 1000
 	all, err := b.Schedules(ctx, task.ScheduleQuery{Limit: most})
@@ -244,7 +245,7 @@ func (d *doctor) workers(all []task.WorkerInfo) {
 	}
 }
 
-// paused tells of kinds that a worker cannot run now.
+// paused reports kinds that a worker cannot run now.
 func (d *doctor) paused(all []task.WorkerInfo) {
 	for _, w := range all {
 		for _, k := range w.Paused {
@@ -265,7 +266,7 @@ func (d *doctor) paused(all []task.WorkerInfo) {
 	}
 }
 
-// waiting looks for tasks that nobody will run.
+// waiting finds tasks that nobody will run.
 func (d *doctor) waiting(counts task.Counts, workers []task.WorkerInfo) {
 	known := make(map[string]bool)
 	for _, w := range workers {
@@ -294,7 +295,7 @@ func (d *doctor) waiting(counts task.Counts, workers []task.WorkerInfo) {
 	}
 }
 
-// suspects says that there are some, and what that means.
+// suspects reports that there are suspect tasks, and what that means.
 func (d *doctor) suspects(counts task.Counts) {
 	if waiting, running := counts.SuspectsWaiting, counts.SuspectsRunning; waiting+running > 0 {
 		d.warn("suspects", "%d wait and %d run: each was in two crashes in a row, or cut off by three stops, so a worker runs them in groups, one group at a time, "+
@@ -302,7 +303,7 @@ func (d *doctor) suspects(counts task.Counts) {
 	}
 }
 
-// grace compares what serve would take for its grace here with what the platform says.
+// grace compares the grace that serve would use here with that of the platform.
 func (d *doctor) grace() {
 	text := d.env(graceEnv)
 	grace := 30 * time.Second

@@ -2,7 +2,7 @@ package main
 
 import "github.com/spf13/cobra"
 
-// newExitCodes is a topic of lastcall help.
+// newExitCodes returns the topic "exit-codes" of lastcall help.
 func newExitCodes() *cobra.Command {
 	return &cobra.Command{
 		Use:   "exit-codes",

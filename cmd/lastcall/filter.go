@@ -22,7 +22,7 @@ found is left alone, so it can be repeated, and stopped at any moment. Times are
 long ago.`
 )
 
-// filter is the flags that say which tasks are meant.
+// filter holds the flags that select tasks.
 type filter struct {
 	status, kind, queue, reason []string
 	key, worker, errorText      string
@@ -30,7 +30,7 @@ type filter struct {
 	times                       [6]string
 }
 
-// timeFlags are the names of a filter's times.
+// timeFlags are the names of the flags for times.
 var timeFlags = [6]string{"created-from", "created-to", "started-from", "started-to", "finished-from", "finished-to"}
 
 func (f *filter) flags(cmd *cobra.Command) {
@@ -49,7 +49,7 @@ func (f *filter) flags(cmd *cobra.Command) {
 	}
 }
 
-// query is the query of the flags.
+// query returns the query that the flags describe.
 func (f *filter) query() (q task.Query, err error) {
 	for _, name := range f.status {
 		s, err := task.ParseStatus(name)
@@ -75,12 +75,12 @@ func (f *filter) query() (q task.Query, err error) {
 	return q, err
 }
 
-// given reports whether there is any filter.
+// given reports whether any filter is set.
 func (f *filter) given() bool {
 	return len(f.status)+len(f.kind)+len(f.queue)+len(f.reason)+len(f.meta)+len(f.key)+len(f.worker)+len(f.errorText)+len(strings.Join(f.times[:], "")) > 0
 }
 
-// parseTime reads a time, or for how long it has passed.
+// parseTime reads a point in time, or an age as 90m.
 func parseTime(text string, now time.Time) (time.Time, error) {
 	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
 		return now.Add(-d), nil
@@ -92,7 +92,7 @@ func parseTime(text string, now time.Time) (time.Time, error) {
 	return t, nil
 }
 
-// bulk is the flags of a command to all tasks that pass a filter.
+// bulk holds the flags of a command that changes all tasks that match a filter.
 type bulk struct {
 	filter
 	all, dryRun bool
@@ -109,7 +109,7 @@ func (b *bulk) flags(cmd *cobra.Command) {
 	f.StringVar(&b.after, "after", "", "go on behind this place, which an earlier call has told")
 }
 
-// check wants ids or filters.
+// check wants ids or filters, and not both.
 func (b *bulk) check(ids []string) error {
 	filtered := b.given() || b.all || b.dryRun || b.limit != 0 || b.after != ""
 	switch {
@@ -123,7 +123,7 @@ func (b *bulk) check(ids []string) error {
 	return nil
 }
 
-// run does a command to all tasks that pass the filters, and says what came of it.
+// run applies a command to all tasks that match the filters, and prints the result.
 func (b *bulk) run(cmd *cobra.Command, to backend, verb task.Verb, asJSON bool) error {
 	q, err := b.query()
 	if err != nil {
@@ -155,7 +155,7 @@ func (b *bulk) run(cmd *cobra.Command, to backend, verb task.Verb, asJSON bool) 
 	return err
 }
 
-// bulkWords says what was done.
+// bulkWords describes the result in words.
 func bulkWords(r task.BulkResult, dryRun bool) string {
 	if dryRun {
 		return fmt.Sprintf("%d tasks found, nothing done", r.Found)

@@ -60,7 +60,8 @@ Exit codes: 0 it is; 1 it is not, or does not answer, and the reason is said; 2 
 	return cmd
 }
 
-// probe asks a server and returns what it said. An error is another answer than 200, or none.
+// probe asks a server and returns the body of its answer. The error says that the answer was not
+// 200, or that there was none.
 func probe(ctx context.Context, server, path string, wait time.Duration) (said string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()

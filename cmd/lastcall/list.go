@@ -80,9 +80,9 @@ begins a task. Empty texts and times are left out.`,
 	return cmd
 }
 
-// waitingFor says for each task why nobody begins it, "" where nothing is known to be in its way.
-// It may know of none: the list is worth more than that. delays reports whether a time that has not
-// come is a reason.
+// waitingFor returns for each task why no worker runs it, "" where no reason is known. It returns
+// no reasons at all if the store cannot be asked, since the list is useful without them. delays is
+// whether a time that has not come yet counts as a reason.
 func waitingFor(ctx context.Context, b backend, tasks []task.Task, delays bool) []string {
 	reasons := make([]string, len(tasks))
 	if !slices.ContainsFunc(tasks, func(t task.Task) bool { return t.Status.Claimable() }) {
@@ -106,7 +106,7 @@ func waitingFor(ctx context.Context, b backend, tasks []task.Task, delays bool) 
 	return reasons
 }
 
-// printWaiting says how many of the tasks of a table wait for what.
+// printWaiting prints how many of the tasks of a table wait for what.
 func printWaiting(w io.Writer, reasons []string) {
 	how := make(map[string]int)
 	for _, why := range reasons {
@@ -131,8 +131,8 @@ func printLines(w io.Writer, tasks []task.Task, waitsFor []string) error {
 	return nil
 }
 
-// printTable prints a line for each task. No line is wider than the page, as long as that has 80
-// columns or more: kinds are cut for it, and what is said about a task has the room that is left.
+// printTable prints a line for each task. If the page has 80 columns or more, no line is wider than
+// the page: kinds are cut to fit, and the text about a task gets the columns that are left.
 func printTable(w io.Writer, tasks []task.Task, now time.Time, page int) error {
 	rows := [][]string{{"ID", "KIND", "STATUS", "SINCE", "DONE", ""}}
 	for _, t := range tasks {
@@ -175,8 +175,8 @@ func printTable(w io.Writer, tasks []task.Task, now time.Time, page int) error {
 	return nil
 }
 
-// percentDone is how much of a task is done: all of one that has succeeded, whatever its handler has
-// told last.
+// percentDone is how much of a task is done. A task that has succeeded is done, whatever progress
+// its handler reported last.
 func percentDone(s task.Status, told float64) string {
 	return fmt.Sprintf("%3.0f%%", 100*fractionDone(s, told))
 }
@@ -188,7 +188,7 @@ func fractionDone(s task.Status, told float64) float64 {
 	return told
 }
 
-// statusWord is the status, with its reason.
+// statusWord returns the status, with its reason.
 func statusWord(s task.Status, r task.Reason) string {
 	if r != "" && s != task.StatusRunning {
 		return string(s) + "/" + string(r)
@@ -196,7 +196,7 @@ func statusWord(s task.Status, r task.Reason) string {
 	return string(s)
 }
 
-// ago is a rough age of at most four characters.
+// ago returns a rough age in at most four characters.
 func ago(t, now time.Time) string {
 	d := max(now.Sub(t), 0)
 	switch {

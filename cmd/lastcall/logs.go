@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/httpapi"
 )
 
-// interruptedCode is that of a command which a person has ended while it waited, as shells have it.
+// interruptedCode is the exit code of a command that Ctrl-C ended while it waited, as in a shell.
 const interruptedCode = 128 + int(syscall.SIGINT)
 
 func newLogs() *cobra.Command {
@@ -53,7 +53,7 @@ Exit codes: 0 also for a task that has failed; 130 when Ctrl-C ended it; the oth
 	return cmd
 }
 
-// lookEvery is how often a task is looked at that somebody waits for.
+// lookEvery is how often a command that waits for a task reads it.
 const lookEvery = 250 * time.Millisecond
 
 func followLog(cmd *cobra.Command, b backend, id string) error {
@@ -79,7 +79,7 @@ func followLog(cmd *cobra.Command, b backend, id string) error {
 	return aboutTask(id, last)
 }
 
-// untilInterrupt ends a context with Ctrl-C or SIGTERM.
+// untilInterrupt returns a context that Ctrl-C or SIGTERM ends.
 func untilInterrupt(ctx context.Context) (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 }

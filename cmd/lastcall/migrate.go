@@ -27,7 +27,7 @@ Two versions of the program can run side by side on one database while a new one
 	return cmd
 }
 
-// storeFlags is the flags that choose a store.
+// storeFlags are the flags that choose a store.
 type storeFlags struct{ store, file string }
 
 func (f *storeFlags) define(cmd *cobra.Command) {
@@ -92,7 +92,8 @@ func newMigrateStatus() *cobra.Command {
 	return cmd
 }
 
-// printSchema says what a store has, and is an error if this program cannot use it.
+// printSchema prints the version of a store's tables. It returns an error if this program cannot
+// use them.
 func printSchema(cmd *cobra.Command, address string) error {
 	state, usable, err := schemaText(cmd.Context(), address)
 	if err != nil {
@@ -107,7 +108,8 @@ func printSchema(cmd *cobra.Command, address string) error {
 	return nil
 }
 
-// schemaText says which version a store's tables have, and whether this program can use them.
+// schemaText returns the version of a store's tables in words, and whether this program can use
+// them.
 func schemaText(ctx context.Context, address string) (text string, usable bool, err error) {
 	if !isPostgres(address) {
 		s, err := openStore(ctx, address, openOptions{}, slog.Default())

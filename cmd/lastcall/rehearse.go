@@ -103,7 +103,7 @@ func newRehearse() *cobra.Command {
 	return cmd
 }
 
-// endFlags say how the program is ended.
+// endFlags are the flags that choose how the program is ended.
 type endFlags struct {
 	scenarios       []string
 	signal          string
@@ -120,7 +120,7 @@ func (e *endFlags) flags(f *pflag.FlagSet) {
 	f.BoolVar(&e.wholeEnd, "whole-grace", false, "wait for the whole grace where no --scenario is given, and not 10 s at most")
 }
 
-// apply makes of the flags what they say of a rehearsal.
+// apply puts the values of the flags into the configuration of a rehearsal.
 func (e *endFlags) apply(c *rehearse.Config) error {
 	if e.quick && (e.wholeEnd || len(e.scenarios) > 0) {
 		return usageError{errors.New("--quick is the scenario delete, and does not wait: leave --scenario and --whole-grace out")}
@@ -137,7 +137,7 @@ func (e *endFlags) apply(c *rehearse.Config) error {
 	return nil
 }
 
-// configFlags adds the flags that are a field each.
+// configFlags adds the flags that set one field each.
 func configFlags(f *pflag.FlagSet, c *rehearse.Config) {
 	f.DurationVar(&c.Grace, "grace", 30*time.Second, "the pod's terminationGracePeriodSeconds")
 	f.DurationVar(&c.NodeGrace, "node-grace", 0, "what a node leaves to the pod in a soft eviction or its shutdown, where that is less")
@@ -147,7 +147,7 @@ func configFlags(f *pflag.FlagSet, c *rehearse.Config) {
 	f.BoolVar(&c.AnyHost, "any-host", false, "allow a target that is not of loopback, or at which somebody listens already")
 }
 
-// scenarios are those of the given names, "all" among them.
+// scenarios returns the scenarios of the given names, "all" among them.
 func scenarios(names []string) (found []rehearse.Scenario) {
 	for _, name := range names {
 		if name == "all" {
@@ -159,7 +159,7 @@ func scenarios(names []string) (found []rehearse.Scenario) {
 	return found
 }
 
-// scenarioNames are the names of all scenarios.
+// scenarioNames lists the names of all scenarios.
 func scenarioNames() string {
 	var names []string
 	for _, s := range rehearse.All() {

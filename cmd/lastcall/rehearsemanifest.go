@@ -16,7 +16,7 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// manifestFlags are the flags of what comes from a manifest.
+// manifestFlags are the flags about a manifest.
 type manifestFlags struct {
 	names               []string
 	workload, container string
@@ -33,9 +33,9 @@ func (m *manifestFlags) flags(f *pflag.FlagSet) {
 	f.BoolVar(&m.withoutMissing, "without-missing", false, "go on without what the manifest wants and is not given")
 }
 
-// plan makes of the manifest what it says about the rehearsal, nil without a manifest. The flags that
-// were given on the command line win. The command is what stands for that of the image, empty for the
-// image's own.
+// plan completes a rehearsal's configuration with what the manifest describes. Without a manifest
+// it returns nil. Flags that were given on the command line override the manifest. The command
+// replaces that of the image; empty means the image's own.
 func (m *manifestFlags) plan(cmd *cobra.Command, c *rehearse.Config, command []string, im *image.Image) (*manifest.Plan, error) {
 	if len(m.names) == 0 {
 		if m.workload != "" || m.container != "" || m.files != nil || m.sidecars != nil || m.withoutMissing {
@@ -73,7 +73,7 @@ func (m *manifestFlags) plan(cmd *cobra.Command, c *rehearse.Config, command []s
 	return plan, nil
 }
 
-// fill puts a plan into a configuration, except for what flags say.
+// fill copies a plan into a configuration, except for what flags set.
 func (m *manifestFlags) fill(flags *pflag.FlagSet, c *rehearse.Config, plan *manifest.Plan) {
 	program, image := plan.Config.Program, c.Program
 	if flags.Changed("stop-signal") || program.StopSignal == 0 {
@@ -91,7 +91,7 @@ func (m *manifestFlags) fill(flags *pflag.FlagSet, c *rehearse.Config, plan *man
 	c.Program, c.Sidecars = program, plan.Config.Sidecars
 }
 
-// pairs reads NAME=VALUE of a flag.
+// pairs parses the NAME=VALUE texts of a flag.
 func pairs(flag, form string, all []string) (map[string]string, error) {
 	found := make(map[string]string)
 	for _, one := range all {

@@ -54,7 +54,7 @@ before a slash. NEXT is when it is due; a schedule that has been due for long ha
 	return cmd
 }
 
-// scheduleCommand is a command that does something to schedules.
+// scheduleCommand creates a command that changes schedules.
 func scheduleCommand(name, short string, verb func(context.Context, backend, string) (string, error)) *cobra.Command {
 	var to target
 	cmd := &cobra.Command{
@@ -95,7 +95,7 @@ func runSchedule(ctx context.Context, b backend, name string) (string, error) {
 	return "task " + done.ID, err
 }
 
-// findSchedule returns the full name of a schedule that may be given without its set.
+// findSchedule returns the full name of a schedule, which may be given without its set.
 func findSchedule(ctx context.Context, b backend, name string) (string, error) {
 	var found []task.ScheduleInfo
 	if set, short, err := task.SplitSchedule(name); err == nil {
@@ -141,7 +141,7 @@ func listSchedules(ctx context.Context, w io.Writer, b backend, q task.ScheduleQ
 	}
 }
 
-// printSchedules prints a line for each schedule. What it says in words has the room that is left.
+// printSchedules prints a line for each schedule. Its description gets the columns that are left.
 func printSchedules(w io.Writer, schedules []task.ScheduleInfo, now time.Time) error {
 	rows := [][]string{{"NAME", "NEXT", "LAST", "KIND", "WHEN"}}
 	for _, s := range schedules {
@@ -158,7 +158,7 @@ func printSchedules(w io.Writer, schedules []task.ScheduleInfo, now time.Time) e
 	return printWorkerTable(w, rows, widths, rest)
 }
 
-// nextTick is how long it is until a schedule is due.
+// nextTick returns how long it is until a schedule is due.
 func nextTick(s task.ScheduleInfo, now time.Time) string {
 	switch {
 	case s.Paused:

@@ -157,7 +157,7 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 	return nil
 }
 
-// schedule starts the scheduler of the file's schedules, if the file says which there are.
+// schedule starts the scheduler of the file's schedules, if the file has the key "schedules".
 func (s *service) schedule(g *lastcall.Group, store task.Store) error {
 	if !s.config.hasSchedules() {
 		return nil
@@ -169,7 +169,7 @@ func (s *service) schedule(g *lastcall.Group, store task.Store) error {
 	return g.Go("scheduler", scheduler.Serve)
 }
 
-// warnOfReaders warns where others can read what only this process should.
+// warnOfReaders warns if others can read what only this process should.
 func (s *service) warnOfReaders(store task.Store) {
 	if text := looseFile("store file", s.config.storeFile); text != "" {
 		s.log.Warn(text)
@@ -181,8 +181,8 @@ func (s *service) warnOfReaders(store task.Store) {
 	}
 }
 
-// offer serves the tasks with what the platform may ask, and the latter at a place of its own if
-// there is one.
+// offer serves the tasks and the platform's probes at one address, and the probes also at an
+// address of their own if one is configured.
 func (s *service) offer(g *lastcall.Group, m *metrics, listener, probeListener net.Listener, api http.Handler, probes *http.ServeMux) error {
 	numbers := m.handler(s.log)
 	beside := http.NewServeMux()
@@ -196,7 +196,7 @@ func (s *service) offer(g *lastcall.Group, m *metrics, listener, probeListener n
 		return nil
 	}
 	probes.Handle("GET /metrics", numbers)
-	// The platform asks until the end: without an answer it would take a stop that drains for a hang.
+	// The platform probes until the end: without an answer it would take a draining stop for a hang.
 	if err := g.HTTP("probes", httpapi.NewServer(forPlatform(probes, probeListener.Addr()), s.log), probeListener, lastcall.ServeUntilClose()); err != nil {
 		return err
 	}
@@ -204,7 +204,7 @@ func (s *service) offer(g *lastcall.Group, m *metrics, listener, probeListener n
 	return nil
 }
 
-// listen opens a port, which is the server's later; until then the group closes it.
+// listen opens a port. The server closes it; if no server gets it, the group does.
 func listen(ctx context.Context, g *lastcall.Group, name, address string) (net.Listener, error) {
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", address)

@@ -18,7 +18,7 @@ type serveFlags struct {
 	given     config // what the overrides say
 }
 
-// override is a flag that beats a key of the configuration file.
+// override is a flag that overrides a key of the configuration file.
 type override struct {
 	name  string
 	field func(*config) any // a pointer to it
@@ -62,10 +62,10 @@ func (s *serveFlags) define(cmd *cobra.Command) {
 	cmd.MarkFlagsMutuallyExclusive("store", "store-file")
 }
 
-// graceEnv has the grace, which beats the file's.
+// graceEnv is a variable with the grace, which overrides the file's.
 const graceEnv = "LASTCALL_GRACE"
 
-// checkGrace refuses what the flag refuses too.
+// checkGrace refuses a grace in the environment that the flag would refuse.
 func checkGrace(text string) error {
 	if text == "" || text == "none" {
 		return nil
@@ -76,7 +76,7 @@ func checkGrace(text string) error {
 	return nil
 }
 
-// read is the configuration that the file and the flags make together.
+// read returns the configuration of the file and the flags together.
 func (s *serveFlags) read(cmd *cobra.Command) (c config, err error) {
 	if s.file != "" {
 		if c, err = readConfig(s.file); err != nil {

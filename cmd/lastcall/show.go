@@ -49,7 +49,7 @@ The newest hundred runs are kept. Times are this machine's time zone, by the sto
 	return cmd
 }
 
-// printStory prints what a task is, and what became of each run.
+// printStory prints what a task is, and the outcome of each run.
 func printStory(w io.Writer, t httpapi.Task, now time.Time) error {
 	var lines []string
 	add := func(name, format string, args ...any) {
@@ -128,7 +128,7 @@ func addSteps(add func(name, format string, args ...any), steps []httpapi.Step) 
 	}
 }
 
-// askedLine says what was asked of a task, by whom and why.
+// askedLine describes a command to a task: what was asked, by whom and why.
 func askedLine(c httpapi.Command) string {
 	line := local(c.At) + ", " + string(c.Command)
 	if c.By != "" {
@@ -140,7 +140,7 @@ func askedLine(c httpapi.Command) string {
 	return line
 }
 
-// runLines say of a run where it was and from when to when, and why it ended.
+// runLines describe a run: where it was, from when to when, and why it ended.
 func runLines(r httpapi.Run, now time.Time) (began, ended string) {
 	end := r.EndedAt
 	if end.IsZero() {
@@ -158,7 +158,7 @@ func runLines(r httpapi.Run, now time.Time) (began, ended string) {
 	return fmt.Sprintf("%s for %s, %s", local(r.StartedAt), took, where), ended
 }
 
-// reasons say what the reason of an interruption means.
+// reasons explain the reason of an interruption.
 var reasons = map[task.Reason]string{
 	task.ReasonStop:      "stop: its process was told to end",
 	task.ReasonDeadline:  "deadline: its process was told to end, and its time was over before the run was",
@@ -169,7 +169,7 @@ var reasons = map[task.Reason]string{
 	task.ReasonTurn:      "turn: it had run for long, and others waited for its slot",
 }
 
-// because says why a run ended, where the status alone does not.
+// because explains why a run ended, where the status alone does not.
 func because(r httpapi.Run) string {
 	var why []string
 	switch {

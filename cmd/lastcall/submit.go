@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/httpapi"
 )
 
-// submission is the flags of submit.
+// submission holds the flags of submit.
 type submission struct {
 	to         target
 	opt        task.EnqueueOptions
@@ -135,8 +135,8 @@ func submitOne(cmd *cobra.Command, s *submission, kind string, payload []byte) e
 	})
 }
 
-// remark says on standard error what a person should know about a task that was accepted. It may
-// fail: whoever may submit may not always look.
+// remark prints on standard error what a person should know about a task that was accepted. It may
+// fail without harm: a token that may submit may not be allowed to read.
 func remark(cmd *cobra.Command, b backend, done task.EnqueueResult) {
 	if done.Outcome == task.OutcomeDiscarded {
 		fmt.Fprintf(cmd.ErrOrStderr(), "lastcall: nothing is submitted: task %s has the key\n", done.ID)
@@ -159,7 +159,7 @@ func remark(cmd *cobra.Command, b backend, done task.EnqueueResult) {
 	}
 }
 
-// waitsFor says why nobody runs a task now.
+// waitsFor returns why no worker runs a task now.
 func waitsFor(ctx context.Context, b backend, t task.Task) (why string, err error) {
 	if t.Status.Ended() {
 		return "", nil
@@ -174,7 +174,7 @@ func waitsFor(ctx context.Context, b backend, t task.Task) (why string, err erro
 	return task.PendingReason(t, workers, counts.Paused, time.Now()), err
 }
 
-// parseMeta reads the values of --meta, each a key and a value.
+// parseMeta parses the values of --meta, each a key and a value.
 func parseMeta(given []string) (map[string]string, error) {
 	meta := make(map[string]string, len(given))
 	for _, pair := range given {
@@ -187,13 +187,13 @@ func parseMeta(given []string) (map[string]string, error) {
 	return meta, nil
 }
 
-// jsonError is why something is not JSON.
+// jsonError returns why something is not JSON.
 func jsonError(b []byte) error {
 	var v any
 	return json.Unmarshal(b, &v)
 }
 
-// maxDelay is the longest that a task can be kept waiting, as package task has it.
+// maxDelay is the longest delay of a task, as package task has it.
 const maxDelay = 100 * 365 * 24 * time.Hour
 
 func parseDelay(name, s string) (time.Duration, error) {

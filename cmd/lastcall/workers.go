@@ -52,7 +52,7 @@ A worker whose lease runs out without a sign of life is listed until another one
 	return cmd
 }
 
-// workerLine is a worker for programs, with the keys of the HTTP interface.
+// workerLine is a worker for programs to read, with the keys of the HTTP interface.
 type workerLine struct {
 	Worker   string        `json:"worker"`
 	Name     string        `json:"name"`
@@ -116,7 +116,7 @@ func printWorkers(w io.Writer, workers []task.WorkerInfo, now time.Time) error {
 	return nil
 }
 
-// printWorkerTable prints rows whose last column has the rest of a line.
+// printWorkerTable prints rows. The last column has the rest of a line.
 func printWorkerTable(w io.Writer, rows [][]string, widths []int, rest int) error {
 	for _, row := range rows {
 		line := ""
@@ -130,7 +130,7 @@ func printWorkerTable(w io.Writer, rows [][]string, widths []int, rest int) erro
 	return nil
 }
 
-// workerState is what a worker says of itself, unless it is known to be dead.
+// workerState returns the state that a worker reports, unless the worker is known to be dead.
 func workerState(w task.WorkerInfo) string {
 	if !living(w) {
 		return "dead"
@@ -145,5 +145,5 @@ func workerState(w task.WorkerInfo) string {
 	return state
 }
 
-// living says that nothing is known against a worker's life.
+// living reports that nothing speaks against a worker being alive.
 func living(w task.WorkerInfo) bool { return !w.Dead && w.Liveness != task.LivenessDead }
