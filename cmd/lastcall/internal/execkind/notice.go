@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// notice is a run's stop file. It is written beside everything else: the directory is the program's,
-// and whatever holds up the writing must not hold up the stop.
+// notice is a run's stop file. It is written concurrently to everything else: the directory is the
+// program's, and whatever delays the writing must not delay the stop.
 type notice struct {
 	folder *folder
 
@@ -16,7 +16,7 @@ type notice struct {
 	written        int
 }
 
-// post has a line written in the place of the one before, and says in the channel when it is there.
+// post replaces the content of the file by a line in the background. The channel gets the result.
 func (n *notice) post(line string) <-chan error {
 	n.posted++
 	number, result := n.posted, make(chan error, 1)
