@@ -10,6 +10,8 @@
 //   - On SQLite it also holds the worker's lock file. As long as any process of the tree may live,
 //     no other worker resumes the task.
 //
+// Who starts whom, and what goes where:
+//
 //	server ──starts──> shim ──starts──> the program ──> whatever it starts
 //	   │ orders (pipe)   ^ │
 //	   └─────────────────┘ └── reports (pipe), then exits when the tree is gone

@@ -25,7 +25,7 @@ func init() { //nolint:gochecknoinits // a test binary that unpacks has no main 
 	os.Exit(0)
 }
 
-// removeAll removes a directory also where its own directories do not let their owner in.
+// removeAll removes a directory, even if directories in it deny access to their owner.
 func removeAll(dir string) error {
 	err := os.RemoveAll(dir)
 	if !errors.Is(err, fs.ErrPermission) {
@@ -42,7 +42,7 @@ func removeAll(dir string) error {
 	return root.RemoveAll(filepath.Base(dir))
 }
 
-// letIn lets the owner into a directory and all that are below it.
+// letIn gives the owner access to a directory and to all directories below it.
 func letIn(root *os.Root, dir string) error {
 	if err := root.Chmod(dir, 0o700); err != nil {
 		return err
