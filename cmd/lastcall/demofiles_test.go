@@ -11,7 +11,7 @@ import (
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/demo"
 )
 
-// However fast the machine is, there is something to stop.
+// However fast the machine is, the stop interrupts something.
 func TestDemo_HasWorkForFourTimesTheTimeUntilItsStop(t *testing.T) {
 	d := smallDemo(t)
 	d.stopAfter, d.atLeast, d.concurrency = 5*time.Second, 0, 3

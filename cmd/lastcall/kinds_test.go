@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// writeProgram makes a program beside a configuration file.
+// writeProgram creates a program next to a configuration file.
 func writeProgram(t *testing.T, config, name, text string, mode os.FileMode) {
 	t.Helper()
 	path := filepath.Join(filepath.Dir(config), name)

@@ -16,7 +16,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// limited makes a fixture whose kind has limits.
+// limited creates a fixture whose kind has limits.
 func limited(t *testing.T, l confine.Limits, script string) *fixture {
 	t.Helper()
 	f := newFixture(t, script)
@@ -28,7 +28,7 @@ func limited(t *testing.T, l confine.Limits, script string) *fixture {
 	return f
 }
 
-// groupsOf lists the groups that a program has said it is in, as directories below any mount.
+// groupsOf lists the groups that a program says it is in, as directories below any mount.
 func groupsOf(t *testing.T, output string) []string {
 	t.Helper()
 	names := regexp.MustCompile(`/lastcall-run-\S+`).FindAllString(output, -1)

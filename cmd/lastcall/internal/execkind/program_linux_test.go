@@ -82,7 +82,7 @@ func TestProblem_OfAFileThatIsNoProgramSaysWhatToDo(t *testing.T) {
 	}
 }
 
-// here is this machine.
+// here is the machine type of this machine.
 func here() elf.Machine {
 	self, err := elf.Open("/proc/self/exe")
 	if err != nil {

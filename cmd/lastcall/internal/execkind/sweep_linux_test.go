@@ -11,7 +11,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// runFolder makes a run's directory with something in it.
+// runFolder creates a run's directory with something in it.
 func runFolder(t *testing.T, parent string) (*folder, string) {
 	t.Helper()
 	d, path, err := makeFolder(parent, runPrefix)

@@ -73,8 +73,8 @@ func split(s Source) (all []*document, err error) {
 	return all, add(len(text))
 }
 
-// parse parses the nodes of a document with their lines, and the fields that all Kubernetes objects
-// have.
+// parse parses a document into nodes with their lines, and into the JSON that Kubernetes would
+// read.
 func (d *document) parse(text []byte) (err error) {
 	var file yaml.Node
 	if err := yaml.Unmarshal(text, &file); err != nil {

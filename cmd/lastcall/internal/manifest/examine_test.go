@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// mistake is one change of a manifest in which nothing is wrong.
+// mistake is one change to a manifest in which nothing is wrong.
 type mistake struct {
 	code     rehearse.Code
 	fails    bool
@@ -136,7 +136,7 @@ func TestExamine_SaysNothingAboutWhatIsMeantSo(t *testing.T) {
 	}
 }
 
-// The shells of this machine do what is said about them.
+// The shells of this machine behave as replacesItself says.
 func TestExamine_KnowsWhichShellsReplaceThemselves(t *testing.T) {
 	for _, shell := range []string{"bash", "dash"} {
 		if _, err := exec.LookPath(shell); err != nil {
@@ -176,7 +176,7 @@ func TestExamine_KnowsImagesWithoutAShell(t *testing.T) {
 	}
 }
 
-// Each finding has its row in the documentation, with what it does to the exit code.
+// Each finding has its row in the documentation, with its effect on the exit code.
 func TestCodes_HaveTheirRows(t *testing.T) {
 	page, err := os.ReadFile("../../../../docs/manifests.md")
 	if err != nil {
@@ -199,7 +199,7 @@ func TestCodes_HaveTheirRows(t *testing.T) {
 	}
 }
 
-// Each code has its words, and none has those of another.
+// Each code has a text of its own.
 func TestCodes_HaveTheirWords(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, code := range Codes() {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Whatever is read, the answer is a set or an error, whose place is in the file.
+// Whatever is read, the answer is a set, or an error with its place in the file.
 func FuzzRead_AnswersWithASetOrAnError(f *testing.F) {
 	for _, name := range []string{"service.yaml", "job.yaml"} {
 		text, err := os.ReadFile(filepath.Join("testdata", name))

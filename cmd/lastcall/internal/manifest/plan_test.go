@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// plan is the plan of the first workload.
+// plan returns the plan of the first workload.
 func plan(t *testing.T, text string, given Given) *Plan {
 	t.Helper()
 	if given.Environ == nil {
@@ -245,7 +245,7 @@ func TestPlan_SendsClientsWhereTheServiceLeads(t *testing.T) {
 	}
 }
 
-// trafficURL is the address of a plan's clients, empty if there are none.
+// trafficURL returns the address of a plan's clients, empty if there are none.
 func trafficURL(p *Plan) string {
 	if len(p.Config.Traffic) == 0 {
 		return ""
