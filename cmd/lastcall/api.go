@@ -18,7 +18,7 @@ func newProbes(store task.Store, worker *task.Worker, ready func() bool, log *sl
 	return mux
 }
 
-// besides serves the probes and the tasks at one address.
+// The probes and the tasks are served at one address.
 func besides(api http.Handler, probes *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if h, pattern := probes.Handler(r); pattern != "" {

@@ -49,7 +49,7 @@ The newest hundred runs are kept. Times are this machine's time zone, by the sto
 	return cmd
 }
 
-// printStory prints what a task is, and the outcome of each run.
+// printStory prints what a task is, and how each run ended.
 func printStory(w io.Writer, t httpapi.Task, now time.Time) error {
 	var lines []string
 	add := func(name, format string, args ...any) {

@@ -295,7 +295,7 @@ func (x *execution) drain() {
 	x.console.flush(x.run)
 }
 
-// end returns the outcome of the run. It is called when nothing of the program is left.
+// end returns how the run ended. It is called when nothing of the program is left.
 func (x *execution) end(ctx context.Context, cause error) error {
 	for _, trouble := range x.program.trouble() {
 		x.runner.Logger.Warn("trouble with a program", "task", x.run.ID(), "kind", x.kind.Name, "trouble", trouble)
@@ -319,7 +319,7 @@ func (x *execution) end(ctx context.Context, cause error) error {
 	return carry(err, x.run.HandOver(json.RawMessage(kept)))
 }
 
-// outcome is the outcome of the run without its checkpoint.
+// outcome is how the run ended, without its checkpoint.
 func (x *execution) outcome(ctx context.Context, cause error) error {
 	p := x.program
 	if p.failed != nil {

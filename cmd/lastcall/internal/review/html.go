@@ -187,7 +187,7 @@ func picture(r *rehearse.Result) htmlPicture {
 	return p
 }
 
-// beside places a text on that side of a bar which has more room for it.
+// The text is placed on that side of a bar which has more room for it.
 func beside(b htmlBar, text string, y float64) htmlMark {
 	const gap = 6
 	left, right := b.X-gutter-2*gap, pictureWidth-b.X-b.Width-2*gap
