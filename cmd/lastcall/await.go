@@ -36,7 +36,7 @@ func awaitTask(cmd *cobra.Command, b backend, id string) error {
 		switch {
 		case ctx.Err() != nil:
 			screen.close()
-			fmt.Fprintf(cmd.ErrOrStderr(), "lastcall: no longer waiting; task %s goes on: \"lastcall show\" tells of it, \"lastcall cancel\" ends it\n", id)
+			fmt.Fprintf(cmd.ErrOrStderr(), "lastcall: no longer waiting; task %s goes on: \"lastcall show\" shows it, \"lastcall cancel\" ends it\n", id)
 			return exitError(interruptedCode)
 		case err != nil && final(err):
 			return aboutTask(id, err)

@@ -61,9 +61,9 @@ type target struct {
 func (t *target) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&t.server, "server", "", "address of a server (default $"+serverEnv+", or http://"+defaultListen+")")
-	f.StringVar(&t.tokenFile, "token-file", "", "file that has the secret for the server, alone (default $"+tokenFileEnv+"; $"+tokenEnv+" is the secret itself)")
+	f.StringVar(&t.tokenFile, "token-file", "", "file that contains only the secret for the server (default $"+tokenFileEnv+"; $"+tokenEnv+" is the secret itself)")
 	f.StringVar(&t.store, "store", "", "work on a store directly: "+storeUsage)
-	f.StringVar(&t.storeFile, "store-file", "", "file that has the address of the store")
+	f.StringVar(&t.storeFile, "store-file", "", "file that contains the address of the store")
 	cmd.MarkFlagsMutuallyExclusive("server", "store", "store-file")
 	cmd.MarkFlagsMutuallyExclusive("token-file", "store", "store-file")
 }
@@ -135,7 +135,7 @@ func (t *target) token() (string, error) {
 	}
 	words := bytes.Fields(b)
 	if len(words) != 1 || !isSecret(string(words[0])) {
-		return "", fmt.Errorf("token file %s: write the secret into it, alone on its line (a server's file has names and roles besides)", file)
+		return "", fmt.Errorf("token file %s: write the secret into it, alone on its line (a server's file also has names and roles)", file)
 	}
 	return string(words[0]), nil
 }

@@ -26,8 +26,8 @@ func taskCommand(verb task.Verb, short, long, example string, ask func(backend, 
 		Short: short,
 		Long: long + `
 
-For tasks that are named it prints what each is after that. A task that it cannot be done to makes the exit code 1, and
-does not hold back the others.
+For each task that is named by its ID the command prints the state of the task afterwards. An error
+about one task does not stop the others; the exit code is then 1.
 
 ` + bulkHelp,
 		Example: example,
@@ -53,8 +53,8 @@ does not hold back the others.
 	}
 	to.flags(cmd)
 	all.flags(cmd)
-	cmd.Flags().StringVar(&to.because, "because", "", "why: kept in the history of each task, with your name")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print each task as a JSON object on a line, or what was done as one")
+	cmd.Flags().StringVar(&to.because, "because", "", "the reason, which is recorded in the history of each task with your name")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON: an object on a line for each task that is named, or one with the result")
 	return cmd
 }
 

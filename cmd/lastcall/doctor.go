@@ -27,14 +27,19 @@ func newDoctor() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Look for what is wrong with a store, its workers, and this machine's settings, or in a manifest",
-		Long: `Look for what is wrong: whether the store or server can be reached and its tables fit this program, whether a SQLite
-file is damaged (all of it is read) or can be read by others, whether workers are alive, how far the clocks are apart,
-tasks whose kind nobody knows, paused queues, whether the grace fits the platform, and whether programs get PID
-namespaces. It changes nothing. Each line begins with ok, warn or fail, and what is not ok says what to do.
+		Short: "Check a store, its workers, and this machine's settings, or a manifest",
+		Long: `Check a store, its workers and this machine:
 
-With -f it looks at manifests of Kubernetes or a Compose file instead, of any program: what in them makes a stop go
-wrong. The codes are explained by lastcall rehearse --explain.
+  - the store or server can be reached, and its tables fit this program
+  - a SQLite file is not damaged (all of it is read), and others cannot read it
+  - workers are alive, and the clocks are not far apart
+  - every waiting task has a worker that knows its kind, and no queue is paused
+  - the grace fits the platform, and programs get PID namespaces
+
+It changes nothing. Each line begins with ok, warn or fail. A line that is not ok says what to do.
+
+With -f it checks Kubernetes manifests or a Compose file instead, of any program: it finds what
+makes a stop go wrong. lastcall rehearse --explain explains the codes.
 
 Exit codes: 0 nothing has failed, though there may be warnings; 1 something has.`,
 		Example: `  lastcall doctor --store sqlite:tasks.db
@@ -235,9 +240,9 @@ func (d *doctor) workers(all []task.WorkerInfo) {
 	d.paused(all)
 	switch {
 	case dead > 0 && running == 0:
-		d.warn("workers", "%d dead, and none that could take up their tasks: start lastcall serve on this store", dead)
+		d.warn("workers", "%d dead, and none that could resume their tasks: start lastcall serve on this store", dead)
 	case dead > 0:
-		d.warn("workers", "%d dead, whose tasks should be taken up within seconds: look again, and if they are still there at the logs of the %d running ones", dead, running)
+		d.warn("workers", "%d dead, whose tasks should be resumed within seconds: look again, and if they are still there at the logs of the %d running ones", dead, running)
 	case running == 0:
 		d.warn("workers", "none is running: tasks wait until lastcall serve is started on this store")
 	default:
@@ -315,7 +320,7 @@ func (d *doctor) grace() {
 	}
 	switch {
 	case d.env("KUBERNETES_SERVICE_HOST") != "" && text == "none":
-		d.warn("grace", "LASTCALL_GRACE is none in Kubernetes, which sends SIGKILL all the same: set it to the pod's terminationGracePeriodSeconds")
+		d.warn("grace", "LASTCALL_GRACE is none in Kubernetes, which still sends SIGKILL: set it to the pod's terminationGracePeriodSeconds")
 	case d.env("KUBERNETES_SERVICE_HOST") != "" && text == "":
 		d.warn("grace", "in Kubernetes, and LASTCALL_GRACE is not set: serve takes 30s; set it to the pod's terminationGracePeriodSeconds, unless that is 30 or serve has --grace")
 	case d.env("INVOCATION_ID") != "" && text == "":

@@ -21,7 +21,7 @@ type explanation struct {
 }
 
 func (e *explanation) flags(f *pflag.FlagSet) {
-	f.StringVar(&e.code, "explain", "", "say what a finding means, and show the smallest fix in a complete program")
+	f.StringVar(&e.code, "explain", "", "explain a finding, and show the smallest fix in a complete program")
 	f.StringVar(&e.language, "language", string(fixes.Go), "the language of that program: "+languages())
 	f.BoolVar(&e.program, "program", false, "with --explain: write the corrected program, and nothing else")
 }

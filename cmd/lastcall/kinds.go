@@ -321,7 +321,7 @@ func (c *checker) program(argv, env []string) string {
 	}
 	hint := "install it, or write its path"
 	if _, err := os.Stat(filepath.Join(c.base, name)); err == nil {
-		hint = "write ./" + name + " for the one beside the file"
+		hint = "write ./" + name + " for the one next to the file"
 	}
 	c.wrong("exec", "no program %s in the PATH that the kind has (%q): %s", name, path, hint)
 	return ""

@@ -29,12 +29,14 @@ func newList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List tasks, the newest first",
-		Long: `List tasks, the newest first, or with --order finished those first that ended last. With several filters a task must pass
-all of them. ` + filterHelp + `
+		Long: `List tasks, the newest first, or with --order finished those first that ended last. With several
+filters a task must match all of them.
 
---json prints one object a line, with the keys of the HTTP interface: id, kind, queue, status, reason, runs, attempts,
-interruptions, crashes, progress, worker, createdAt, startedAt, finishedAt, error and others; waitsFor says why nobody
-begins a task. Empty texts and times are left out.`,
+` + filterHelp + `
+
+--json prints one object a line, with the keys of the HTTP interface: id, kind, queue, status,
+reason, runs, attempts, interruptions, crashes, progress, worker, createdAt, startedAt, finishedAt,
+error and others. waitsFor is why no worker runs a task. Empty texts and times are left out.`,
 		Example: `  lastcall list --status interrupted
   lastcall list --kind thumbnail --limit 20
   lastcall list --status failed --order finished --finished-from 24h --error "no space left"
@@ -73,9 +75,9 @@ begins a task. Empty texts and times are left out.`,
 	to.flags(cmd)
 	f := cmd.Flags()
 	by.flags(cmd)
-	f.StringVar(&order, "order", string(task.OrderCreated), "created, or finished: only what has ended, the last end first")
-	f.StringVar(&after, "after", "", "continue behind this place, or the task of this id")
-	f.IntVar(&limit, "limit", 100, "at most so many")
+	f.StringVar(&order, "order", string(task.OrderCreated), "created, or finished: only tasks that have ended, the last end first")
+	f.StringVar(&after, "after", "", "continue after this place, or after the task with this id")
+	f.IntVar(&limit, "limit", 100, "the largest number of tasks to list")
 	f.BoolVar(&asJSON, "json", false, "one JSON object a line")
 	return cmd
 }

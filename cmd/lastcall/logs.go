@@ -24,13 +24,14 @@ func newLogs() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "logs ID",
 		Short: "Print what a task's runs have logged",
-		Long: `Print what a task's runs have logged, of all runs together the last 64 KiB.
+		Long: `Print what a task's runs have logged: of all runs together the last 64 KiB.
 
-With --follow it goes on until the task has ended, across hand-overs and whichever worker has the task: a server that
-cannot be reached is asked again. "[...]" on a line stands for what was written and dropped in between. On a terminal,
-signs that are not printable are shown as spaces.
+With --follow it goes on until the task has ended, across hand-overs to other workers. A server that
+cannot be reached is asked again. "[...]" on a line replaces text that was dropped. On a terminal,
+characters that are not printable are shown as spaces.
 
-Exit codes: 0 also for a task that has failed; 130 when Ctrl-C ended it; the others as in "lastcall help exit-codes".`,
+Exit codes: 0 also for a task that has failed; 130 when Ctrl-C ended it; the others as in "lastcall
+help exit-codes".`,
 		Example: `  lastcall logs 0197c0de-0000-7000-8000-000000000000
   lastcall logs -f 0197c0de-0000-7000-8000-000000000000`,
 		Args: args(1, "ID"),

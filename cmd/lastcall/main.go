@@ -66,7 +66,7 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "lastcall",
 		Short: "Tasks that survive a deploy",
-		Long:  "Lastcall runs tasks. When its process is stopped, a task is finished in time or recorded as\ninterrupted, with its checkpoint, and the next process takes it up from there.",
+		Long:  "Lastcall runs tasks. When its process is stopped, a task is finished in time or recorded as\ninterrupted, with its checkpoint, and the next process resumes it from there.",
 		Args:  noSuchCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		// cobra checks this as well, but its error is not marked as one of the command line.

@@ -21,7 +21,7 @@ type imageFlags struct{ file, network string }
 
 func (i *imageFlags) flags(f *pflag.FlagSet) {
 	f.StringVar(&i.file, "image", "", "rehearse the program of this image: a file of docker save or podman save, or an OCI layout")
-	f.StringVar(&i.network, "network", networkHost, "what the rehearsal can reach: host is all that this machine reaches, none is itself")
+	f.StringVar(&i.network, "network", networkHost, "what the rehearsal can reach: host is everything that this machine can, none is only itself")
 }
 
 // prepare completes a rehearsal's configuration with what an image and a manifest describe. The

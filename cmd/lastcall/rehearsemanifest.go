@@ -25,12 +25,12 @@ type manifestFlags struct {
 }
 
 func (m *manifestFlags) flags(f *pflag.FlagSet) {
-	f.StringArrayVarP(&m.names, "manifest", "f", nil, "take grace, hooks, probes and environment from this manifest, - for standard input; may be given several times")
-	f.StringVar(&m.workload, "workload", "", "which one of the manifest: NAME or KIND/NAME")
-	f.StringVar(&m.container, "container", "", "which container of the workload")
-	f.StringArrayVar(&m.files, "file", nil, "PATH=LOCAL, a file or directory of this machine for one of the container; may be given several times")
-	f.StringArrayVar(&m.sidecars, "sidecar-command", nil, "NAME=COMMAND, what is run here for a sidecar of the manifest; may be given several times")
-	f.BoolVar(&m.withoutMissing, "without-missing", false, "go on without what the manifest wants and is not given")
+	f.StringArrayVarP(&m.names, "manifest", "f", nil, "use the grace, hooks, probes and environment of this manifest, - for standard input; may be given several times")
+	f.StringVar(&m.workload, "workload", "", "the workload of the manifest: NAME or KIND/NAME")
+	f.StringVar(&m.container, "container", "", "the container of the workload")
+	f.StringArrayVar(&m.files, "file", nil, "PATH=LOCAL, a file or directory of this machine that replaces one of the container; may be given several times")
+	f.StringArrayVar(&m.sidecars, "sidecar-command", nil, "NAME=COMMAND, the command to run here for a sidecar of the manifest; may be given several times")
+	f.BoolVar(&m.withoutMissing, "without-missing", false, "go on without what the manifest needs but is not given")
 }
 
 // plan completes a rehearsal's configuration with what the manifest describes. Without a manifest

@@ -33,15 +33,15 @@ type rehearsalOutput struct {
 }
 
 func (o *rehearsalOutput) flags(f *pflag.FlagSet) {
-	f.BoolVar(&o.asJSON, "json", false, "write the report as JSON to standard output, and nothing else there")
+	f.BoolVar(&o.asJSON, "json", false, "write the report as JSON to standard output, and nothing else")
 	f.StringVar(&o.junit, "junit", "", "write a JUnit report to this `FILE`: a test for each check")
 	f.StringVar(&o.html, "html", "", "write a page with a picture of each scenario to this `FILE`")
 	f.StringVar(&o.sarif, "sarif", "", "write a SARIF report to this `FILE`, for GitHub's page of security findings")
 	f.StringVar(&o.source, "source", "", "the `FILE` of the repository at which --sarif and --github show the findings: a Dockerfile, a manifest (default: that of -f)")
 	f.BoolVar(&o.github, "github", false, "write annotations for GitHub Actions, and the summary of the step")
-	f.StringVar(&o.baseline, "baseline", "", "accept the findings that this `FILE` has, and fail for others")
-	f.StringVar(&o.newBaseline, "write-baseline", "", "write this `FILE` for --baseline, with what is found now, and exit with 0")
-	f.BoolVarP(&o.verbose, "verbose", "v", false, "show the timelines of scenarios that pass too, where there are several")
+	f.StringVar(&o.baseline, "baseline", "", "accept the findings in this `FILE`, and fail only for others")
+	f.StringVar(&o.newBaseline, "write-baseline", "", "write the present findings to this `FILE` for --baseline, and exit with 0")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "also show the timelines of scenarios that pass, if there are several")
 }
 
 // file is the manifest's file, empty if it comes from standard input.

@@ -27,7 +27,7 @@ func (p *podFlags) flags(f *pflag.FlagSet) {
 	f.StringVar(&p.readiness, "readiness", "", "the readiness probe: http://127.0.0.1:8080/readyz, tcp://:8080, grpc://:9090/SERVICE, or a command of /bin/sh")
 	f.StringVar(&p.liveness, "liveness", "", "the liveness probe, in the same way")
 	f.StringVar(&p.startup, "startup", "", "the startup probe, in the same way")
-	f.DurationVar(&p.period, "probe-period", time.Second, "how often these probes are asked")
+	f.DurationVar(&p.period, "probe-period", time.Second, "how often these probes are run")
 	f.StringArrayVar(&p.sidecars, "sidecar", nil, "a sidecar, a command of /bin/sh: started before the program and stopped after it; may be given several times")
 }
 

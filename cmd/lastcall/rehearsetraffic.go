@@ -20,13 +20,13 @@ func (t *trafficFlags) flags(f *pflag.FlagSet) {
 		to         *[]string
 		name, what string
 	}{
-		{&t.http, "http", "URL[,METHOD[,BODY]] that clients ask for, and that answers when the program is ready"},
-		{&t.http2, "http2", "the same by HTTP/2 without TLS"},
-		{&t.slow, "slow", "URL[,METHOD[,BODY]] that takes a second or some to answer: three requests for it are in flight at the signal"},
-		{&t.stream, "stream", "URL[,METHOD[,BODY]] whose answer has no end, as one of Server-Sent Events"},
+		{&t.http, "http", "URL[,METHOD[,BODY]] that clients request, and that answers when the program is ready"},
+		{&t.http2, "http2", "the same with HTTP/2 without TLS"},
+		{&t.slow, "slow", "URL[,METHOD[,BODY]] that takes a second or more to answer: three requests for it are in flight at the signal"},
+		{&t.stream, "stream", "URL[,METHOD[,BODY]] whose answer does not end, as Server-Sent Events do"},
 		{&t.webSocket, "websocket", "URL of a WebSocket, on which clients stay connected"},
-		{&t.grpc, "grpc", "HOST:PORT[/SERVICE] whose health is asked for and watched by gRPC"},
-		{&t.tcp, "tcp", `HOST:PORT[,TEXT] to which clients connect, and say TEXT, which is quoted as in Go: 127.0.0.1:6379,PING\r\n`},
+		{&t.grpc, "grpc", "HOST:PORT[/SERVICE] whose health is checked and watched with gRPC"},
+		{&t.tcp, "tcp", `HOST:PORT[,TEXT] to which clients connect and send TEXT, which is quoted as in Go: 127.0.0.1:6379,PING\r\n`},
 	} {
 		f.StringArrayVar(one.to, one.name, nil, one.what+"; may be given several times")
 	}

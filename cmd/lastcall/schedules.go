@@ -26,8 +26,9 @@ func newSchedules() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "schedules",
 		Short: "List schedules, with their next and last ticks; pause, resume or run them",
-		Long: `List schedules, with their next and last ticks. Those of all services of the store are there, each with the name of its set
-before a slash. NEXT is when it is due; a schedule that has been due for long has no process that makes its ticks.`,
+		Long: `List schedules, with their next and last ticks. The list has those of all services on the store,
+each with the name of its set before a slash. NEXT is when a schedule is due. If one has been due
+for long, no process runs its set.`,
 		Example: `  lastcall schedules
   lastcall schedules --set shop --json | jq -r 'select(.paused) | .name'
   lastcall schedules run nightly`,
@@ -42,7 +43,7 @@ before a slash. NEXT is when it is due; a schedule that has been due for long ha
 	cmd.Flags().StringVar(&set, "set", "", "only those of this set")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line")
 	cmd.AddCommand(
-		scheduleCommand("pause", "Have the ticks of schedules make nothing, until resume; they are not made up for",
+		scheduleCommand("pause", "Stop schedules from creating tasks, until resume; missed ticks are not made up for",
 			func(ctx context.Context, b backend, name string) (string, error) {
 				return "paused", b.PauseSchedule(ctx, name)
 			}),
@@ -50,7 +51,7 @@ before a slash. NEXT is when it is due; a schedule that has been due for long ha
 			func(ctx context.Context, b backend, name string) (string, error) {
 				return "resumed", b.ResumeSchedule(ctx, name)
 			}),
-		scheduleCommand("run", "Make the task of schedules now, also while they are paused", runSchedule))
+		scheduleCommand("run", "Create the task of schedules now, even while they are paused", runSchedule))
 	return cmd
 }
 
@@ -61,7 +62,7 @@ func scheduleCommand(name, short string, verb func(context.Context, backend, str
 		Use: name + " NAME...", Short: short,
 		Long: short + `.
 
-A schedule is named as "lastcall schedules" prints it, SET/NAME; NAME is enough where only one set has it.`,
+A schedule is named as "lastcall schedules" prints it, SET/NAME; NAME is enough if only one set has it.`,
 		Example: "  lastcall schedules " + name + " nightly\n  lastcall schedules " + name + " shop/nightly",
 		Args:    atLeastOne("NAME..."),
 		RunE: func(cmd *cobra.Command, names []string) error {
@@ -90,7 +91,7 @@ A schedule is named as "lastcall schedules" prints it, SET/NAME; NAME is enough 
 func runSchedule(ctx context.Context, b backend, name string) (string, error) {
 	done, err := b.RunSchedule(ctx, name)
 	if done.Outcome == task.OutcomeExisting {
-		return "task " + done.ID + " has not ended, and the schedule allows no other beside it: nothing was added", err
+		return "task " + done.ID + " has not ended, and the schedule allows only one at a time: nothing was added", err
 	}
 	return "task " + done.ID, err
 }

@@ -25,14 +25,15 @@ func newServe() *cobra.Command {
 	var flags serveFlags
 	cmd := &cobra.Command{
 		Use:   "serve",
-		Short: "Run tasks, and offer them on HTTP",
-		Long: `Run tasks of a store, and offer the store on HTTP, until SIGTERM or SIGINT.
+		Short: "Run tasks, and serve them on HTTP",
+		Long: `Run tasks of a store, and serve the store on HTTP, until SIGTERM or SIGINT.
 
-Then no new task is begun. Running ones go on until the grace is nearly used up; what is not done by then is
-recorded as interrupted with its checkpoint, and the next server on the same store takes it up. A second signal interrupts
-at once, a third ends the program. After a SIGKILL the next server takes up the tasks too, from their last checkpoint.
+Then no more tasks are started. Running tasks go on until the grace is nearly used up. A task that
+is not done by then is recorded as interrupted with its checkpoint, and the next server on the same
+store resumes it. A second signal interrupts at once, a third ends the program. After a SIGKILL the
+next server resumes the tasks too, from their last checkpoint.
 
-SIGHUP is a stop like SIGTERM, unless there is a token file: then it is read again.`,
+SIGHUP is a stop like SIGTERM, unless there is a token file: then the server reads the file again.`,
 		Example: `  lastcall serve --store sqlite:tasks.db --demo-kinds
   lastcall serve --store sqlite:tasks.db --listen :8321 --token-file tokens --probe-listen :8322
   lastcall serve --config lastcall.yaml --grace 60s`,

@@ -23,11 +23,12 @@ func newShow() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "show ID",
-		Short: "Tell the story of a task, run by run",
-		Long: `Tell the story of a task: what it is, and for every run which worker had it, from when to when, and why it ended. Of its
-steps it tells how far each is, when that was recorded, by which version of the program, and how large it is.
+		Short: "Show the history of a task, run by run",
+		Long: `Show the history of a task: what it is, and for each run which worker ran it, from when to when, and
+why it ended. For each step it shows how far the step is, when that was recorded, by which version
+of the program, and how large the record is.
 
-The newest hundred runs are kept. Times are this machine's time zone, by the store's clock.`,
+The newest hundred runs are kept. Times are by the store's clock, in this machine's time zone.`,
 		Example: `  lastcall show 0197c0de-0000-7000-8000-000000000000
   lastcall show --json 0197c0de-0000-7000-8000-000000000000 | jq .checkpoint`,
 		Args: args(1, "ID"),
@@ -199,7 +200,7 @@ func pause(before, after httpapi.Run) string {
 	if before.EndedAt.IsZero() {
 		return ""
 	}
-	return fmt.Sprintf(", taken up %s after the run before", max(after.StartedAt.Sub(before.EndedAt), 0).Round(time.Millisecond))
+	return fmt.Sprintf(", resumed %s after the run before", max(after.StartedAt.Sub(before.EndedAt), 0).Round(time.Millisecond))
 }
 
 func local(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }

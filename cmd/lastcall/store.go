@@ -81,7 +81,7 @@ func checkAddress(address string) error {
 	case strings.TrimSpace(path) != path, strings.Trim(path, "\"'") != path:
 		why = "it has white space or quotes around it: write the path alone"
 	case sidecar.MatchString(path):
-		why = "that is the name of a file beside a database: name the database itself"
+		why = "that is the name of a file next to a database: name the database itself"
 	default:
 		return nil
 	}

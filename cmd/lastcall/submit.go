@@ -32,21 +32,31 @@ func newSubmit() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "submit KIND JSON",
 		Short: "Submit a task, and print its id; or many of them",
-		Long: `Submit a task, and print its id. When this has succeeded the task survives.
+		Long: `Submit a task, and print its id. Once the command has succeeded, the task is stored durably.
 
-With --id a submit whose answer was lost can be sent again: it makes no second task. With --key the task is the only
-unfinished one of its kind with that key: submitting another one answers with the first one's id, and --on-conflict says
-what comes of it: the first one stands for it (existing), or takes over its payload, meta, priority and time while that
-waits (replace), or it is dropped (discard). --key-for 10m holds the key for ten minutes, also when the task has ended.
+With --id a submit whose answer was lost can be sent again: it creates no second task.
 
---wait waits until the task has ended, and shows on standard error how it gets on. The exit code is then the task's:
-0 succeeded, 10 failed, 11 cancelled, and 130 when Ctrl-C ended the waiting; the task goes on then.
+With --key the task is the only unfinished one of its kind with that key. Submitting another one
+prints the first one's id, and --on-conflict says what happens:
+
+  existing  the first task stays as it is
+  replace   the first task gets the new payload, meta, priority and time, if it still waits
+  discard   the new task is dropped
+
+--key-for 10m holds the key for ten minutes, even if the task has ended.
+
+--wait waits until the task has ended, and shows its progress on standard error. The exit code is
+then that of the task: 0 succeeded, 10 failed, 11 cancelled, and 130 when Ctrl-C ended the waiting;
+the task then goes on.
 
 --many reads a task from each line of a file (- is standard input), as
-  {"kind": "mail", "payload": {"to": "a"}, "id": "...", "queue": "mails", "key": "a", "priority": 1, "delay": "90s",
-   "startBefore": "10m", "meta": {"tenant": "acme"}, "onConflict": "replace", "keyFor": "10m"}
-of which only kind and payload are needed, and prints an id for each line. At a line that is wrong it stops; the ids that
-were printed are those of the lines before. Lines with an id can be sent again.`,
+
+  {"kind": "mail", "payload": {"to": "a"}, "id": "...", "queue": "mails", "key": "a", "priority": 1,
+   "delay": "90s", "startBefore": "10m", "meta": {"tenant": "acme"}, "onConflict": "replace",
+   "keyFor": "10m"}
+
+Only kind and payload are needed. It prints an id for each line, and stops at a line that is wrong;
+the printed ids are those of the lines before. Lines with an id can be sent again.`,
 		Example: `  lastcall submit hash-tree '{"dir": "/usr/share/doc", "out": "/tmp/doc.sums"}'
   lastcall submit --store sqlite:tasks.db --delay 10m gzip-tree '{"dir": "/etc", "out": "/tmp/etc.tar.gz"}'
   lastcall submit --wait thumbnail '{"file": "a.jpg"}' && echo done
@@ -67,15 +77,15 @@ were printed are those of the lines before. Lines with an id can be sent again.`
 	s.to.flags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&s.opt.ID, "id", "", "the task's id, a UUID (default: a new one)")
-	f.StringVar(&s.opt.Queue, "queue", "", "where the task waits (default: its kind's queue at a server, \"default\" in a store)")
+	f.StringVar(&s.opt.Queue, "queue", "", "the queue of the task (default: its kind's queue at a server, \"default\" in a store)")
 	f.StringVar(&s.opt.Key, "key", "", "make it the only unfinished task of its kind with this key")
-	f.StringVar(&s.onConflict, "on-conflict", "", "when the key is held: existing (as without), replace or discard")
-	f.StringVar(&s.keyFor, "key-for", "", "hold the key for this time at least, as 10m, also when the task has ended")
-	f.StringArrayVar(&s.meta, "meta", nil, "keep this with the task, as tenant=acme; may be given several times")
-	f.IntVar(&s.opt.Priority, "priority", 0, "the higher number runs first")
-	f.StringVar(&s.delay, "delay", "", "do not begin before this time has gone by, as 90s")
-	f.StringVar(&s.before, "start-before", "", "cancel it if nobody has begun it when this time has gone by, as 10m")
-	f.BoolVar(&s.wait, "wait", false, "wait until the task has ended, and end with its exit code")
+	f.StringVar(&s.onConflict, "on-conflict", "", "what to do if the key is held: existing (the default), replace or discard")
+	f.StringVar(&s.keyFor, "key-for", "", "hold the key for at least this time, as 10m, even if the task has ended")
+	f.StringArrayVar(&s.meta, "meta", nil, "metadata of the task, as tenant=acme; may be given several times")
+	f.IntVar(&s.opt.Priority, "priority", 0, "tasks with a higher number run first")
+	f.StringVar(&s.delay, "delay", "", "do not start before this time has passed, as 90s")
+	f.StringVar(&s.before, "start-before", "", "cancel it if it has not been started when this time has passed, as 10m")
+	f.BoolVar(&s.wait, "wait", false, "wait until the task has ended, and exit with its exit code")
 	f.StringVar(&s.many, "many", "", "read tasks from the lines of this file; - is standard input")
 	f.BoolVar(&s.asJSON, "json", false, "print JSON: the task, or with --many id and outcome for each line")
 	for _, one := range []string{"id", "queue", "key", "on-conflict", "key-for", "meta", "priority", "delay", "start-before", "wait"} {

@@ -23,14 +23,16 @@ func newWorkers() *cobra.Command {
 		Short: "List the workers that are registered now",
 		Long: `List the workers that are registered now. The state is one of
 
-  running   it takes tasks
-  stopping  it was told to stop, and ends what it has
-  dead      its process is gone, and its tasks are about to be taken up
+  running   it runs tasks
+  stopping  it received a stop, and finishes what it has
+  dead      its process is gone, and others are about to resume its tasks
 
-A running one may have paused kinds that it cannot run now, since its machine lacks something; below the table stands
-what. It tries them again by itself, and others take their tasks meanwhile.
+A running worker may have paused kinds that it cannot run now, since its machine lacks something;
+the lines below the table say what. It tries them again by itself, and other workers run their tasks
+meanwhile.
 
-A worker whose lease runs out without a sign of life is listed until another one has taken up its tasks.`,
+A worker whose lease has expired without a sign of life is listed until another one has resumed its
+tasks.`,
 		Example: `  lastcall workers
   lastcall workers --json | jq -r 'select(.state == "stopping") | .host'`,
 		Args: args(0, ""),
