@@ -93,7 +93,7 @@ func (m *meter) show(t task.Task) {
 	word := statusWord(t.Status, t.Reason)
 	if m.live {
 		move(m.w, "\r\x1b[K")
-		_, _ = fmt.Fprint(m.w, meterLine(t, columns(m.w)-1)) // a picture: the next one mends it
+		_, _ = fmt.Fprint(m.w, meterLine(t, columns(m.w)-1)) // the next picture replaces it
 		m.drawn = true
 		return
 	}

@@ -66,9 +66,9 @@ type config struct {
 	ScheduleRevision int64                     `yaml:"scheduleRevision"`
 
 	file      configFile           // where it was read
-	storeFile string               // whence Store came; or ""
-	programs  []execkind.Kind      // what Kinds say
-	entries   []task.ScheduleEntry // what Schedules say
+	storeFile string               // the file that Store was read from; or ""
+	programs  []execkind.Kind      // from Kinds
+	entries   []task.ScheduleEntry // from Schedules
 }
 
 // readConfig reads a file. The error lists every problem of the file with its line.
@@ -123,7 +123,7 @@ func (c *config) complete() error {
 	if c.Listen == "" {
 		c.Listen = defaultListen
 	}
-	for _, f := range c.faults() { // flags may have said it, so it has no line
+	for _, f := range c.faults() { // it may come from a flag, so it has no line
 		return errors.New(f.text)
 	}
 	return nil

@@ -90,7 +90,7 @@ func (w *yamlWalk) value(key, value *yaml.Node, t reflect.Type) {
 		return
 	case t.Kind() == reflect.Map:
 		t = t.Elem()
-	case t.Kind() != reflect.Struct: // the YAML package says it
+	case t.Kind() != reflect.Struct: // the YAML package reports it
 		return
 	default:
 		field, known := fieldOf(t, key.Value)

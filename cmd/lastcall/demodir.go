@@ -49,7 +49,7 @@ func privateDir(dir string) (string, error) {
 	}
 	dir = filepath.Join(parent, filepath.Base(dir))
 	if err := os.Mkdir(dir, 0o700); err == nil {
-		return dir, os.Chmod(dir, 0o700) //nolint:gosec // whatever the umask
+		return dir, os.Chmod(dir, 0o700) //nolint:gosec // independent of the umask
 	} else if !errors.Is(err, fs.ErrExist) {
 		return "", fmt.Errorf("%w: %s", err, another)
 	}

@@ -55,7 +55,7 @@ const (
 // what is there already, since that may be incomplete.
 func makeFiles(tree string) error {
 	words := []string{"task", "worker", "store", "signal", "grace", "checkpoint", "queue", "deploy", "pod", "retry"}
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // text, no secret
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // it makes text, and no secrets
 	for i := range madeDirs {
 		dir := filepath.Join(tree, "part"+strconv.Itoa(i+1))
 		if err := os.MkdirAll(dir, 0o700); err != nil {

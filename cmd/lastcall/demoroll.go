@@ -47,7 +47,7 @@ func (d *demonstration) rollOut(ctx context.Context, out io.Writer) (err error) 
 	r.say("%d tasks on %s, %d servers on one store", len(r.ids), d.tree, d.workers)
 	var servers []*member
 	defer func() {
-		for _, m := range servers { // those that an error or Ctrl-C has left
+		for _, m := range servers { // servers that still run after an error or Ctrl-C
 			err = errors.Join(err, m.stop(d.grace))
 		}
 	}()
@@ -71,7 +71,7 @@ func (d *demonstration) rollOut(ctx context.Context, out io.Writer) (err error) 
 }
 
 func (r *rollout) say(format string, args ...any) {
-	_, _ = fmt.Fprintf(r.w, format+"\n", args...) // who does not read it misses it
+	_, _ = fmt.Fprintf(r.w, format+"\n", args...) // an output that cannot be written is no error
 }
 
 // replace starts a new server, and then stops an old one.

@@ -25,7 +25,7 @@ type view struct {
 	names  map[string]string
 	was    map[string]task.Status
 	phase  string
-	height int // of the picture that stands there
+	height int // of the picture on the terminal
 }
 
 func newView(w io.Writer, client *task.Client, ids []string) *view {
@@ -33,7 +33,7 @@ func newView(w io.Writer, client *task.Client, ids []string) *view {
 }
 
 func (v *view) print(format string, args ...any) {
-	_, _ = fmt.Fprintf(v.w, format, args...) // a picture: who looks away misses it
+	_, _ = fmt.Fprintf(v.w, format, args...) // an output that cannot be written is no error
 }
 
 // begin prints what the demonstration will show.

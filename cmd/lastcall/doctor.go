@@ -316,7 +316,7 @@ func (d *doctor) grace() {
 		d.fail("grace", "serve would refuse %v", err)
 		return
 	} else if text != "" && text != "none" {
-		grace, _ = time.ParseDuration(text) // it is one
+		grace, _ = time.ParseDuration(text) // checked above
 	}
 	switch {
 	case d.env("KUBERNETES_SERVICE_HOST") != "" && text == "none":

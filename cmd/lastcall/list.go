@@ -57,7 +57,7 @@ error and others. waitsFor is why no worker runs a task. Empty texts and times a
 					return err
 				}
 				out := cmd.OutOrStdout()
-				reasons := waitingFor(cmd.Context(), b, all, asJSON) // in a table a delay is no news
+				reasons := waitingFor(cmd.Context(), b, all, asJSON) // in a table a delay is not a reason
 				if asJSON {
 					return printLines(out, all, reasons)
 				}
@@ -167,7 +167,7 @@ func printTable(w io.Writer, tasks []task.Task, now time.Time, page int) error {
 		for i, width := range widths {
 			line.WriteString(pad(cut(row[i], width), width+gap))
 		}
-		if rest >= 12 { // less says nothing
+		if rest >= 12 { // a shorter text says nothing
 			line.WriteString(cut(row[5], rest))
 		}
 		if _, err := fmt.Fprintln(w, strings.TrimRight(line.String(), " ")); err != nil {

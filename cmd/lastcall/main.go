@@ -30,7 +30,7 @@ func main() {
 		os.Exit(execkind.Shim())
 	}
 	out, remarks := harmless(os.Stdout), harmless(os.Stderr)
-	log.SetOutput(remarks) // where package slog writes by default
+	log.SetOutput(remarks) // package slog writes there by default
 	root := newRoot()
 	root.SetOut(out)
 	root.SetErr(remarks)

@@ -148,7 +148,7 @@ func TestRehearseImage_PassesWithWhatTheImageSays(t *testing.T) {
 		for _, network := range []string{"host", "none"} {
 			t.Run(fmt.Sprint(uid, network), func(t *testing.T) {
 				t.Parallel()
-				where := "127.0.0.1:80" // nobody else is there
+				where := "127.0.0.1:80" // the network has no other program
 				if network == "host" {
 					where = freePort(t)
 				}
@@ -186,7 +186,7 @@ func TestRehearseImage_LeavesNothingBehind(t *testing.T) {
 			t.Run(fmt.Sprint(network, " ", sig), func(t *testing.T) {
 				t.Parallel()
 				image := packImage(t, map[string]any{"Entrypoint": []string{"/server", "hangs"}, "Env": []string{"ADDRESS=127.0.0.1:0"}})
-				mark := filepath.Base(filepath.Dir(image)) + fmt.Sprint(time.Now().UnixNano()) // in the program's environment alone
+				mark := filepath.Base(filepath.Dir(image)) + fmt.Sprint(time.Now().UnixNano()) // only in its environment
 				cmd, temporary := rehearsal(t, uint32(os.Geteuid()), "--network", network, "--image", image, "--env", "MARK="+mark, "--", "/server", "hangs")
 				var said bytes.Buffer
 				cmd.Stdout, cmd.Stderr = &said, &said

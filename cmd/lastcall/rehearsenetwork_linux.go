@@ -40,7 +40,7 @@ func enterNetwork(cmd *cobra.Command) (done bool, err error) {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
-	runtime.LockOSThread() // the kernel kills the other one when this thread ends
+	runtime.LockOSThread() // the kernel kills the child when this thread ends
 	defer runtime.UnlockOSThread()
 	if err := again.Start(); err != nil {
 		complain(cmd.ErrOrStderr(), fmt.Errorf("--network none: this system allows no network namespace: %w: run this as root, or allow user namespaces to all", err))

@@ -29,7 +29,7 @@ type rehearsalOutput struct {
 	number       int // of the scenario that is rehearsed, of total
 	total        int
 	events       []rehearse.Event // of the scenario that is rehearsed
-	drawn        int              // lines on the terminal that its result takes the place of
+	drawn        int              // lines on the terminal that its result replaces
 }
 
 func (o *rehearsalOutput) flags(f *pflag.FlagSet) {

@@ -141,10 +141,10 @@ func TestRehearse_TheHelpAndThePageHaveNoFlagThatIsNotThere(t *testing.T) {
 	}
 	cmd, seen := newRehearse(), 0
 	for _, text := range []string{string(page), cmd.Long, cmd.Example} {
-		text = regexp.MustCompile(" -- [^`\n]*").ReplaceAllString(text, "") // the program's are its own
+		text = regexp.MustCompile(" -- [^`\n]*").ReplaceAllString(text, "") // the flags of the rehearsed program are its own
 		for _, found := range regexp.MustCompile(`[^-\w]--([a-z][a-z-]*)`).FindAllStringSubmatch(text, -1) {
 			seen++
-			if cmd.Flags().Lookup(found[1]) == nil && found[1] != "port" { // of the server that is rehearsed
+			if cmd.Flags().Lookup(found[1]) == nil && found[1] != "port" { // --port is of the rehearsed server
 				t.Errorf("there is no --%s", found[1])
 			}
 		}

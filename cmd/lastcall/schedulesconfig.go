@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
-	_ "time/tzdata" // the image of the program has no files of zones
+	_ "time/tzdata" // the container image has no time zone files
 
 	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/cron"
@@ -84,7 +84,7 @@ func (c *config) readSchedules() (faults []fault) {
 		}
 		if s.MaxMissed != nil {
 			if e.MaxMissed = *s.MaxMissed; e.MaxMissed == 0 {
-				e.MaxMissed = -1 // zero means the default only where nothing is said
+				e.MaxMissed = -1 // in a task.ScheduleEntry zero means the default
 			}
 		}
 		if _, err := task.NewScheduler(task.SchedulerConfig{Store: noStore{}, Name: defaultScheduleSet, Schedules: []task.ScheduleEntry{e}}); err != nil {

@@ -23,7 +23,7 @@ func looseFile(what, path string) string {
 // warnOfLoose prints a line for each file with a secret of this command that others can read.
 func (t *target) warnOfLoose(w io.Writer) {
 	for _, text := range t.looseFiles() {
-		_, _ = fmt.Fprintf(w, "lastcall: warning: %s\n", text) // the command goes on all the same
+		_, _ = fmt.Fprintf(w, "lastcall: warning: %s\n", text) // the command still goes on
 	}
 }
 

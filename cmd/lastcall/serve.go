@@ -82,7 +82,7 @@ func serve(cmd *cobra.Command, c config, flags serveFlags) error {
 // service is what serve runs.
 type service struct {
 	config    config
-	storeWait time.Duration // for how long it waits at the start for a database that is away
+	storeWait time.Duration // how long it waits at the start for a database that is not available
 	out       io.Writer
 	log       *slog.Logger
 	tokens    *httpapi.Tokens // nil: everyone on this machine may do everything
@@ -106,7 +106,7 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 	}
 	opened, err := openStore(lastcall.UntilLastCall(ctx), c.Store, openOptions{create: true, migrate: c.Migrate, wait: s.storeWait}, s.log)
 	if errors.Is(err, lastcall.ErrStopping) {
-		return nil // a stop came while the database was away: there is nothing to stop
+		return nil // a stop came while the database was not available: there is nothing to stop
 	}
 	if err != nil {
 		return err
@@ -122,7 +122,7 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 		return err
 	}
 	programs := s.registerPrograms(&mux, opened)
-	g.Defer("programs", programs.Close) // before the store's, which lets go of the worker's lock
+	g.Defer("programs", programs.Close) // this runs before the store is closed, which releases the worker's lock
 	if err := s.sweep(g, programs); err != nil {
 		return err
 	}

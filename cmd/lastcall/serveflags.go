@@ -15,7 +15,7 @@ type serveFlags struct {
 	storeFile string
 	grace     time.Duration
 	storeWait time.Duration
-	given     config // what the overrides say
+	given     config // the values of the overriding flags
 }
 
 // override is a flag that overrides a key of the configuration file.

@@ -163,7 +163,7 @@ func remark(cmd *cobra.Command, b backend, done task.EnqueueResult) {
 	case task.OutcomeReplaced:
 		fmt.Fprintf(cmd.ErrOrStderr(), "lastcall: task %s had the key, waited, and has the new payload\n", t.ID)
 	}
-	t.RunAt = time.Time{} // a delay was asked for
+	t.RunAt = time.Time{} // a delay was requested, so it is no reason
 	if why, err := waitsFor(cmd.Context(), b, t); err == nil && why != "" {
 		fmt.Fprintf(cmd.ErrOrStderr(), "lastcall: the task waits: %s\n", why)
 	}

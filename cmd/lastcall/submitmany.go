@@ -59,7 +59,7 @@ func submitMany(cmd *cobra.Command, s *submission) error {
 type many struct {
 	cmd     *cobra.Command
 	backend backend
-	server  bool // the backend is one, and knows where tasks of a kind wait
+	server  bool // the backend is a server, which knows the queue of each kind
 	asJSON  bool
 
 	pending         []task.NewTask
@@ -67,7 +67,7 @@ type many struct {
 	bytes           int
 	done            int
 	outcomes        [task.OutcomeDiscarded + 1]int
-	busy, conflicts int // are not submitted
+	busy, conflicts int // of tasks that are not submitted
 }
 
 // summary describes the result of all lines.
@@ -91,7 +91,7 @@ func (m *many) read(in io.Reader) error {
 		n++
 		line := lines.Bytes()
 		if n == 1 {
-			line = bytes.TrimPrefix(line, []byte("\ufeff")) // some editors begin a file so
+			line = bytes.TrimPrefix(line, []byte("\ufeff")) // some editors begin a file with a byte order mark
 		}
 		if len(bytes.TrimSpace(line)) == 0 {
 			continue

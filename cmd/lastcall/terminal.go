@@ -21,7 +21,7 @@ type screen struct {
 	to   io.Writer
 	file *os.File // nil in a test
 	mu   sync.Mutex
-	part []byte // of a character, whose other bytes come with the next call
+	part []byte // the first bytes of a character; the rest comes with the next call
 }
 
 // harmless returns a writer for one of the program's standard files: a screen if it is a terminal
@@ -58,7 +58,7 @@ func move(w io.Writer, format string, args ...any) {
 		defer s.mu.Unlock()
 		w = s.to
 	}
-	_, _ = fmt.Fprintf(w, format, args...) // a picture: the next one mends it
+	_, _ = fmt.Fprintf(w, format, args...) // the next picture replaces it
 }
 
 // isTerminal reports whether the output is a terminal on which pictures can be drawn.

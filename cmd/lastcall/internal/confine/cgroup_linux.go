@@ -79,7 +79,7 @@ func FindCgroups(all ...Limits) (*Cgroups, error) {
 // must have no processes of its own for this. Other processes in it are not moved: they are not
 // ours.
 func delegate(own string, controllers []string) (string, error) {
-	if filepath.Base(own) == leaf { // was there before
+	if filepath.Base(own) == leaf { // this process is in the leaf already
 		own = filepath.Dir(own)
 	} else {
 		below := filepath.Join(own, leaf)
@@ -221,7 +221,7 @@ func (g *Cgroup) OutOfMemory() string {
 func number(dir, file, word string) int64 {
 	b, err := os.ReadFile(filepath.Join(dir, file))
 	if err != nil {
-		return 0 // another controller's directory
+		return 0 // it is another controller's directory
 	}
 	for line := range strings.Lines(string(b)) {
 		fields := strings.Fields(line)
@@ -287,7 +287,7 @@ func (c *Cgroups) removeLeft() {
 		for _, dir := range names {
 			text, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), prefix), "-")
 			if pid, err := strconv.Atoi(text); err == nil && !proc.Alive(pid) {
-				_ = removeGroup(dir, 0) // what is not empty stays
+				_ = removeGroup(dir, 0) // a group that is not empty stays
 			}
 		}
 	}

@@ -12,7 +12,7 @@ import (
 // hierarchy is where a process finds its own control group.
 type hierarchy struct {
 	own     string // the directory of the process's group
-	unified bool   // second version
+	unified bool   // cgroup v2
 }
 
 // findHierarchies finds the group of this process for each controller that is needed. A machine may

@@ -44,9 +44,9 @@ func (i Isolation) Start(path string, argv []string, attr os.ProcAttr, p Program
 func onThread(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // and never unlocked: so the thread ends
+		runtime.LockOSThread() // it is never unlocked, so the thread ends
 		if unix.Gettid() == unix.Getpid() {
-			done <- onThread(f) // on another one, since this one is taken
+			done <- onThread(f) // on another thread, since this one is the first
 			return
 		}
 		done <- f()

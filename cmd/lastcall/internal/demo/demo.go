@@ -146,7 +146,7 @@ func (j job) run(ctx context.Context, r *task.Run, a Args) (err error) {
 // entries writes the rest of the tree and advances the cursor.
 func (j job) entries(ctx context.Context, r *task.Run, t *tree, w *part, at *cursor) error {
 	saved := time.Now()
-	if err := r.Save(ctx, *at); err != nil { // from here on this run's partial file counts
+	if err := r.Save(ctx, *at); err != nil { // from here on this run's partial file is the valid one
 		return err
 	}
 	if err := w.removeOthers(); err != nil {

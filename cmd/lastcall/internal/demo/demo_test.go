@@ -46,7 +46,7 @@ type fixture struct {
 	t     *testing.T
 	store *memstore.Store
 	id    string
-	group *lastcall.Group // that which runs now
+	group *lastcall.Group // the one that runs now
 }
 
 // run runs a job to its end, in as many groups as it needs.

@@ -8,7 +8,7 @@ import (
 // pace bounds how fast a run reads. It must be used by one goroutine only. Nil is no bound.
 type pace struct {
 	perSecond float64
-	next      time.Time // when what was read until now may have been read at the earliest
+	next      time.Time // the earliest time for the next read
 }
 
 func newPace(bytesPerSecond int64) *pace {

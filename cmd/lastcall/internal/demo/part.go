@@ -133,6 +133,6 @@ func (w *part) removeOthers() error {
 func (w *part) close(remove bool) {
 	_ = w.f.Close() // after rename it is closed already
 	if remove {
-		_ = w.place.dir.Remove(w.name) // a leftover is no second error
+		_ = w.place.dir.Remove(w.name) // a file that stays is no second error
 	}
 }

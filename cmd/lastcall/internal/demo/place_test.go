@@ -68,7 +68,7 @@ func TestPlace_InTheDirectoryThatBoundsItATaskIsDoneOnceAndItsResultIsPrivate(t 
 	for kind, make := range jobs() {
 		out := filepath.Join(inside, kind)
 		want := result(t, make(), filepath.Join(inside, "tree"))
-		for _, status := range []task.Status{task.StatusSucceeded, task.StatusFailed} { // the second time the name is taken
+		for _, status := range []task.Status{task.StatusSucceeded, task.StatusFailed} { // the second time the result exists
 			inBubble(t, func(f *fixture) {
 				j := make()
 				j.within = within

@@ -71,7 +71,7 @@ func (t *tree) below(ctx context.Context, dir, after string, visit func(entry) e
 				return err
 			}
 		} else if !strings.HasPrefix(after, key) {
-			continue // it and all below it come before
+			continue // the directory and everything below it come before
 		}
 		if e.mode.IsDir() {
 			if err := t.below(ctx, key, after, visit); err != nil {

@@ -82,7 +82,7 @@ type ledger struct {
 	kept   []byte // what the store has, unwrapped; nil if nothing
 
 	seen os.FileInfo // the file that was last looked at
-	open *os.File    // a file that changed, until it is clear that nobody writes to it
+	open *os.File    // a file that changed, kept open until no process writes to it
 }
 
 // changed returns a new checkpoint once the file has one. It is called a few times a second while

@@ -34,13 +34,13 @@ func (d *folder) unlist() error {
 		return nil
 	}
 	if errors.Is(err, unix.ENOTDIR) {
-		_ = unix.Unlinkat(at, d.name, 0) // follows nothing
+		_ = unix.Unlinkat(at, d.name, 0) // this follows no link
 	}
 	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", d.Fd()))
 	if err != nil {
 		return err
 	}
-	if err := unix.Rmdir(path); err != nil && !errors.Is(err, unix.ENOENT) { // gone, if the program has removed it
+	if err := unix.Rmdir(path); err != nil && !errors.Is(err, unix.ENOENT) { // the program may have removed it
 		return fmt.Errorf("the program has moved it to %.200q: %w", path, err)
 	}
 	return nil
@@ -61,7 +61,7 @@ func clear(top *os.File) error {
 // sweep removes the files of a directory, and calls take to remove its directories. It returns how
 // many names it removed, and the error of one that it could not remove.
 func sweep(dir *os.File, take func(name string) error) (removed int, failed error) {
-	_ = dir.Chmod(0o700) // the program may have taken the right away
+	_ = dir.Chmod(0o700) // the program may have removed the permission
 	if _, err := dir.Seek(0, io.SeekStart); err != nil {
 		return 0, err
 	}
@@ -92,7 +92,7 @@ type riser struct {
 	top     *os.File
 	prefix  string
 	moved   int
-	pending []int // of those, what has not been dropped
+	pending []int // the moved directories that are not yet dropped
 }
 
 // drop removes a directory of the top, and everything that is moved up from it.
@@ -131,7 +131,7 @@ func (r *riser) name(n int) string { return fmt.Sprint(r.prefix, n) }
 func (r *riser) bringUp(dir *os.File, name string) error {
 	to := r.name(r.moved + 1)
 	err := unix.Renameat(int(dir.Fd()), name, int(r.top.Fd()), to)
-	if errors.Is(err, unix.EACCES) { // a directory that moves must be writable itself
+	if errors.Is(err, unix.EACCES) { // a directory can be moved only if it is writable itself
 		if err = unlock(dir, name); err == nil {
 			err = unix.Renameat(int(dir.Fd()), name, int(r.top.Fd()), to)
 		}

@@ -30,7 +30,7 @@ const (
 type supervised struct {
 	keeper  *proc.Keeper
 	cmd     *exec.Cmd
-	orders  chan order    // room for more than there are
+	orders  chan order    // buffered for more orders than there are
 	ending  chan struct{} // closed by end
 	endOnce sync.Once
 
@@ -41,10 +41,10 @@ type supervised struct {
 	failed   error // why it could not be started
 	exit     *proc.Exit
 	troubles []string
-	forced   bool             // the server did not wait for the shim any more
+	forced   bool             // the server has stopped waiting for the shim
 	state    *os.ProcessState // of the shim; nil if it could not be waited for
 	shimEnd  string           // how the shim ended
-	left     error            // why something of the tree may live
+	left     error            // why a process of the tree may still live
 }
 
 // streams are the standard streams that a program gets.
@@ -110,9 +110,9 @@ func (s *supervised) follow(orders, reports *os.File) {
 		defer close(heard)
 		s.hear(reports)
 	}()
-	go func() { // who traces a shim outlives it at most by its own end
+	go func() { // a process that traces the shim may delay this until its own end
 		defer close(waited)
-		_ = s.keeper.Wait(s.cmd) // what it reported counts
+		_ = s.keeper.Wait(s.cmd) // its reports count, not how it exited
 	}()
 	ended := false
 	select {
@@ -128,14 +128,14 @@ func (s *supervised) follow(orders, reports *os.File) {
 		closedWithin(settleWait, heard)
 	}
 	s.shimEnd = "it could not be waited for"
-	_ = reports.Close() // at its end, unless somebody holds it who is none of the tree
+	_ = reports.Close() // it is at its end, unless a process outside the tree holds it
 	<-heard
 	if closedWithin(settleWait, waited) {
 		s.state = s.cmd.ProcessState
 		s.shimEnd = describe(s.state)
 	}
 	close(over)
-	_ = orders.Close() // what is not sent has nobody to go to
+	_ = orders.Close() // orders that are not sent have no receiver
 	<-sent
 }
 
@@ -179,7 +179,7 @@ func (s *supervised) send(to *gob.Encoder, over <-chan struct{}) {
 		select {
 		case o := <-s.orders:
 			if to.Encode(o) != nil {
-				return // the shim has ended or is about to, and done says so
+				return // the shim has ended or is about to; done is closed then
 			}
 		case <-over:
 			return
@@ -191,12 +191,12 @@ func (s *supervised) send(to *gob.Encoder, over <-chan struct{}) {
 func (s *supervised) stop(killAfter time.Duration) {
 	select {
 	case s.orders <- order{Stop: &stop{KillAfter: max(0, killAfter)}}:
-	default: // the shim does not look; end does it
+	default: // the shim does not read its orders; end kills it
 	}
 }
 
 // wake continues the shim, in case the program has stopped it (SIGSTOP).
-func (s *supervised) wake() { _ = s.cmd.Process.Signal(goOn) } // ended, perhaps
+func (s *supervised) wake() { _ = s.cmd.Process.Signal(goOn) } // the shim may have ended
 
 // end has shim and tree killed, whatever the shim does. It returns at once; done is closed when
 // they are gone.

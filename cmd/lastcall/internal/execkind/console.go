@@ -25,11 +25,11 @@ const (
 // output that it has not yet passed to the run, it keeps the last task.MaxLog bytes.
 type console struct {
 	readers sync.WaitGroup
-	close   func() // ends the reading if somebody should still hold the other ends
+	close   func() // ends the reading, even if a process still holds the other ends
 
 	mu       sync.Mutex
 	lines    []byte
-	left     int64 // bytes that were left out
+	left     int64 // bytes that were dropped
 	fraction float64
 	message  string
 	progress bool   // fraction and message are new

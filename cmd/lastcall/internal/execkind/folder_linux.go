@@ -29,7 +29,7 @@ type folder struct {
 	parent *os.File
 	name   string        // in parent
 	owner  uint32        // of what the program writes
-	user   *confine.User // who that is, nil for the server's own
+	user   *confine.User // that owner, nil for the server's own user
 }
 
 const (
@@ -48,12 +48,12 @@ func makeFolder(parent, prefix string) (*folder, string, error) {
 		}
 		f, err := openFolder(path)
 		if err != nil {
-			return nil, "", errors.Join(err, unix.Rmdir(path)) // which takes no descriptor
+			return nil, "", errors.Join(err, unix.Rmdir(path)) // rmdir needs no descriptor
 		}
 		if f.hold() {
 			return f, path, nil
 		}
-		f.close() // somebody sweeps, and took it for a dead run's
+		f.close() // a sweeping process took it for a dead run's
 	}
 }
 
@@ -142,7 +142,7 @@ func (d *folder) checkOpened(f *os.File, name string) error {
 		if err == nil && os.SameFile(info, now) && d.plain(now) {
 			return nil
 		}
-		if info, err = f.Stat(); err != nil { // it has been replaced, and has no name then
+		if info, err = f.Stat(); err != nil { // it was replaced; then it has no name
 			return err
 		}
 	}

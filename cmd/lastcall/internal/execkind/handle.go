@@ -45,10 +45,10 @@ type execution struct {
 	group   *confine.Cgroup // nil without limits
 
 	told    bool             // by SIGTERM or by the stop file
-	killAt  time.Time        // zero before SIGTERM
+	killAt  time.Time        // zero until SIGTERM
 	overdue <-chan time.Time // the shim must have ended by then; nil before SIGTERM
 	notice  notice
-	refuse  error // why the last checkpoint was not kept, if it was not
+	refuse  error // why the last checkpoint was not kept, nil if it was
 	// complained is the last such reason that was written to the task's log.
 	complained string
 }
@@ -88,7 +88,7 @@ func (x *execution) start() (err error) {
 	if inherit := x.runner.InheritLock; inherit != nil {
 		lock, err = inherit(x.run.Task().Worker)
 		switch {
-		case errors.Is(err, errors.ErrUnsupported): // no locks, no evidence, nothing to be held
+		case errors.Is(err, errors.ErrUnsupported): // without locks there is nothing to hold
 		case err != nil:
 			return fmt.Errorf("lock for the shim: %w", err)
 		default:
@@ -148,7 +148,7 @@ func (x *execution) watch(ctx context.Context, tooMuch <-chan error) (cause erro
 		select {
 		case <-x.program.done:
 			return cause
-		case <-lastCall: // the program may look for the file, and end before it must
+		case <-lastCall: // the program may see the file, and end early
 			lastCall = nil
 			if cause == nil {
 				left, limited := lastcall.TimeLeft(ctx)
@@ -238,7 +238,7 @@ func (x *execution) record(ctx context.Context) {
 		case <-tick.C:
 		}
 		x.console.flush(x.run)
-		if time.Since(saved) < 4*lookEvery { // each one is a write to the disk
+		if time.Since(saved) < 4*lookEvery { // each save is a write to the disk
 			continue
 		}
 		b, isNew, err := x.ledger.changed()
@@ -302,7 +302,7 @@ func (x *execution) end(ctx context.Context, cause error) error {
 	}
 	err := x.outcome(ctx, cause)
 	if err == nil {
-		return nil // a checkpoint is of no use any more
+		return nil // after a success the checkpoint is of no use
 	}
 	b, isNew, lookErr := x.ledger.last()
 	kept := []byte(nil)
@@ -348,7 +348,7 @@ func (x *execution) outcome(ctx context.Context, cause error) error {
 
 // notKept adds to an outcome that the checkpoint was not kept, so that people see it.
 func notKept(err, why error) error {
-	if errors.Is(err, task.ErrInterrupted) { // its text would be left out
+	if errors.Is(err, task.ErrInterrupted) { // the text of an ErrInterrupted is not recorded
 		return fmt.Errorf("interrupted; %w", why)
 	}
 	return fmt.Errorf("%w; %w", err, why)

@@ -97,7 +97,7 @@ func asStranger(t *testing.T) bool {
 // stranger can execute it.
 func forStranger(t *testing.T) (dir, binary string) {
 	t.Helper()
-	above, err := os.MkdirTemp("/tmp", "lastcall-stranger-") //nolint:usetesting // the stranger must be able to get there
+	above, err := os.MkdirTemp("/tmp", "lastcall-stranger-") //nolint:usetesting // the stranger must be able to enter it
 	if err != nil {
 		t.Fatal(err)
 	}

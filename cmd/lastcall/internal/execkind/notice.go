@@ -11,8 +11,8 @@ type notice struct {
 	folder *folder
 
 	sync.WaitGroup            // of the writers, which end with the program at the latest
-	mu             sync.Mutex // held while one writes
-	posted         int        // by watch alone
+	mu             sync.Mutex // held while a writer writes
+	posted         int        // only watch uses it
 	written        int
 }
 
@@ -24,7 +24,7 @@ func (n *notice) post(line string) <-chan error {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		var err error
-		if number > n.written { // and no later one is there
+		if number > n.written { // no later line was written
 			n.written = number
 			err = n.folder.write(stopName, []byte(line))
 		}

@@ -41,7 +41,7 @@ func (k Kind) outcome(f fate) error {
 	case e.Signal == 0 && slices.Contains(k.Permanent, e.Code):
 		return task.Permanent(fmt.Errorf("%s, which is permanent", f))
 	case errors.Is(f.cause, task.ErrTimeout):
-		return errors.New(f.String()) // the worker says that it was the timeout
+		return errors.New(f.String()) // the worker adds that it was the timeout
 	case e.Killed && e.Signal == syscall.SIGKILL && f.cause != nil:
 		return fmt.Errorf("%w (killAfter is %v, and a stop may leave less)", errKilled, k.KillAfter)
 	case f.cause != nil:

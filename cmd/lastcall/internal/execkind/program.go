@@ -38,7 +38,7 @@ func Problem(path string) string { return problem(path, 0) }
 
 func problem(path string, nested int) string {
 	info, err := os.Stat(path)
-	if err != nil || !info.Mode().IsRegular() { // opened, a pipe would keep us waiting
+	if err != nil || !info.Mode().IsRegular() { // opening a pipe would block
 		return ""
 	}
 	if nested > maxNested {
@@ -53,7 +53,7 @@ func problem(path string, nested int) string {
 	}
 	defer f.Close() // only read
 	begin := make([]byte, firstBytes)
-	n, _ := io.ReadFull(f, begin) // what there is
+	n, _ := io.ReadFull(f, begin) // as many bytes as there are
 	begin = begin[:n]
 	switch {
 	case bytes.HasPrefix(begin, elfMark):
@@ -87,7 +87,7 @@ func scriptProblem(begin []byte, nested int) string {
 	}
 	interpreter := words[0]
 	if !filepath.IsAbs(interpreter) {
-		return "" // it depends on where it starts
+		return "" // a relative path depends on the directory
 	}
 	info, err := os.Stat(interpreter)
 	switch {

@@ -66,7 +66,7 @@ func (r *Runner) Close(ctx context.Context) error {
 	for i, done := range late {
 		select {
 		case <-done:
-		case <-ctx.Done(): // which is no reason for a stop to fail
+		case <-ctx.Done(): // a removal that takes long does not fail the stop
 			r.Logger.Warn("directories of runs are left behind, since it takes long to remove them", "n", len(late)-i, "in", os.TempDir())
 			return nil
 		}

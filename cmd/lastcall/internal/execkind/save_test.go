@@ -14,7 +14,7 @@ import (
 // saveless is a store that records how runs end, but fails to save checkpoints.
 type saveless struct {
 	task.Store
-	refused chan struct{} // has room for one: a save was refused
+	refused chan struct{} // buffered for one; receives when a save was refused
 }
 
 func (s saveless) Apply(ctx context.Context, changes []task.Change) []error {

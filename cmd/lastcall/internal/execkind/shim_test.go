@@ -56,6 +56,6 @@ func TestShim_RemovesTheRunsDirectoryWhenTheServerIsGone(t *testing.T) {
 		if _, err := os.Stat(scratch); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s: %v", name, err)
 		}
-		_ = orders.Close() // closed, perhaps
+		_ = orders.Close() // it may be closed already
 	}
 }

@@ -22,7 +22,7 @@ import (
 // ignores signals: a terminal's Ctrl-C and a service manager's SIGTERM are for the server to
 // handle.
 func Shim() int {
-	signal.Notify(make(chan os.Signal, 1)) // all; a program that is started gets them as they were
+	signal.Notify(make(chan os.Signal, 1)) // discard all; a program that is started gets their original actions
 	for _, fd := range []int{ordersFD, reportsFD, lockFD} {
 		syscall.CloseOnExec(fd)
 	}
@@ -80,7 +80,7 @@ func (s *shim) run(st start) int {
 	if noScratch == nil {
 		scratch.hold()
 	}
-	proc.ReserveThreads(shimThreads) // what ends this process for want of one does so before the program begins
+	proc.ReserveThreads(shimThreads) // a lack of threads must end this process before the program begins
 	s.report(report{Starting: true})
 	if err := s.start(st); err != nil {
 		s.report(failure(err))
@@ -118,10 +118,10 @@ func (s *shim) run(st start) int {
 			orphans = !s.tellExit() || orphans
 			s.kill() // what the program has left behind
 		case <-s.tree.Gone():
-			if exited != nil { // both at once
+			if exited != nil { // the program and the tree ended at once
 				orphans = !s.tellExit() || orphans
 			}
-			if orphans { // nobody is left to be told
+			if orphans { // the server is gone, and cannot clean up
 				if noScratch == nil {
 					_ = scratch.remove()
 				}

@@ -60,7 +60,7 @@ func openDead(dir *os.File, name string, ours func(uid uint32) bool) (*folder, e
 		return nil, nil
 	}
 	d, err := openFolder(dir.Name() + "/" + name)
-	if errors.Is(err, unix.EACCES) && unlock(dir, name) == nil { // by a program that means ill
+	if errors.Is(err, unix.EACCES) && unlock(dir, name) == nil { // a malicious program may have removed the permission
 		d, err = openFolder(dir.Name() + "/" + name)
 	}
 	if err != nil {
@@ -70,7 +70,7 @@ func openDead(dir *os.File, name string, ours func(uid uint32) bool) (*folder, e
 		return d, nil
 	}
 	if mode := info.Mode().Perm(); mode != 0o700 {
-		_ = d.Chmod(mode) // as its program had it, which lives
+		_ = d.Chmod(mode) // restore the mode: its program is alive
 	}
 	d.close()
 	return nil, nil

@@ -42,7 +42,7 @@ func TestSweep_RemovesDirectoriesOfDeadRunsAndNothingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	stay = append(stay, path)
-	d, path := runFolder(t, temp) // as a shim holds it whose server is dead
+	d, path := runFolder(t, temp) // as a shim does whose server is dead
 	shim, err := openFolder(path)
 	if err != nil || !shim.hold() {
 		t.Fatal(err)

@@ -17,7 +17,7 @@ const leastBytes = 1 << 10
 // no mounts below the directory and follows no links. A file that disappears meanwhile is no error.
 func (d *folder) usage(limit int64) (total int64, err error) {
 	type file struct{ dev, ino uint64 }
-	linked := make(map[file]bool) // those with more than one name that were counted
+	linked := make(map[file]bool) // files with more than one name that were counted
 	for dirs := []string{""}; len(dirs) > 0 && total <= limit; {
 		last := len(dirs) - 1
 		path := dirs[last]
@@ -53,7 +53,7 @@ func (d *folder) list(path string, use func(name string, st *unix.Stat_t) bool) 
 	case errors.Is(err, unix.ENAMETOOLONG):
 		return errTooDeep
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP), errors.Is(err, unix.EXDEV):
-		return nil // gone, another one by now, or a mount
+		return nil // gone, replaced, or a mount
 	case err != nil:
 		return fmt.Errorf("what is in TMPDIR: %w", err)
 	}

@@ -72,6 +72,6 @@ func (h *healthConfig) probe() *rehearse.Probe {
 	if timeout <= 0 {
 		timeout = 30 * time.Second
 	}
-	const often = 1000 // the rehearsal itself says for how long a program may take to become ready
+	const often = 1000 // the rehearsal itself limits how long a program may take to become ready
 	return &rehearse.Probe{Exec: command, Period: time.Second, Timeout: timeout, FailureThreshold: often}
 }

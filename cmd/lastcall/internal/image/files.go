@@ -96,7 +96,7 @@ func keep(ctx context.Context, r io.Reader, name string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = os.Remove(name) // where that is possible already; else it goes with its directory
+	_ = os.Remove(name) // if the system can remove an open file; else it goes with its directory
 	n, err := io.Copy(f, io.LimitReader(contextReader{ctx, r}, maxBytes+1))
 	if err == nil && n > maxBytes {
 		err = fmt.Errorf("it has more than %d GiB", maxBytes>>30)
@@ -187,7 +187,7 @@ func readArchive(ctx context.Context, f *os.File) (*archive, error) {
 				return nil, fmt.Errorf("%q has holes: pack the archive without", h.Name)
 			}
 			a.at[name] = member{offset: offset, size: h.Size}
-		case tar.TypeSymlink: // older ones have a layer once, and links to it
+		case tar.TypeSymlink: // older versions save equal layers once, and link to them
 			a.at[name] = member{link: path.Join(path.Dir(name), h.Linkname)}
 		case tar.TypeLink:
 			a.at[name] = member{link: path.Clean(h.Linkname)}

@@ -139,7 +139,7 @@ func fitting(all []v1.Descriptor) (v1.Descriptor, error) {
 		if p == nil || p.OS == "linux" && p.Architecture == runtime.GOARCH {
 			return false
 		}
-		if p.OS != "unknown" { // a statement about another image
+		if p.OS != "unknown" { // this one is an attestation about another image
 			others = append(others, p.OS+"/"+p.Architecture)
 		}
 		return true

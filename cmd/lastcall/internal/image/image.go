@@ -96,7 +96,7 @@ func (i *Image) fill(ctx context.Context, name, dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Mkdir(i.Root, 0o755); err != nil { //nolint:gosec // its directory is closed to others
+	if err := os.Mkdir(i.Root, 0o755); err != nil { //nolint:gosec // its parent directory is closed to others
 		return err
 	}
 	root, err := os.OpenRoot(i.Root)
@@ -172,7 +172,7 @@ func startRemover(dir string) (*remover, error) {
 		return nil, err
 	}
 	defer told.Close()
-	self := "/proc/self/exe" // this file, whatever becomes of its name
+	self := "/proc/self/exe" // this file, even if it is renamed
 	if runtime.GOOS != "linux" {
 		if self, err = os.Executable(); err != nil {
 			return nil, errors.Join(err, tell.Close())

@@ -71,7 +71,7 @@ func (t *tree) layer(ctx context.Context, f files, name string, v verifier) erro
 // Prefixes of the names by which a layer removes files of the layers below.
 const (
 	whiteout       = ".wh."
-	whiteoutMark   = whiteout + whiteout // of files that are about the layer itself
+	whiteoutMark   = whiteout + whiteout // names that concern the layer itself
 	whiteoutOpaque = whiteoutMark + ".opq"
 )
 
@@ -263,7 +263,7 @@ func (t *tree) dress(at string, h *tar.Header) error {
 	}
 	mode := h.FileInfo().Mode() & (fs.ModePerm | fs.ModeSticky)
 	if h.Typeflag == tar.TypeDir {
-		mode |= 0o700 // who is not root could not put anything into it, nor remove it
+		mode |= 0o700 // otherwise only root could write into it, or remove it
 	} else {
 		mode &= fs.ModePerm
 	}

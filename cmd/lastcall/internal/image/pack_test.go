@@ -20,8 +20,8 @@ type packed struct {
 	config v1.ImageConfig
 	health map[string]any
 	layers [][]tarred
-	by     func([]byte) []byte // what compresses the layers, nil for nothing
-	arch   string              // this machine's if it is empty
+	by     func([]byte) []byte // compresses the layers; nil if they are not compressed
+	arch   string              // empty for that of this machine
 	damage func(name string, content []byte) []byte
 }
 
@@ -61,7 +61,7 @@ func tarOf(t testing.TB, entries ...tarred) []byte {
 			t.Fatal(err)
 		}
 	}
-	_ = w.Close() // what is shorter than it says is what some tests want
+	_ = w.Close() // some tests want an entry that is shorter than its header says
 	return b.Bytes()
 }
 

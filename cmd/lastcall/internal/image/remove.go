@@ -17,7 +17,7 @@ func init() { //nolint:gochecknoinits // a test binary that unpacks has no main 
 		return
 	}
 	signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	_, _ = io.Copy(io.Discard, os.Stdin) // until the other end is closed, or gone
+	_, _ = io.Copy(io.Discard, os.Stdin) // until the other end is closed, or its process gone
 	if err := removeAll(os.Args[1]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

@@ -16,8 +16,8 @@ import (
 // will follow them: an absolute one begins at the tree's root, and nothing is above the root.
 type tree struct {
 	root  *os.Root
-	files int             // how many there may still be
-	bytes int64           // and of how many bytes
+	files int             // how many more files are allowed
+	bytes int64           // and how many more bytes
 	fresh map[string]bool // where the present layer has put something
 
 	asked, resolved string // the last directory that was resolved

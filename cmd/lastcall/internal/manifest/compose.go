@@ -53,7 +53,7 @@ func (s *Set) addCompose(files []*document) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}
-		maps.Copy(more, environment) // which wins
+		maps.Copy(more, environment) // the process environment wins
 		environment = more
 	}
 	details := types.ConfigDetails{WorkingDir: dir, Environment: environment}

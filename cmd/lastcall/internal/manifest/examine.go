@@ -69,7 +69,7 @@ func (s *Set) Examine() []Finding {
 type examination struct {
 	set       *Set
 	workload  *Workload
-	container *core.Container // nil for what concerns the whole workload
+	container *core.Container // nil for findings about the whole workload
 	found     []Finding
 }
 
@@ -169,7 +169,7 @@ func (x *examination) budget() {
 	c := x.container
 	left := time.Duration(x.workload.seconds()-hookTime(c)) * time.Second
 	if left <= 0 {
-		return // the hook is the finding
+		return // the hook is a finding of its own
 	}
 	for _, l := range limits(c) {
 		most := left - time.Second

@@ -41,7 +41,7 @@ func (p *Plan) enterImage(program *rehearse.Container) error {
 	for target := range p.paths {
 		targets = append(targets, target)
 	}
-	slices.Sort(targets) // what is mounted below another mount comes after it
+	slices.Sort(targets) // a mount below another mount comes after it
 	for _, target := range targets {
 		if err := p.place(root, target, p.paths[target], in); err != nil {
 			return fmt.Errorf("put %s into the image: %w", target, err)

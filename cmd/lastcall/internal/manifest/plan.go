@@ -61,7 +61,7 @@ type Plan struct {
 	env       []variable
 	paths     map[string]string // paths of the container, and where they are here
 	lacks     []string
-	dir       string // of files that were made, empty if there are none
+	dir       string // of files that were created, empty if there are none
 	remove    func() error
 	made      map[string]string // directories of dir, by the volume
 	copied    int               // files that were copied into the image

@@ -59,7 +59,7 @@ func TestPlan_HasTheGraceOfTheManifest(t *testing.T) {
 	for spec, want := range map[string]time.Duration{
 		"":                                     30 * time.Second,
 		"terminationGracePeriodSeconds: 45\n":  45 * time.Second,
-		"terminationGracePeriodSeconds: 0\n":   time.Second, // which the kubelet makes of it
+		"terminationGracePeriodSeconds: 0\n":   time.Second, // the kubelet turns 0 into 1
 		"terminationGracePeriodSeconds: 600\n": 10 * time.Minute,
 	} {
 		if p := plan(t, pod(spec+"containers: [{name: c}]"), Given{}); p.Config.Grace != want {

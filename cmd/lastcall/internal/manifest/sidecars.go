@@ -17,7 +17,7 @@ func (p *Plan) sidecars() error {
 			continue
 		}
 		side := &Plan{set: p.set, workload: p.workload, container: c, given: p.given, paths: make(map[string]string), made: p.made, dir: p.dir, remove: p.remove}
-		side.given.Image = nil // there is one, of the program
+		side.given.Image = nil // the only image is that of the program
 		command := append(slices.Clone(c.Command), c.Args...)
 		if given, ok := p.given.Sidecars[c.Name]; ok {
 			command = []string{"/bin/sh", "-c", "exec " + given}

@@ -25,7 +25,7 @@ const (
 	rightMargin  = 24
 	laneHeight   = 26
 	labelHeight  = 16
-	letterWidth  = 6.6 // of a label, about
+	letterWidth  = 6.6 // of a letter of a label, roughly
 )
 
 type htmlPage struct {
@@ -81,7 +81,7 @@ type htmlLane struct {
 type htmlBar struct {
 	X, Y, Width, Height float64
 	State, Title        string
-	Label               htmlMark // what went wrong, beside the bar
+	Label               htmlMark // what went wrong, next to the bar
 }
 
 // HTML writes a report as one page that loads nothing from elsewhere: it can be kept, sent and
@@ -204,7 +204,7 @@ func moments(r *rehearse.Result, x func(time.Duration) float64) (marks []htmlMar
 	var ends []float64 // of the labels of each row
 	for _, e := range r.Events {
 		if e.Code != "" {
-			continue // it is a lane
+			continue // the picture has a lane for it
 		}
 		m := htmlMark{X: x(e.At), Text: cut(e.What, 40), Anchor: "start"}
 		begin, width := m.X+4, float64(runewidth.StringWidth(m.Text))*letterWidth+10

@@ -22,9 +22,9 @@ type Page struct {
 }
 
 const (
-	whatColumn   = 9            // where it stands what happened, after the time
-	detailColumn = 9 + 14 + 2   // and what there is to say about it
-	textColumn   = 13           // of what is said about a finding
+	whatColumn   = 9            // the column of what happened, after the time
+	detailColumn = 9 + 14 + 2   // the column of the details
+	textColumn   = 13           // of the text about a finding
 	codeWidth    = len("LC100") // of the last column
 )
 

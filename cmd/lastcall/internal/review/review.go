@@ -18,7 +18,7 @@ type level int
 
 const (
 	passed   level = iota
-	accepted       // the baseline has it
+	accepted       // the baseline accepts it
 	warning
 	failure
 )

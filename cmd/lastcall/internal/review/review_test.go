@@ -84,7 +84,7 @@ func TestPage_OfATerminalIsAsWideAsItIs(t *testing.T) {
 		for _, r := range []*rehearse.Report{oneScenario(), severalScenarios()} {
 			text := p.Timeline(&r.Results[0]) + p.Verdict(r)
 			for line := range strings.Lines(text) {
-				if n := runewidth.StringWidth(strings.TrimSuffix(line, "\n")); n > max(columns, 52) { // which is the least that it needs
+				if n := runewidth.StringWidth(strings.TrimSuffix(line, "\n")); n > max(columns, 52) { // it needs 52
 					t.Errorf("%d characters at %d columns: %s", n, columns, line)
 				}
 			}

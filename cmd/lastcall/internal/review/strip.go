@@ -69,7 +69,7 @@ func axis(total time.Duration, place func(time.Duration) int) string {
 	for at := time.Duration(0); at <= total; at += every {
 		line = pad(line, place(at))
 		if runewidth.StringWidth(line) > place(at) {
-			continue // no place
+			continue // there is no room
 		}
 		line += fmt.Sprintf("%g", at.Seconds())
 		if at == 0 {
