@@ -51,7 +51,7 @@ func newMigrateUp() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "up",
 		Short:   "Create the tables, or bring them up to date",
-		Long:    "Create the tables, or bring them up to date, in one transaction. Several at a time do no harm. It\nneeds a role that may create a schema; serve needs only rights to the tables in it.",
+		Long:    "Create the tables, or bring them up to date, in one transaction. Running it several times at\nonce does no harm. It needs a role that may create a schema; serve needs only rights to the\ntables in it.",
 		Example: "  lastcall migrate up --store postgres://admin@db.example/tasks",
 		Args:    args(0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {

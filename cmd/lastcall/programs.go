@@ -106,7 +106,7 @@ func keepOrphans(keeper *proc.Keeper, c config, log *slog.Logger) (end func()) {
 	go func() {
 		defer close(done)
 		if err := keeper.Run(ctx); err != nil {
-			log.Warn("orphans are not looked after", "error", err)
+			log.Warn("orphans are not reaped", "error", err)
 		}
 	}()
 	return func() {

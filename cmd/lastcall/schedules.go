@@ -62,7 +62,8 @@ func scheduleCommand(name, short string, verb func(context.Context, backend, str
 		Use: name + " NAME...", Short: short,
 		Long: short + `.
 
-A schedule is named as "lastcall schedules" prints it, SET/NAME; NAME is enough if only one set has it.`,
+A schedule is named as "lastcall schedules" prints it, SET/NAME. NAME is enough if only one set has
+it.`,
 		Example: "  lastcall schedules " + name + " nightly\n  lastcall schedules " + name + " shop/nightly",
 		Args:    atLeastOne("NAME..."),
 		RunE: func(cmd *cobra.Command, names []string) error {

@@ -61,7 +61,7 @@ var meanings = map[rehearse.Code]meaning{
 	BadSignal: {
 		"has a stop signal that does not do its work",
 		"SIGKILL and SIGSTOP cannot be handled. Kubernetes takes lifecycle.stopSignal only with spec.os.name.",
-		"Use SIGTERM, or the signal that the program documents, and set spec.os.name: linux beside lifecycle.stopSignal.",
+		"Use SIGTERM, or the signal that the program documents, and set spec.os.name: linux next to lifecycle.stopSignal.",
 	},
 	NoReadiness: {
 		"does not say when it is ready",

@@ -200,7 +200,7 @@ func (x *examination) shell() {
 	if strings.TrimSpace(text) == "" || replacesItself(path.Base(command[0]), text) {
 		return
 	}
-	x.say(BelowShell, false, x.at(at), "%s gets the signal, and runs what it is told, %q, as its children", path.Base(command[0]), text)
+	x.say(BelowShell, false, x.at(at), "%s gets the signal, and runs its command, %q, as its children", path.Base(command[0]), text)
 }
 
 // signal checks the stop signal.

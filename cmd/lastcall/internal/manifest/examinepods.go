@@ -76,7 +76,7 @@ func (x *examination) mentionsSQLite() (place, word string) {
 		c := &w.Pod.Containers[i]
 		for _, one := range append(slices.Clone(c.Command), c.Args...) {
 			if sqliteFile.MatchString(one) {
-				return w.place(w.pathOf(c)), "it is told " + one
+				return w.place(w.pathOf(c)), "an argument is " + one
 			}
 		}
 		for j := range c.Env {

@@ -129,7 +129,7 @@ func (l *lane) end(at time.Duration) {
 	}
 }
 
-// step returns the distance between the ticks of an axis that shall have about so many ticks.
+// step returns the distance between the ticks of an axis, for about the given number of them.
 func step(total time.Duration, ticks int) time.Duration {
 	for unit := 100 * time.Millisecond; ; unit *= 10 {
 		for _, d := range []time.Duration{unit, 2 * unit, 5 * unit} {
