@@ -9,8 +9,9 @@ import (
 	"path/filepath"
 )
 
-// announce prints the address and, where it works as printed, a line to paste: whoever reads the log
-// of a server that asks for a token is on another machine, and has one of their own.
+// announce prints the address of the server, and a command to paste where that works as printed.
+// With a token file it does not: the reader of the log is on another machine and has a token of
+// their own.
 func announce(out io.Writer, addr string, c config) error {
 	fmt.Fprintf(out, "lastcall serves %s on http://%s\n", shownStore(c.Store), addr)
 	if !c.DemoKinds && len(c.programs) > 0 || c.DemoKinds && c.TokenFile != "" {
@@ -33,7 +34,7 @@ func announce(out io.Writer, addr string, c config) error {
 	return err
 }
 
-// someTree is the source of Go, a tree with many files, empty where this machine has none.
+// someTree is a tree with many files, the source of Go; empty where this machine has none.
 func someTree() string {
 	trees := []string{filepath.Join(os.Getenv("GOROOT"), "src"), "/usr/local/go/src", "/usr/lib/go/src"}
 	for _, dir := range trees {
@@ -44,7 +45,7 @@ func someTree() string {
 	return ""
 }
 
-// program is how this program can be called from a shell.
+// program returns the name by which this program can be called from a shell.
 func program() string {
 	self, err := os.Executable()
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/httpapi"
 )
 
-// newProbes makes what a platform may ask for without a token.
+// newProbes creates the routes that a platform may request without a token.
 func newProbes(store task.Store, worker *task.Worker, ready func() bool, log *slog.Logger) *http.ServeMux {
 	probes := httpapi.ProbeHandler(httpapi.ProbeConfig{Ready: ready, Store: store, Worker: worker, Logger: log})
 	mux := http.NewServeMux()
@@ -18,7 +18,7 @@ func newProbes(store task.Store, worker *task.Worker, ready func() bool, log *sl
 	return mux
 }
 
-// besides offers the probes beside the tasks, at one address.
+// The probes and the tasks are served at one address.
 func besides(api http.Handler, probes *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if h, pattern := probes.Handler(r); pattern != "" {
@@ -29,8 +29,9 @@ func besides(api http.Handler, probes *http.ServeMux) http.Handler {
 	})
 }
 
-// forPlatform guards what a listener without tokens has. On loopback a page in a browser of this
-// machine could read it, by a name of its own that leads here.
+// forPlatform guards a listener without tokens. If the listener is on loopback, it refuses requests
+// for foreign host names: a page in a browser of this machine could otherwise read the answers, by
+// a name of its own that resolves to this machine.
 func forPlatform(probes http.Handler, at net.Addr) http.Handler {
 	if host, _, err := net.SplitHostPort(at.String()); err == nil && isLoopback(host) {
 		return thisMachineOnly(probes)

@@ -84,7 +84,7 @@ func TestServe_ThePlatformsListenerOnLoopbackAnswersThisMachinesNamesAlone(t *te
 	}
 }
 
-// readOnlyStore answers, and takes no writes.
+// readOnlyStore answers queries, and refuses writes.
 type readOnlyStore struct{ task.Store }
 
 func (readOnlyStore) Ping(context.Context) error { return errors.New("read-only") }

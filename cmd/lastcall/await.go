@@ -21,9 +21,9 @@ const (
 
 func isExit(err error) bool { return errors.As(err, new(exitError)) }
 
-// awaitTask shows on standard error how a task gets on, until it has ended. Nil is a success; an
-// exitError is another end, or Ctrl-C. A store or server that is away is asked again: it may be
-// between two versions.
+// awaitTask shows on standard error how a task gets on, until it has ended. It returns nil if the
+// task succeeded, and an exitError for any other end and for Ctrl-C. A store or server that is not
+// available is asked again: it may be between two versions.
 func awaitTask(cmd *cobra.Command, b backend, id string) error {
 	ctx, stop := untilInterrupt(cmd.Context())
 	defer stop()
@@ -36,7 +36,7 @@ func awaitTask(cmd *cobra.Command, b backend, id string) error {
 		switch {
 		case ctx.Err() != nil:
 			screen.close()
-			fmt.Fprintf(cmd.ErrOrStderr(), "lastcall: no longer waiting; task %s goes on: \"lastcall show\" tells of it, \"lastcall cancel\" ends it\n", id)
+			fmt.Fprintf(cmd.ErrOrStderr(), "lastcall: no longer waiting; task %s goes on: \"lastcall show\" shows it, \"lastcall cancel\" ends it\n", id)
 			return exitError(interruptedCode)
 		case err != nil && final(err):
 			return aboutTask(id, err)
@@ -59,13 +59,13 @@ func awaitTask(cmd *cobra.Command, b backend, id string) error {
 	}
 }
 
-// final says that asking again would not help.
+// final reports whether asking again would not help.
 func final(err error) bool {
 	refused := (*httpapi.Problem)(nil)
 	return errors.Is(err, task.ErrNotFound) || errors.Is(err, task.ErrClosed) || errors.As(err, &refused) && refused.Status < 500
 }
 
-// outcome is the exit code of a task that has ended.
+// outcome returns the exit code of a task that has ended.
 func outcome(cmd *cobra.Command, screen *meter, t task.Task) error {
 	screen.close()
 	switch t.Status {
@@ -78,7 +78,7 @@ func outcome(cmd *cobra.Command, screen *meter, t task.Task) error {
 	return exitError(failedCode)
 }
 
-// meter shows how one task gets on: a bar on a terminal, and elsewhere a line when there is news.
+// meter shows how one task gets on: a bar on a terminal, elsewhere a line for each change.
 type meter struct {
 	w      io.Writer
 	live   bool
@@ -93,7 +93,7 @@ func (m *meter) show(t task.Task) {
 	word := statusWord(t.Status, t.Reason)
 	if m.live {
 		move(m.w, "\r\x1b[K")
-		_, _ = fmt.Fprint(m.w, meterLine(t, columns(m.w)-1)) // a picture: the next one mends it
+		_, _ = fmt.Fprint(m.w, meterLine(t, columns(m.w)-1)) // the next picture replaces it
 		m.drawn = true
 		return
 	}
@@ -119,7 +119,7 @@ func (m *meter) close() {
 	m.drawn = false
 }
 
-// meterLine is a task on one line of so many characters: a bar, the status, and what it says.
+// meterLine shows a task on one line of the given width: a bar, the status, and its message.
 func meterLine(t task.Task, width int) string {
 	const bar = 24
 	line := fmt.Sprintf("%s %s  %s", drawBar(fractionDone(t.Status, t.Progress.Fraction), bar), percentDone(t.Status, t.Progress.Fraction), statusWord(t.Status, t.Reason))
@@ -132,7 +132,7 @@ func meterLine(t task.Task, width int) string {
 	return cut(line, width)
 }
 
-// drawBar is a bar of so many characters.
+// drawBar draws a bar of the given width.
 func drawBar(fraction float64, width int) string {
 	n := int(max(0, min(fraction, 1)) * float64(width))
 	return strings.Repeat("█", n) + strings.Repeat("░", width-n)

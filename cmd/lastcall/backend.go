@@ -19,8 +19,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/httpapi"
 )
 
-// backend is where commands do their work: a *task.Client on a store, or an *httpapi.Client of a
-// server.
+// backend is what commands work on: a *task.Client on a store, or an *httpapi.Client of a server.
 type backend interface {
 	Enqueue(ctx context.Context, kind string, payload []byte, opt *task.EnqueueOptions) (task.EnqueueResult, error)
 	EnqueueMany(ctx context.Context, tasks []task.NewTask) ([]task.EnqueueResult, error)
@@ -45,14 +44,15 @@ type backend interface {
 	RunSchedule(ctx context.Context, name string) (task.EnqueueResult, error)
 }
 
-// Where a server is and what it wants to see, for commands without flags.
+// Environment variables with the address of a server and the secret that it wants, for commands
+// without flags.
 const (
 	serverEnv    = "LASTCALL_SERVER"
 	tokenEnv     = "LASTCALL_TOKEN"      //nolint:gosec // a variable's name
 	tokenFileEnv = "LASTCALL_TOKEN_FILE" //nolint:gosec // a variable's name
 )
 
-// target is the flags that choose a backend.
+// target holds the flags that choose a backend.
 type target struct {
 	store, storeFile, server, tokenFile string
 	because                             string // of commands
@@ -61,14 +61,14 @@ type target struct {
 func (t *target) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&t.server, "server", "", "address of a server (default $"+serverEnv+", or http://"+defaultListen+")")
-	f.StringVar(&t.tokenFile, "token-file", "", "file that has the secret for the server, alone (default $"+tokenFileEnv+"; $"+tokenEnv+" is the secret itself)")
+	f.StringVar(&t.tokenFile, "token-file", "", "file that contains only the secret for the server (default $"+tokenFileEnv+"; $"+tokenEnv+" is the secret itself)")
 	f.StringVar(&t.store, "store", "", "work on a store directly: "+storeUsage)
-	f.StringVar(&t.storeFile, "store-file", "", "file that has the address of the store")
+	f.StringVar(&t.storeFile, "store-file", "", "file that contains the address of the store")
 	cmd.MarkFlagsMutuallyExclusive("server", "store", "store-file")
 	cmd.MarkFlagsMutuallyExclusive("token-file", "store", "store-file")
 }
 
-// serverAddress is the server that is meant, "" if a store is.
+// serverAddress returns the address of the server, or "" and that of the store if a store is used.
 func (t *target) serverAddress() (server, store string, err error) {
 	if t.server != "" {
 		return t.server, "", nil
@@ -82,7 +82,7 @@ func (t *target) serverAddress() (server, store string, err error) {
 	return "http://" + defaultListen, "", nil
 }
 
-// open returns the backend and what is to be closed in the end.
+// open returns the backend, and what to close when the command is done.
 func (t *target) open(ctx context.Context, create bool) (backend, io.Closer, error) {
 	server, store, err := t.serverAddress()
 	if err != nil {
@@ -106,8 +106,8 @@ func (t *target) open(ctx context.Context, create bool) (backend, io.Closer, err
 	return c.WithReason(t.because), c, nil
 }
 
-// userName is by what name the commands of this program are kept in a store: a server keeps the name of
-// the token.
+// userName is the name that a store records for the commands of this program. A server records the
+// name of the token instead.
 func userName() string {
 	if u, err := user.Current(); err == nil {
 		return u.Username
@@ -115,7 +115,7 @@ func userName() string {
 	return fmt.Sprintf("uid %d", os.Getuid())
 }
 
-// token is the secret to show to a server, "" if there is none.
+// token returns the secret to send to a server, "" if there is none.
 func (t *target) token() (string, error) {
 	file := t.tokenFile
 	if file == "" {
@@ -135,12 +135,12 @@ func (t *target) token() (string, error) {
 	}
 	words := bytes.Fields(b)
 	if len(words) != 1 || !isSecret(string(words[0])) {
-		return "", fmt.Errorf("token file %s: write the secret into it, alone on its line (a server's file has names and roles besides)", file)
+		return "", fmt.Errorf("token file %s: write the secret into it, alone on its line (a server's file also has names and roles)", file)
 	}
 	return string(words[0]), nil
 }
 
-// isSecret reports whether a text can be one, which goes into a header.
+// isSecret reports whether a text can be a secret, which is sent in a header.
 func isSecret(text string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r >= 0x7f })
 }
@@ -156,7 +156,7 @@ func (t *target) with(ctx context.Context, create bool, fn func(backend) error) 
 	return errors.Join(err, closer.Close())
 }
 
-// withHint adds what to do about the errors of a server that do not say it themselves.
+// withHint adds what to do to those errors of a server that do not say it themselves.
 func withHint(err error) error {
 	refused := (*httpapi.Problem)(nil)
 	switch {
@@ -168,7 +168,7 @@ func withHint(err error) error {
 	return err
 }
 
-// story is a task with its runs, and with what it waits for.
+// story returns a task with its runs, and with what it waits for.
 func story(ctx context.Context, b backend, id string) (httpapi.Task, error) {
 	t, err := b.Get(ctx, id)
 	if err != nil {
@@ -192,7 +192,7 @@ func story(ctx context.Context, b backend, id string) (httpapi.Task, error) {
 	return j, err
 }
 
-// aboutTask says which task an error is about, and what to do.
+// aboutTask adds to an error which task it is about, and what to do.
 func aboutTask(id string, err error) error {
 	var hint string
 	switch {

@@ -8,8 +8,9 @@ import (
 
 func newCancel() *cobra.Command {
 	return taskCommand(task.VerbCancel, "End tasks for good",
-		`End tasks for good. One that waits is cancelled at once. One that runs is told, and has ended as cancelled when its
-handler returns, unless that has succeeded after all. One that was cancelled before is left as it is.`,
+		`End tasks for good. A waiting task is cancelled at once. The handler of a running task is asked to
+stop; when it returns the task is cancelled, unless the handler still succeeds. A task that was
+cancelled before stays as it is.`,
 		`  lastcall cancel 0197c0de-0000-7000-8000-000000000000
   lastcall cancel --kind thumbnail --status queued --because "wrong size"`,
 		backend.Cancel)

@@ -24,14 +24,14 @@ const (
 	noConcurrency = "concurrency is 0: use a positive number, or leave it out for 10"
 )
 
-// config is what serve is told, by a file and by flags.
+// config is the configuration of serve, from a file and from flags.
 type config struct {
-	// Version of the file's format: 1.
+	// Version is the version of the file's format: 1.
 	Version int `yaml:"version"`
-	// Store is the address of the tasks, as sqlite:PATH or postgres://USER@HOST/DATABASE. In a file
-	// a relative path starts at the file's directory.
+	// Store is the address of the store, as sqlite:PATH or postgres://USER@HOST/DATABASE. In a file a
+	// relative path starts at the file's directory.
 	Store string `yaml:"store"`
-	// Migrate makes the tables in PostgreSQL, or brings them up to date.
+	// Migrate creates the tables in PostgreSQL, or brings them up to date.
 	Migrate bool `yaml:"migrate"`
 	// Listen is the address of the HTTP interface.
 	Listen string `yaml:"listen"`
@@ -47,30 +47,31 @@ type config struct {
 	Grace time.Duration `yaml:"grace"`
 	// Concurrency bounds how many tasks run at once.
 	Concurrency int `yaml:"concurrency"`
-	// Retention is for how long ended tasks are kept whose kind does not say it; 0 if nothing is said.
+	// Retention is how long ended tasks are kept if their kind does not set it; 0 if the file does not
+	// set it either.
 	Retention time.Duration `yaml:"retention"`
-	// KnownKindsOnly refuses tasks of kinds that no running worker knows.
+	// KnownKindsOnly refuses tasks of kinds that no running worker handles.
 	KnownKindsOnly bool `yaml:"knownKindsOnly"`
 	// DemoKinds offers hash-tree and gzip-tree.
 	DemoKinds bool `yaml:"demoKinds"`
-	// DemoDir bounds these kinds: they read and write below it alone. In a file a relative path
+	// DemoDir confines these kinds: they read and write only below it. In a file a relative path
 	// starts at the file's directory.
 	DemoDir string `yaml:"demoDir"`
 	// Kinds are the kinds whose handlers are programs, by name.
 	Kinds map[string]kindConfig `yaml:"kinds"`
-	// Schedules make tasks at their times. ScheduleSet names them all, and is for each service on a
-	// store another one; ScheduleRevision orders their versions.
+	// Schedules create tasks at their times. ScheduleSet is the name of the set of all of them: each
+	// service on a store has a set of its own. ScheduleRevision orders the versions of the set.
 	Schedules        map[string]scheduleConfig `yaml:"schedules"`
 	ScheduleSet      string                    `yaml:"scheduleSet"`
 	ScheduleRevision int64                     `yaml:"scheduleRevision"`
 
 	file      configFile           // where it was read
-	storeFile string               // whence Store came; or ""
-	programs  []execkind.Kind      // what Kinds say
-	entries   []task.ScheduleEntry // what Schedules say
+	storeFile string               // the file that Store was read from; or ""
+	programs  []execkind.Kind      // from Kinds
+	entries   []task.ScheduleEntry // from Schedules
 }
 
-// readConfig reads a file. The error has every problem of the file with its line.
+// readConfig reads a file. The error lists every problem of the file with its line.
 func readConfig(path string) (config, error) {
 	var c config
 	faults, err := c.read(path)
@@ -86,7 +87,7 @@ func readConfig(path string) (config, error) {
 	return c, nil
 }
 
-// read reads a file, and finds what is wrong with it whatever the flags say.
+// read reads a file, and finds what is wrong with it whatever the flags are.
 func (c *config) read(path string) ([]fault, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -114,7 +115,7 @@ func (c *config) read(path string) ([]fault, error) {
 	return append(faults, c.file.elsewhere(append(wrong, kinds...), faults)...), nil
 }
 
-// complete fills in defaults and refuses what cannot work.
+// complete fills in defaults and refuses values that cannot work.
 func (c *config) complete() error {
 	if c.Store == "" {
 		return errors.New("no store given: use --store sqlite:PATH or --store postgres://USER@HOST/DATABASE, LASTCALL_STORE, or store: in the config file")
@@ -122,13 +123,13 @@ func (c *config) complete() error {
 	if c.Listen == "" {
 		c.Listen = defaultListen
 	}
-	for _, f := range c.faults() { // flags may have said it, so it has no line
+	for _, f := range c.faults() { // it may come from a flag, so it has no line
 		return errors.New(f.text)
 	}
 	return nil
 }
 
-// faults finds what cannot work, whether it came from a file or from flags.
+// faults finds values that cannot work, whether they came from a file or from flags.
 func (c *config) faults() []fault {
 	var all []fault
 	add := func(key, text string, args ...any) {
@@ -178,8 +179,8 @@ func (c *config) faults() []fault {
 	return append(all, c.demoFaults()...)
 }
 
-// checkListen refuses an address that other machines can reach, unless there are tokens: whoever
-// reaches the interface can start tasks.
+// checkListen refuses an address that other machines can reach, unless there are tokens: any client
+// that reaches the interface can start tasks.
 func checkListen(listen string, tokens bool) error {
 	if err := checkPort(listen); err != nil {
 		return fmt.Errorf("listen %q: %w: write it as %s", listen, err, defaultListen)
@@ -194,7 +195,7 @@ func checkListen(listen string, tokens bool) error {
 	return fmt.Errorf("listen %q is not a loopback address: whoever can reach it could start tasks; say with --token-file (tokenFile:) who may, or use %s", listen, defaultListen)
 }
 
-// checkPort refuses an address whose port cannot be one.
+// checkPort refuses an address whose port is not a valid one.
 func checkPort(address string) error {
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -227,7 +228,7 @@ func sameListener(a, b string) bool {
 	return strings.EqualFold(hostA, hostB) || every(hostA) || every(hostB)
 }
 
-// isLoopback reports whether a host, without its port, is this machine only.
+// isLoopback reports whether a host, without its port, can be reached from this machine only.
 func isLoopback(host string) bool {
 	if strings.EqualFold(host, "localhost") {
 		return true

@@ -15,7 +15,7 @@ import (
 func newConfig() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
-		Short: "Look at a configuration file",
+		Short: "Check a configuration file",
 		Args:  noSuchCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -29,10 +29,12 @@ func newConfigCheck() *cobra.Command {
 		Short: "Print every problem of a configuration file, with its line",
 		Long: `Print every problem of a configuration file (default lastcall.yaml), with its line and what to do.
 
-It looks at what serve looks at when it starts: keys, values, and whether the programs and directories exist and can be
-used, here and by this user. It opens no store. For each schedule it prints the next five times at which it is due.
+It checks what serve checks when it starts: keys, values, and whether the programs and directories
+exist and can be used on this machine by this user. It opens no store. For each schedule it prints
+the next five times at which it is due.
 
-Exit codes: 0 there is none; 1 there are some, or the file cannot be read; 2 the command line was not understood.`,
+Exit codes: 0 there is no problem; 1 there are some, or the file cannot be read; 2 the command line
+was not understood.`,
 		Example: `  lastcall config check
   lastcall config check /etc/lastcall/lastcall.yaml`,
 		Args: func(cmd *cobra.Command, given []string) error {

@@ -17,10 +17,10 @@ import (
 
 // fault is something in a configuration that cannot work.
 type fault struct {
-	// key leads to it, from the outermost key inwards.
+	// key is the path of keys to it, from the outermost to the innermost.
 	key  []string
 	text string
-	// line is known already; or 0.
+	// line is its line if that is known already; or 0.
 	line int
 }
 
@@ -60,7 +60,7 @@ func (c *config) decode(path string, text []byte) []fault {
 	return all
 }
 
-// has reports whether a key stands at the top of the file.
+// has reports whether the file has a key at its top level.
 func (f configFile) has(key string) bool {
 	return f.line(fault{key: []string{key}}) > 0
 }
@@ -80,14 +80,15 @@ func (f configFile) located(faults []fault) problems {
 	return out
 }
 
-// elsewhere leaves out the faults in lines that could not be read anyway.
+// elsewhere leaves out the faults of lines that could not be read anyway.
 func (f configFile) elsewhere(faults, unread []fault) []fault {
 	return slices.DeleteFunc(faults, func(a fault) bool {
 		return slices.ContainsFunc(unread, func(b fault) bool { return f.line(a) == f.line(b) })
 	})
 }
 
-// line is where a fault's key stands, or the innermost one around it that is there; 0 if none is.
+// line returns the line of a fault's key, or of the innermost key around it that the file has; 0 if
+// it has none.
 func (f configFile) line(one fault) int {
 	if one.line > 0 {
 		return one.line
@@ -116,7 +117,8 @@ var (
 	wrongType = regexp.MustCompile("^cannot unmarshal !!(\\w+)(?: `(.*)`)? into (.*)$")
 )
 
-// yamlFaults makes of the YAML package's error one fault for each line, in words for who wrote it.
+// yamlFaults turns the error of the YAML package into one fault for each line, in words for the
+// author of the file.
 func yamlFaults(err error) []fault {
 	lines := []string{err.Error()}
 	var types *yaml.TypeError
@@ -135,7 +137,7 @@ func yamlFaults(err error) []fault {
 	return all
 }
 
-// inWords says what is wrong, and what to do.
+// inWords explains what is wrong, and what to do.
 func inWords(said string) string {
 	switch said {
 	case "found character that cannot start any token":
@@ -174,7 +176,8 @@ func inWords(said string) string {
 	return fmt.Sprintf("%s is no mapping: write keys with values below it", given)
 }
 
-// edits counts the letters to be put in, taken out or changed, and swaps of neighbours twice.
+// edits counts the letters to insert, delete or replace to turn one text into the other. Two
+// letters that changed places count as two.
 func edits(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

@@ -8,12 +8,12 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// yamlWalk finds what the YAML package takes without a word, or stops at: keys that are not known or
-// there twice, and keys, elements and values that are nothing. The second of two keys is taken out of
-// the tree, so that the rest can be read.
+// yamlWalk finds what the YAML package accepts silently, or stops at: unknown and duplicate keys,
+// and keys, elements and values that are null. It removes the second of two equal keys from the
+// tree, so that the rest can be decoded.
 type yamlWalk struct {
 	faults []fault
-	// seen has the nodes that aliases lead to, with the types that they were looked at for.
+	// seen has the nodes that aliases lead to, with the types that they were checked against.
 	seen map[seenNode]bool
 }
 
@@ -26,7 +26,7 @@ func (w *yamlWalk) wrong(at *yaml.Node, format string, args ...any) {
 	w.faults = append(w.faults, fault{line: at.Line, text: fmt.Sprintf(format, args...)})
 }
 
-// node looks at a node that is to become a value of a type.
+// node checks a node that will be decoded into a type.
 func (w *yamlWalk) node(n *yaml.Node, t reflect.Type) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -56,7 +56,7 @@ func (w *yamlWalk) node(n *yaml.Node, t reflect.Type) {
 	}
 }
 
-// mapping looks at keys and values.
+// mapping checks keys and values.
 func (w *yamlWalk) mapping(n *yaml.Node, t reflect.Type) {
 	type name struct {
 		kind  yaml.Kind
@@ -82,7 +82,7 @@ func (w *yamlWalk) mapping(n *yaml.Node, t reflect.Type) {
 	n.Content = kept
 }
 
-// value looks at the value of a key.
+// value checks the value of a key.
 func (w *yamlWalk) value(key, value *yaml.Node, t reflect.Type) {
 	switch {
 	case key.ShortTag() == "!!merge":
@@ -90,7 +90,7 @@ func (w *yamlWalk) value(key, value *yaml.Node, t reflect.Type) {
 		return
 	case t.Kind() == reflect.Map:
 		t = t.Elem()
-	case t.Kind() != reflect.Struct: // the YAML package says it
+	case t.Kind() != reflect.Struct: // the YAML package reports it
 		return
 	default:
 		field, known := fieldOf(t, key.Value)
@@ -100,15 +100,15 @@ func (w *yamlWalk) value(key, value *yaml.Node, t reflect.Type) {
 		}
 		t = field
 	}
-	// A mapping of which every line is a comment is usual, and says nothing. A value that is not there
-	// is more likely lost: a template's variable, or a text that means nothing to YAML.
+	// It is usual that all lines of a mapping are commented out, and no mistake. A missing value is
+	// more likely lost: a template's variable that was empty, or a text that YAML takes for a comment.
 	if isNull(value) && t.Kind() != reflect.Struct && t.Kind() != reflect.Map {
 		w.wrong(key, `%s has no value: give one (a text between quotes, an empty one as ""), or take the line out`, key.Value)
 	}
 	w.node(value, t)
 }
 
-// merged looks at what a merge key brings in.
+// merged checks what a merge key brings in.
 func (w *yamlWalk) merged(n *yaml.Node, t reflect.Type) {
 	if n.Kind != yaml.SequenceNode {
 		w.node(n, t)
@@ -119,7 +119,7 @@ func (w *yamlWalk) merged(n *yaml.Node, t reflect.Type) {
 	}
 }
 
-// fieldOf is the type of a key of a mapping.
+// fieldOf returns the type of a key of a mapping.
 func fieldOf(t reflect.Type, key string) (reflect.Type, bool) {
 	for i := range t.NumField() {
 		if tag := t.Field(i).Tag.Get("yaml"); tag != "" && tag == key {
@@ -129,7 +129,7 @@ func fieldOf(t reflect.Type, key string) (reflect.Type, bool) {
 	return nil, false
 }
 
-// suggestion names the known key that is most like an unknown one, or all of them.
+// suggestion names the known key that is most similar to an unknown one, or all known keys.
 func suggestion(key string, t reflect.Type) string {
 	var known []string
 	for i := range t.NumField() {

@@ -13,8 +13,8 @@ import (
 	"github.com/lastcall-go/lastcall/task/httpapi"
 )
 
-// taskCommand is a command that asks something of tasks: of those that are named, or of all that pass
-// filters. It does what it can: an error about one task does not keep it from the others.
+// taskCommand creates a command that changes tasks: those that are named, or all that match
+// filters. An error about one task does not keep it from the others.
 func taskCommand(verb task.Verb, short, long, example string, ask func(backend, context.Context, string) error) *cobra.Command {
 	var (
 		to     target
@@ -26,8 +26,8 @@ func taskCommand(verb task.Verb, short, long, example string, ask func(backend, 
 		Short: short,
 		Long: long + `
 
-For tasks that are named it prints what each is after that. A task that it cannot be done to makes the exit code 1, and
-does not hold back the others.
+For each task that is named by its ID the command prints the state of the task afterwards. An error
+about one task does not stop the others; the exit code is then 1.
 
 ` + bulkHelp,
 		Example: example,
@@ -53,12 +53,12 @@ does not hold back the others.
 	}
 	to.flags(cmd)
 	all.flags(cmd)
-	cmd.Flags().StringVar(&to.because, "because", "", "why: kept in the history of each task, with your name")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print each task as a JSON object on a line, or what was done as one")
+	cmd.Flags().StringVar(&to.because, "because", "", "the reason, which is recorded in the history of each task with your name")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON: an object on a line for each task that is named, or one with the result")
 	return cmd
 }
 
-// printDone prints what a task is after a command.
+// printDone prints the state of a task after a command.
 func printDone(cmd *cobra.Command, b backend, verb task.Verb, id string, asJSON bool) error {
 	if verb != task.VerbDelete {
 		return printNow(cmd, b, id, asJSON)
@@ -70,7 +70,8 @@ func printDone(cmd *cobra.Command, b backend, verb task.Verb, id string, asJSON 
 	return err
 }
 
-// printNow prints what a task is now. Whoever may ask something of a task may not always look at it.
+// printNow prints the present state of a task. A token that may change a task may not be allowed to
+// read it.
 func printNow(cmd *cobra.Command, b backend, id string, asJSON bool) error {
 	t, err := b.Get(cmd.Context(), id)
 	if err != nil {
@@ -83,7 +84,7 @@ func printNow(cmd *cobra.Command, b backend, id string, asJSON bool) error {
 	return err
 }
 
-// queueCommand is a command that does something to queues.
+// queueCommand creates a command that changes queues.
 func queueCommand(name, said, short, long, example string, verb func(backend, context.Context, string) error) *cobra.Command {
 	var to target
 	cmd := &cobra.Command{
@@ -108,8 +109,8 @@ func queueCommand(name, said, short, long, example string, verb func(backend, co
 	return cmd
 }
 
-// remarkQueue says when a queue has nothing: its name may be mistyped. It may fail: whoever may pause a
-// queue may not always look.
+// remarkQueue prints a remark if a queue has no tasks: its name may be mistyped. Reading the queue
+// may fail without harm: a token that may pause a queue may not be allowed to read it.
 func remarkQueue(cmd *cobra.Command, b backend, queue string) {
 	counts, err := b.Count(cmd.Context())
 	if err != nil || slices.ContainsFunc(counts.Tasks, func(c task.Count) bool { return c.Queue == queue || c.Queue == task.OtherLines }) {

@@ -19,7 +19,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// demonstration is the flags of demo.
+// demonstration holds the flags of demo.
 type demonstration struct {
 	tree, dir   string
 	grace       time.Duration
@@ -37,14 +37,17 @@ func newDemo() *cobra.Command {
 	var d demonstration
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "See tasks meet a stop: hash and compress real files, be stopped, and go on",
-		Long: `See tasks meet a stop. Fifty tasks hash and compress the directories of a real tree, by default the source of Go, or files
-that it makes where there is none. Ctrl-C or SIGTERM stops them: what is not done in time is interrupted with its
-checkpoint. Run it again, and it goes on where it was. It shows what happens on a terminal, and prints a line for each
-change elsewhere. The tasks read no faster than it takes for --at-least, so that there is something to stop.
+		Short: "See what a stop does to tasks that hash and compress real files",
+		Long: `See what a stop does to tasks. Fifty tasks hash and compress the directories of a real tree: by
+default the source of Go, or files that the command creates if this machine has none. Ctrl-C or
+SIGTERM stops them: tasks that are not done in time are interrupted with their checkpoint. Run it
+again, and they resume from there. On a terminal the command shows a picture, elsewhere it prints a
+line for each change. The tasks read slowly enough to take as long as --at-least, so that there is
+something to stop.
 
---workers 3 --roll starts three servers on one store instead, replaces one after the other while they work, as a rollout
-does, and prints what was handed over and how fast, and whether any task was done twice.
+--workers 3 --roll instead starts three servers on one store and replaces one after the other while
+they work, as a rollout does. It prints what was handed over, how fast that was, and whether any
+task was done twice.
 
 It writes only below --dir, which must be yours alone and can be removed afterwards.`,
 		Example: `  lastcall demo
@@ -62,11 +65,11 @@ It writes only below --dir, which must be yours alone and can be removed afterwa
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&d.tree, "tree", "", "the files to work on: a directory with directories (default: the source of Go, or files that it makes)")
-	f.StringVar(&d.dir, "dir", defaultDemoDir(), "where the store and the results are kept")
-	f.Var(newDuration(&d.grace, 3*time.Second, minGrace, maxGrace), "grace", "time that a stop has, far less than the tasks need")
-	f.Var(newDuration(&d.stopAfter, 0, 0, time.Hour), "stop-after", "send this process SIGTERM after so much time")
-	f.Var(newDuration(&d.atLeast, 0, 0, time.Hour), "at-least", "how long the work takes at least; 0 is four times --stop-after, or 20s")
+	f.StringVar(&d.tree, "tree", "", "the files to work on: a directory with directories (default: the source of Go, or files that the command creates)")
+	f.StringVar(&d.dir, "dir", defaultDemoDir(), "the directory of the store and the results")
+	f.Var(newDuration(&d.grace, 3*time.Second, minGrace, maxGrace), "grace", "time for a stop, far less than the tasks need")
+	f.Var(newDuration(&d.stopAfter, 0, 0, time.Hour), "stop-after", "send this process SIGTERM after this time")
+	f.Var(newDuration(&d.atLeast, 0, 0, time.Hour), "at-least", "how long the work takes at least; 0 means four times --stop-after, or 20s")
 	f.IntVar(&d.concurrency, "concurrency", 4, "how many tasks run at once in a process")
 	f.IntVar(&d.workers, "workers", 1, "how many servers, with --roll")
 	f.BoolVar(&d.roll, "roll", false, "replace servers one by one")
@@ -110,7 +113,8 @@ func (d *demonstration) complete() error {
 
 func (d *demonstration) store() string { return "sqlite:" + filepath.Join(d.dir, "tasks.db") }
 
-// plan returns the ids of the tasks: those that an earlier demonstration has left, or else new ones.
+// plan returns the ids of the tasks: those of an earlier demonstration that has not ended, or else
+// new ones.
 func (d *demonstration) plan(ctx context.Context, client *task.Client) (ids []string, goesOn bool, err error) {
 	file := filepath.Join(d.dir, "plan.json")
 	if b, err := os.ReadFile(file); err == nil && json.Unmarshal(b, &ids) == nil && len(ids) > 0 {
@@ -143,7 +147,8 @@ func (d *demonstration) plan(ctx context.Context, client *task.Client) (ids []st
 	return ids, false, os.WriteFile(file, b, 0o600)
 }
 
-// newTasks prepares a task of each kind for directory after directory of the tree.
+// newTasks prepares a task of each kind for each directory of the tree, one directory after
+// another.
 func (d *demonstration) newTasks() ([]task.NewTask, error) {
 	entries, err := os.ReadDir(d.tree)
 	if err != nil {
@@ -184,9 +189,9 @@ func (d *demonstration) newTasks() ([]task.NewTask, error) {
 	return tasks, nil
 }
 
-// work does the tasks in this process, until they are done or it is stopped.
+// work runs the tasks in this process, until they are done or the process is stopped.
 func (d *demonstration) work(out, remarks io.Writer) error {
-	// The view tells what happens, and the log what goes wrong.
+	// The view shows what happens, and the log what goes wrong.
 	log := slog.New(slog.NewTextHandler(remarks, &slog.HandlerOptions{Level: slog.LevelError}))
 	code := lastcall.Main(lastcall.Config{Grace: d.grace, GraceFlag: d.grace, Logger: log}, func(ctx context.Context, g *lastcall.Group) error {
 		store, err := openStore(ctx, d.store(), openOptions{create: true}, log)
@@ -227,7 +232,7 @@ func (d *demonstration) work(out, remarks io.Writer) error {
 	return nil
 }
 
-// told prints an error that the silent logger would keep to itself.
+// told prints an error that the silent logger would suppress.
 func told(remarks io.Writer, err error) error {
 	fmt.Fprintf(remarks, "lastcall: demo: %v\n", err)
 	return err

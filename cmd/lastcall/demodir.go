@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 )
 
-// defaultDemoDir is where a demonstration keeps its things: in the user's directory for state, since
-// in a directory for all somebody else could have made it.
+// defaultDemoDir is where a demonstration keeps its files: in the user's directory for state. In a
+// directory that all users share, somebody else could have created it.
 func defaultDemoDir() string {
 	if state := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(state) {
 		return filepath.Join(state, "lastcall-demo")
@@ -20,9 +20,9 @@ func defaultDemoDir() string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("lastcall-demo-%d", os.Getuid()))
 }
 
-// privateDir makes a directory that is this user's alone, and returns its path without links. One
-// that is there already must be one: what others have put into it would be done with this user's
-// rights.
+// privateDir creates a directory that is this user's alone, and returns its path without symbolic
+// links. A directory that exists already must be this user's alone too: what others had put into it
+// would be processed with this user's rights.
 func privateDir(dir string) (string, error) {
 	const another = "name another directory with --dir, or one that does not exist yet"
 	parent, err := filepath.Abs(filepath.Dir(dir))
@@ -49,7 +49,7 @@ func privateDir(dir string) (string, error) {
 	}
 	dir = filepath.Join(parent, filepath.Base(dir))
 	if err := os.Mkdir(dir, 0o700); err == nil {
-		return dir, os.Chmod(dir, 0o700) //nolint:gosec // whatever the umask
+		return dir, os.Chmod(dir, 0o700) //nolint:gosec // independent of the umask
 	} else if !errors.Is(err, fs.ErrExist) {
 		return "", fmt.Errorf("%w: %s", err, another)
 	}

@@ -89,14 +89,14 @@ func TestSecretFile_ThatOthersCanReadIsToldToEveryCommand(t *testing.T) {
 			}
 		}
 	}
-	t.Setenv(tokenFileEnv, path)                  // with the mode of some round
+	t.Setenv(tokenFileEnv, path)                  // the file has the mode of a round above
 	if err := os.Chmod(path, 0o644); err != nil { //nolint:gosec // on purpose
 		t.Fatal(err)
 	}
 	if got := (&target{}).looseFiles(); len(got) != 1 {
 		t.Errorf("$%s: %q", tokenFileEnv, got)
 	}
-	t.Setenv(tokenEnv, "secret") // which is stronger
+	t.Setenv(tokenEnv, "secret") // this variable overrides the other
 	if got := (&target{}).looseFiles(); len(got) != 0 {
 		t.Errorf("$%s: %q", tokenEnv, got)
 	}

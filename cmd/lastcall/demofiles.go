@@ -10,8 +10,8 @@ import (
 	"strconv"
 )
 
-// pace is how fast each task may read, in bytes a second, so that all of them take as long as the
-// work is to take at least: every slot of every worker reads that fast all the time.
+// pace returns how fast each task may read, in bytes a second, so that all of them together take as
+// long as --at-least: every slot of every worker reads that fast all the time.
 func (d *demonstration) pace(dirs []string) (bytesPerSecond int64, err error) {
 	sizes := make(map[string]int64)
 	var total int64
@@ -28,8 +28,8 @@ func (d *demonstration) pace(dirs []string) (bytesPerSecond int64, err error) {
 	return max(int64(float64(total)/d.atLeast.Seconds()/slots), 1), nil
 }
 
-// sizeOf is the length of all files in a directory and below. What cannot be read, or is gone, is
-// left to the task.
+// sizeOf returns the length of all files in a directory and below. It skips what cannot be read or
+// is gone: that is left to the task.
 func sizeOf(dir string) (total int64, err error) {
 	err = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
@@ -51,11 +51,11 @@ const (
 	madeSize            = 64 << 10
 )
 
-// makeFiles makes a tree to work on: text of words by chance, the same each time. What is there
-// already is written again, since it may be half of it.
+// makeFiles creates a tree to work on: text of random words, the same each time. It writes again
+// what is there already, since that may be incomplete.
 func makeFiles(tree string) error {
 	words := []string{"task", "worker", "store", "signal", "grace", "checkpoint", "queue", "deploy", "pod", "retry"}
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // text, no secret
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // it makes text, and no secrets
 	for i := range madeDirs {
 		dir := filepath.Join(tree, "part"+strconv.Itoa(i+1))
 		if err := os.MkdirAll(dir, 0o700); err != nil {

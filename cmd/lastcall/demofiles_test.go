@@ -11,7 +11,7 @@ import (
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/demo"
 )
 
-// However fast the machine is, there is something to stop.
+// However fast the machine is, the stop interrupts something.
 func TestDemo_HasWorkForFourTimesTheTimeUntilItsStop(t *testing.T) {
 	d := smallDemo(t)
 	d.stopAfter, d.atLeast, d.concurrency = 5*time.Second, 0, 3
@@ -59,7 +59,7 @@ func TestDemo_MakesFilesWhereThereIsNoSourceOfGo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Truncate(one, 10); err != nil { // killed while it was written
+	if err := os.Truncate(one, 10); err != nil { // as if the process was killed while it wrote the file
 		t.Fatal(err)
 	}
 	if err := makeFiles(dir); err != nil {

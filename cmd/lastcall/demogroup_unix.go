@@ -7,5 +7,5 @@ import (
 	"syscall"
 )
 
-// ownGroup keeps a terminal's Ctrl-C from a process that this one is to stop by itself.
+// ownGroup keeps a terminal's Ctrl-C from a process that this program stops itself.
 func ownGroup(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }

@@ -13,9 +13,9 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// demoFaults finds what cannot work with the demonstration kinds. They read and write what a payload
-// names, so whoever may submit has the rights of the server: that is for this machine alone, or
-// for a directory that bounds them.
+// demoFaults finds what cannot work with the demonstration kinds. They read and write the files
+// that a payload names, so every client that may submit has the rights of the server. Therefore
+// they are for this machine alone, or for a directory that confines them.
 func (c *config) demoFaults() []fault {
 	var all []fault
 	add := func(key, text string, args ...any) {
@@ -60,7 +60,7 @@ func isBelow(file, dir string) bool {
 	return err == nil && filepath.IsLocal(rel)
 }
 
-// realPath is an absolute path, without links as far as it exists.
+// realPath returns an absolute path whose symbolic links are resolved as far as the path exists.
 func realPath(path string) string {
 	if abs, err := filepath.Abs(path); err == nil {
 		path = abs
@@ -74,7 +74,7 @@ func realPath(path string) string {
 	return path
 }
 
-// offerDemoKinds makes the demonstration kinds known, if they are wanted.
+// offerDemoKinds registers the demonstration kinds, if the configuration asks for them.
 func offerDemoKinds(g *lastcall.Group, mux *task.Mux, c config) error {
 	if !c.DemoKinds {
 		return nil

@@ -26,8 +26,8 @@ type rollout struct {
 	ids    []string
 }
 
-// rollOut runs servers on one store, replaces each, waits until all tasks are done, and checks what
-// the histories of the tasks say.
+// rollOut runs servers on one store, replaces each, waits until all tasks are done, and checks the
+// histories of the tasks.
 func (d *demonstration) rollOut(ctx context.Context, out io.Writer) (err error) {
 	ctx, stop := untilInterrupt(ctx)
 	defer stop()
@@ -47,7 +47,7 @@ func (d *demonstration) rollOut(ctx context.Context, out io.Writer) (err error) 
 	r.say("%d tasks on %s, %d servers on one store", len(r.ids), d.tree, d.workers)
 	var servers []*member
 	defer func() {
-		for _, m := range servers { // those that an error or Ctrl-C has left
+		for _, m := range servers { // servers that still run after an error or Ctrl-C
 			err = errors.Join(err, m.stop(d.grace))
 		}
 	}()
@@ -71,12 +71,12 @@ func (d *demonstration) rollOut(ctx context.Context, out io.Writer) (err error) 
 }
 
 func (r *rollout) say(format string, args ...any) {
-	_, _ = fmt.Fprintf(r.w, format+"\n", args...) // who does not read it misses it
+	_, _ = fmt.Fprintf(r.w, format+"\n", args...) // an output that cannot be written is no error
 }
 
 // replace starts a new server, and then stops an old one.
 func (r *rollout) replace(ctx context.Context, servers []*member, i int) error {
-	// At work, so that there is something to hand over.
+	// The old server must be running tasks, so that there is something to hand over.
 	pid := servers[i].cmd.Process.Pid
 	var held []string
 	err := r.until(ctx, func(tasks []task.Task) bool {
@@ -100,7 +100,7 @@ func (r *rollout) replace(ctx context.Context, servers []*member, i int) error {
 	return nil
 }
 
-// holding are the tasks that a process is at.
+// holding returns the tasks that a process is running.
 func (r *rollout) holding(ctx context.Context, pid int, tasks []task.Task) []string {
 	workers, err := r.client.Workers(ctx)
 	if err != nil {
@@ -117,7 +117,7 @@ func (r *rollout) holding(ctx context.Context, pid int, tasks []task.Task) []str
 	return ids
 }
 
-// until looks at the tasks until they are as wanted.
+// until reads the tasks again and again until they are as wanted.
 func (r *rollout) until(ctx context.Context, ok func([]task.Task) bool) error {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
@@ -137,8 +137,8 @@ func (r *rollout) until(ctx context.Context, ok func([]task.Task) bool) error {
 	}
 }
 
-// judge reads every task's history and says what was handed over, and whether anything was done
-// twice: two runs of a task at the same time, or one after its success.
+// judge reads every task's history and prints what was handed over, and whether anything was done
+// twice: two runs of a task at the same time, or a run after the task had succeeded.
 func (r *rollout) judge(ctx context.Context) error {
 	tasks, err := r.client.Find(ctx, task.Query{IDs: r.ids, Limit: len(r.ids)})
 	if err != nil {
@@ -161,7 +161,7 @@ func (r *rollout) judge(ctx context.Context) error {
 	return nil
 }
 
-// verdict is what the histories of tasks say.
+// verdict is what the histories of tasks show.
 type verdict struct {
 	tasks, succeeded int
 	gaps             []time.Duration // from an interruption to the next run
@@ -220,13 +220,13 @@ type member struct {
 	log   tail
 }
 
-// tail is the end of what was written to it.
+// tail keeps the end of what was written to it.
 type tail []byte
 
-// maxTail is how much of it is kept.
+// maxTail is how many bytes of it are kept.
 const maxTail = 4 << 10
 
-// Write forgets what is too long ago.
+// Write appends, and drops the oldest bytes beyond maxTail.
 func (t *tail) Write(b []byte) (int, error) {
 	*t = append(*t, b...)
 	if over := len(*t) - maxTail; over > 0 {
@@ -235,7 +235,7 @@ func (t *tail) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// start runs a server and waits until it serves.
+// start starts a server and waits until it serves.
 func (r *rollout) start(ctx context.Context, n int) (*member, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -276,8 +276,8 @@ func (r *rollout) start(ctx context.Context, n int) (*member, error) {
 	}
 }
 
-// stop ends a server as a platform does: SIGTERM, and SIGKILL when it is still there after its grace
-// and a second.
+// stop ends a server as a platform does: with SIGTERM, and with SIGKILL if the server still runs a
+// second after its grace.
 func (m *member) stop(grace time.Duration) error {
 	select {
 	case <-m.ended:

@@ -15,7 +15,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// view shows tasks while they are worked on: a picture on a terminal, lines elsewhere.
+// view shows tasks while they run: as a picture on a terminal, as lines elsewhere.
 type view struct {
 	w      io.Writer
 	live   bool
@@ -25,7 +25,7 @@ type view struct {
 	names  map[string]string
 	was    map[string]task.Status
 	phase  string
-	height int // of the picture that stands there
+	height int // of the picture on the terminal
 }
 
 func newView(w io.Writer, client *task.Client, ids []string) *view {
@@ -33,10 +33,10 @@ func newView(w io.Writer, client *task.Client, ids []string) *view {
 }
 
 func (v *view) print(format string, args ...any) {
-	_, _ = fmt.Fprintf(v.w, format, args...) // a picture: who looks away misses it
+	_, _ = fmt.Fprintf(v.w, format, args...) // an output that cannot be written is no error
 }
 
-// begin says what is going to be seen.
+// begin prints what the demonstration will show.
 func (v *view) begin(d *demonstration, goesOn bool) {
 	what := "new"
 	if goesOn {
@@ -45,7 +45,7 @@ func (v *view) begin(d *demonstration, goesOn bool) {
 	v.print("%d tasks on %s, %s; results in %s\nCtrl-C stops, within %v\n\n", len(v.ids), d.tree, what, filepath.Join(d.dir, "results"), d.grace)
 }
 
-// watch shows the tasks until they are done, and calls stop then; or until the worker has ended.
+// watch shows the tasks until they are done, and then calls stop; or until the worker has ended.
 func (v *view) watch(ctx context.Context, ended <-chan struct{}, stop func()) error {
 	last := lastcall.UntilAbandon(ctx)
 	tick := time.NewTicker(100 * time.Millisecond)
@@ -137,8 +137,8 @@ func (v *view) show(tasks []task.Task, phase string, left time.Duration, deadlin
 	}
 }
 
-// picture is what stands on a terminal: a line of signs for all tasks, and a bar for each that is
-// worked on or was cut short.
+// picture returns the lines for a terminal: one with a sign for each task, and a bar for each task
+// that is running or was interrupted.
 func (v *view) picture(tasks []task.Task, phase string, left time.Duration, deadline bool) []string {
 	signs := map[task.Status]string{task.StatusQueued: "·", task.StatusRunning: "▸", task.StatusInterrupted: "‖", task.StatusSucceeded: "█", task.StatusFailed: "✗", task.StatusCancelled: "-"}
 	head := "phase " + pad(phase, 10)
@@ -160,7 +160,7 @@ func (v *view) picture(tasks []task.Task, phase string, left time.Duration, dead
 	return lines[:min(len(lines), 20)]
 }
 
-// runNumber tells of a run that is not the first.
+// runNumber names the number of a run that is not the first.
 func runNumber(t task.Task) string {
 	if t.Runs < 2 {
 		return ""
@@ -168,7 +168,7 @@ func runNumber(t task.Task) string {
 	return fmt.Sprintf(", run %d", t.Runs)
 }
 
-// name is what a task is about, in short.
+// name is a short name for what a task works on.
 func (v *view) name(t task.Task) string {
 	if name, ok := v.names[t.ID]; ok {
 		return name
@@ -182,7 +182,7 @@ func (v *view) name(t task.Task) string {
 	return name
 }
 
-// sum says how it stands in the end.
+// sum prints the final state of the tasks.
 func (v *view) sum(tasks []task.Task) {
 	n := make(map[task.Status]int)
 	interruptions, runs := 0, 0

@@ -27,14 +27,19 @@ func newDoctor() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Look for what is wrong with a store, its workers, and this machine's settings, or in a manifest",
-		Long: `Look for what is wrong: whether the store or server can be reached and its tables fit this program, whether a SQLite
-file is damaged (all of it is read) or can be read by others, whether workers are alive, how far the clocks are apart,
-tasks whose kind nobody knows, paused queues, whether the grace fits the platform, and whether programs get PID
-namespaces. It changes nothing. Each line begins with ok, warn or fail, and what is not ok says what to do.
+		Short: "Check a store, its workers, and this machine's settings, or a manifest",
+		Long: `Check a store, its workers and this machine:
 
-With -f it looks at manifests of Kubernetes or a Compose file instead, of any program: what in them makes a stop go
-wrong. The codes are explained by lastcall rehearse --explain.
+  - the store or server can be reached, and its tables fit this program
+  - a SQLite file is not damaged (all of it is read), and others cannot read it
+  - workers are alive, and the clocks are not far apart
+  - every waiting task has a worker that knows its kind, and no queue is paused
+  - the grace fits the platform, and programs get PID namespaces
+
+It changes nothing. Each line begins with ok, warn or fail. A line that is not ok says what to do.
+
+With -f it checks Kubernetes manifests or a Compose file instead, of any program: it finds what
+makes a stop go wrong. lastcall rehearse --explain explains the codes.
 
 Exit codes: 0 nothing has failed, though there may be warnings; 1 something has.`,
 		Example: `  lastcall doctor --store sqlite:tasks.db
@@ -59,7 +64,7 @@ Exit codes: 0 nothing has failed, though there may be warnings; 1 something has.
 	return cmd
 }
 
-// doctor writes what it finds.
+// doctor checks, and prints its findings.
 type doctor struct {
 	w      io.Writer
 	env    func(string) string
@@ -105,7 +110,7 @@ func (d *doctor) examine(ctx context.Context, to *target) {
 	}
 }
 
-// programs says how programs of kinds would be kept apart if serve were started here by this user.
+// programs reports how the programs of kinds would be isolated if this user started serve here.
 func (d *doctor) programs() {
 	isolation, err := execkind.FindIsolation(new(proc.Keeper))
 	if err != nil {
@@ -150,8 +155,8 @@ func (d *doctor) schema(ctx context.Context, address string) bool {
 	return true
 }
 
-// checkFile opens a SQLite file and reads all of it. Readers says that others can do so too, strays that
-// a process has another file open that had this one's name.
+// checkFile opens a SQLite file and reads all of it. The error readers says that others can read
+// the file too; strays says that a process has another file open that had this one's name.
 func checkFile(ctx context.Context, address string) (readers, strays, err error) {
 	s, err := openStore(ctx, address, openOptions{}, slog.Default())
 	if err != nil {
@@ -163,7 +168,8 @@ func checkFile(ctx context.Context, address string) (readers, strays, err error)
 	return readers, strays, errors.Join(err, s.Close())
 }
 
-// clock compares the store's clock with this machine's, between which it was read.
+// clock compares the store's clock with this machine's. The store's was read between before and
+// after.
 func (d *doctor) clock(before, store, after time.Time) {
 	off := max(before.Sub(store), store.Sub(after), 0).Round(time.Millisecond)
 	if off > 5*time.Second {
@@ -173,7 +179,7 @@ func (d *doctor) clock(before, store, after time.Time) {
 	d.ok("clock", "the store's clock is this machine's, within %v", (off + after.Sub(before)).Round(time.Millisecond))
 }
 
-// tasks looks at workers, queues and what waits.
+// tasks checks workers, queues and waiting tasks.
 func (d *doctor) tasks(ctx context.Context, b backend, server bool) {
 	counts, err := b.Count(ctx)
 	var workers []task.WorkerInfo
@@ -193,7 +199,7 @@ func (d *doctor) tasks(ctx context.Context, b backend, server bool) {
 	d.schedules(ctx, b)
 }
 
-// schedules looks for ticks that nobody makes.
+// schedules finds schedules that are due, but that no process runs.
 func (d *doctor) schedules(ctx context.Context, b backend) {
 	const most = 1000
 	all, err := b.Schedules(ctx, task.ScheduleQuery{Limit: most})
@@ -234,9 +240,9 @@ func (d *doctor) workers(all []task.WorkerInfo) {
 	d.paused(all)
 	switch {
 	case dead > 0 && running == 0:
-		d.warn("workers", "%d dead, and none that could take up their tasks: start lastcall serve on this store", dead)
+		d.warn("workers", "%d dead, and none that could resume their tasks: start lastcall serve on this store", dead)
 	case dead > 0:
-		d.warn("workers", "%d dead, whose tasks should be taken up within seconds: look again, and if they are still there at the logs of the %d running ones", dead, running)
+		d.warn("workers", "%d dead, whose tasks should be resumed within seconds: look again, and if they are still there at the logs of the %d running ones", dead, running)
 	case running == 0:
 		d.warn("workers", "none is running: tasks wait until lastcall serve is started on this store")
 	default:
@@ -244,7 +250,7 @@ func (d *doctor) workers(all []task.WorkerInfo) {
 	}
 }
 
-// paused tells of kinds that a worker cannot run now.
+// paused reports kinds that a worker cannot run now.
 func (d *doctor) paused(all []task.WorkerInfo) {
 	for _, w := range all {
 		for _, k := range w.Paused {
@@ -265,7 +271,7 @@ func (d *doctor) paused(all []task.WorkerInfo) {
 	}
 }
 
-// waiting looks for tasks that nobody will run.
+// waiting finds tasks that nobody will run.
 func (d *doctor) waiting(counts task.Counts, workers []task.WorkerInfo) {
 	known := make(map[string]bool)
 	for _, w := range workers {
@@ -294,7 +300,7 @@ func (d *doctor) waiting(counts task.Counts, workers []task.WorkerInfo) {
 	}
 }
 
-// suspects says that there are some, and what that means.
+// suspects reports that there are suspect tasks, and what that means.
 func (d *doctor) suspects(counts task.Counts) {
 	if waiting, running := counts.SuspectsWaiting, counts.SuspectsRunning; waiting+running > 0 {
 		d.warn("suspects", "%d wait and %d run: each was in two crashes in a row, or cut off by three stops, so a worker runs them in groups, one group at a time, "+
@@ -302,7 +308,7 @@ func (d *doctor) suspects(counts task.Counts) {
 	}
 }
 
-// grace compares what serve would take for its grace here with what the platform says.
+// grace compares the grace that serve would use here with that of the platform.
 func (d *doctor) grace() {
 	text := d.env(graceEnv)
 	grace := 30 * time.Second
@@ -310,11 +316,11 @@ func (d *doctor) grace() {
 		d.fail("grace", "serve would refuse %v", err)
 		return
 	} else if text != "" && text != "none" {
-		grace, _ = time.ParseDuration(text) // it is one
+		grace, _ = time.ParseDuration(text) // checked above
 	}
 	switch {
 	case d.env("KUBERNETES_SERVICE_HOST") != "" && text == "none":
-		d.warn("grace", "LASTCALL_GRACE is none in Kubernetes, which sends SIGKILL all the same: set it to the pod's terminationGracePeriodSeconds")
+		d.warn("grace", "LASTCALL_GRACE is none in Kubernetes, which still sends SIGKILL: set it to the pod's terminationGracePeriodSeconds")
 	case d.env("KUBERNETES_SERVICE_HOST") != "" && text == "":
 		d.warn("grace", "in Kubernetes, and LASTCALL_GRACE is not set: serve takes 30s; set it to the pod's terminationGracePeriodSeconds, unless that is 30 or serve has --grace")
 	case d.env("INVOCATION_ID") != "" && text == "":

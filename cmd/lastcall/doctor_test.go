@@ -23,7 +23,7 @@ func TestDoctor_TellsAHealthyPlaceFromASickOne(t *testing.T) {
 		want string
 	}{
 		{func(d *doctor) { d.workers([]task.WorkerInfo{alive}) }, "ok    workers   1 running, 0 stopping\n"},
-		{func(d *doctor) { d.workers([]task.WorkerInfo{alive, dead}) }, "warn  workers   1 dead, whose tasks should be taken up"},
+		{func(d *doctor) { d.workers([]task.WorkerInfo{alive, dead}) }, "warn  workers   1 dead, whose tasks should be resumed"},
 		{func(d *doctor) { d.workers([]task.WorkerInfo{dead}) }, "warn  workers   1 dead, and none"},
 		{func(d *doctor) { d.waiting(waits, []task.WorkerInfo{alive}) }, "ok    kinds"},
 		{func(d *doctor) { d.suspects(task.Counts{}) }, ""},

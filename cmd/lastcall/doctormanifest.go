@@ -9,7 +9,7 @@ import (
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/manifest"
 )
 
-// examineManifests says what is wrong in manifests, without running anything.
+// examineManifests reports what is wrong in manifests, without running anything.
 func examineManifests(cmd *cobra.Command, names []string) error {
 	set, err := readManifests(cmd.InOrStdin(), names)
 	if err == nil {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// duration is a flag that is a time within bounds.
+// duration is a flag whose value is a duration within bounds.
 type duration struct {
 	d           *time.Duration
 	least, most time.Duration
@@ -38,12 +38,12 @@ func (*duration) Type() string { return "duration" }
 
 var (
 	bareNumber = regexp.MustCompile(`^\d+$`)
-	// someDuration is what time.ParseDuration reads, unless it is more than 292 years.
+	// someDuration matches what time.ParseDuration reads, and durations of more than 292 years.
 	someDuration = regexp.MustCompile(`^[-+]?(\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)((\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))*$`)
 )
 
-// parseDuration reads a duration within bounds. The error says what is wrong with it and what to do,
-// without the text itself.
+// parseDuration reads a duration within bounds. The error says what is wrong with the text and what
+// to do; it does not repeat the text.
 func parseDuration(text string, least, most time.Duration) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	switch {

@@ -2,7 +2,7 @@ package main
 
 import "github.com/spf13/cobra"
 
-// newExitCodes is a topic of lastcall help.
+// newExitCodes returns the topic "exit-codes" of lastcall help.
 func newExitCodes() *cobra.Command {
 	return &cobra.Command{
 		Use:   "exit-codes",
@@ -10,8 +10,8 @@ func newExitCodes() *cobra.Command {
 		Long: `What the exit codes mean.
 
 Every command:
-  0    it is done
-  1    an error, which is said on standard error with what to do next
+  0    done
+  1    an error; standard error has the reason and what to do next
   2    the command line was not understood: nothing was done
 
 lastcall submit --wait:
@@ -24,7 +24,7 @@ lastcall logs --follow:
   130  Ctrl-C ended it
 
 lastcall serve, at the end of a stop:
-  0    every task was ended, or recorded to be taken up by the next server
+  0    every task has ended, or is recorded so that the next server resumes it
   1    a failure: an error, a panic, a server that ended too early
   3    something did not return in time and was abandoned
   75   work was interrupted that nothing has recorded

@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// explanation is what is asked about a finding.
+// explanation holds the flags that ask about a finding.
 type explanation struct {
 	code     string
 	language string
@@ -21,12 +21,12 @@ type explanation struct {
 }
 
 func (e *explanation) flags(f *pflag.FlagSet) {
-	f.StringVar(&e.code, "explain", "", "say what a finding means, and show the smallest fix in a complete program")
+	f.StringVar(&e.code, "explain", "", "explain a finding, and show the smallest fix in a complete program")
 	f.StringVar(&e.language, "language", string(fixes.Go), "the language of that program: "+languages())
 	f.BoolVar(&e.program, "program", false, "with --explain: write the corrected program, and nothing else")
 }
 
-// languages are those of the programs, as one types them.
+// languages lists the languages of the example programs, as one types them.
 func languages() string {
 	var all []string
 	for _, l := range fixes.Languages() {
@@ -35,7 +35,7 @@ func languages() string {
 	return strings.Join(all, ", ")
 }
 
-// write says what the finding means, and shows a program with it and without.
+// write explains a finding, and shows a program that has it and one that does not.
 func (e *explanation) write(w io.Writer) error {
 	code := rehearse.Code(strings.ToUpper(e.code))
 	if manifest.Title(code) == "" {

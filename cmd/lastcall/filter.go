@@ -13,16 +13,17 @@ import (
 )
 
 const (
-	filterHelp = `Times are as 2026-01-02T03:04:05Z, or as 90m: so long ago.
-Status, kind, queue, key and time of creation are in indexes, and so is the time of the end with --order finished; for
-what is not, tasks are looked at one by one.`
-	bulkHelp = `Without an ID it is done to all tasks that pass the filters, from the newest to the oldest, in steps of 500; --dry-run
-counts them. Without --status those are meant for which the command is made. A task that is no longer what the filter has
-found is left alone, so it can be repeated, and stopped at any moment. Times are as 2026-01-02T03:04:05Z, or as 90m: so
-long ago.`
+	filterHelp = `Times are written as 2026-01-02T03:04:05Z, or as 90m for "90 minutes ago". Status, kind, queue, key
+and time of creation are indexed, and so is the time of the end with --order finished. Other filters
+look at the tasks one by one.`
+	bulkHelp = `Without an ID the command changes all tasks that match the filters, from the newest to the oldest,
+in steps of 500; --dry-run only counts them. Without --status it changes the tasks in the statuses
+that the command is for. It leaves alone a task that does not match any more when its turn comes. So
+it can be stopped at any moment, and be repeated. Times are written as 2026-01-02T03:04:05Z, or as
+90m for "90 minutes ago".`
 )
 
-// filter is the flags that say which tasks are meant.
+// filter holds the flags that select tasks.
 type filter struct {
 	status, kind, queue, reason []string
 	key, worker, errorText      string
@@ -30,7 +31,7 @@ type filter struct {
 	times                       [6]string
 }
 
-// timeFlags are the names of a filter's times.
+// timeFlags are the names of the flags for times.
 var timeFlags = [6]string{"created-from", "created-to", "started-from", "started-to", "finished-from", "finished-to"}
 
 func (f *filter) flags(cmd *cobra.Command) {
@@ -39,17 +40,17 @@ func (f *filter) flags(cmd *cobra.Command) {
 	s.StringSliceVar(&f.kind, "kind", nil, "only tasks of these kinds")
 	s.StringSliceVar(&f.queue, "queue", nil, "only tasks of these queues")
 	s.StringVar(&f.key, "key", "", "only tasks with this key")
-	s.StringSliceVar(&f.reason, "reason", nil, "only tasks that were interrupted last for these reasons")
-	s.StringVar(&f.worker, "worker", "", "only tasks whose present or last run this worker has")
-	s.StringVar(&f.errorText, "error", "", "only tasks whose error has this text in it")
-	s.StringArrayVar(&f.meta, "meta", nil, "only tasks that have this, as tenant=acme; may be given several times")
+	s.StringSliceVar(&f.reason, "reason", nil, "only tasks whose last interruption had one of these reasons")
+	s.StringVar(&f.worker, "worker", "", "only tasks whose present or last run is on this worker")
+	s.StringVar(&f.errorText, "error", "", "only tasks whose error contains this text")
+	s.StringArrayVar(&f.meta, "meta", nil, "only tasks with this metadata, as tenant=acme; may be given several times")
 	for i, name := range timeFlags {
 		what, bound, _ := strings.Cut(name, "-")
 		s.StringVar(&f.times[i], name, "", fmt.Sprintf("only tasks that were %s %s this time", what, map[string]string{"from": "at or after", "to": "before"}[bound]))
 	}
 }
 
-// query is the query of the flags.
+// query returns the query that the flags describe.
 func (f *filter) query() (q task.Query, err error) {
 	for _, name := range f.status {
 		s, err := task.ParseStatus(name)
@@ -75,12 +76,12 @@ func (f *filter) query() (q task.Query, err error) {
 	return q, err
 }
 
-// given reports whether there is any filter.
+// given reports whether any filter is set.
 func (f *filter) given() bool {
 	return len(f.status)+len(f.kind)+len(f.queue)+len(f.reason)+len(f.meta)+len(f.key)+len(f.worker)+len(f.errorText)+len(strings.Join(f.times[:], "")) > 0
 }
 
-// parseTime reads a time, or for how long it has passed.
+// parseTime reads a point in time, or an age as 90m.
 func parseTime(text string, now time.Time) (time.Time, error) {
 	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
 		return now.Add(-d), nil
@@ -92,7 +93,7 @@ func parseTime(text string, now time.Time) (time.Time, error) {
 	return t, nil
 }
 
-// bulk is the flags of a command to all tasks that pass a filter.
+// bulk holds the flags of a command that changes all tasks that match a filter.
 type bulk struct {
 	filter
 	all, dryRun bool
@@ -104,12 +105,12 @@ func (b *bulk) flags(cmd *cobra.Command) {
 	b.filter.flags(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&b.all, "all", false, "all tasks, without a filter")
-	f.BoolVar(&b.dryRun, "dry-run", false, "count the tasks, and do nothing to them")
-	f.IntVar(&b.limit, "limit", 0, "at most so many tasks of those that pass the filters")
-	f.StringVar(&b.after, "after", "", "go on behind this place, which an earlier call has told")
+	f.BoolVar(&b.dryRun, "dry-run", false, "count the tasks, and change nothing")
+	f.IntVar(&b.limit, "limit", 0, "the largest number of tasks to change")
+	f.StringVar(&b.after, "after", "", "continue after this place, which an earlier call has printed")
 }
 
-// check wants ids or filters.
+// check wants ids or filters, and not both.
 func (b *bulk) check(ids []string) error {
 	filtered := b.given() || b.all || b.dryRun || b.limit != 0 || b.after != ""
 	switch {
@@ -123,7 +124,7 @@ func (b *bulk) check(ids []string) error {
 	return nil
 }
 
-// run does a command to all tasks that pass the filters, and says what came of it.
+// run applies a command to all tasks that match the filters, and prints the result.
 func (b *bulk) run(cmd *cobra.Command, to backend, verb task.Verb, asJSON bool) error {
 	q, err := b.query()
 	if err != nil {
@@ -155,7 +156,7 @@ func (b *bulk) run(cmd *cobra.Command, to backend, verb task.Verb, asJSON bool) 
 	return err
 }
 
-// bulkWords says what was done.
+// bulkWords describes the result in words.
 func bulkWords(r task.BulkResult, dryRun bool) string {
 	if dryRun {
 		return fmt.Sprintf("%d tasks found, nothing done", r.Found)

@@ -8,8 +8,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Whatever stands in a configuration file, there is an error with words in it, or all that serve
-// needs to know.
+// Any configuration file is either refused with a readable error, or has all that serve needs.
 func FuzzConfig_AConfigurationIsReadOrRefusedInWords(f *testing.F) {
 	f.Add("version: 1\nkinds:\n  a: {exec: [/bin/true], timeout: 1h, retry: {maxAttempts: -1, permanentExitCodes: [64]}}\n")
 	f.Add("version: 1\ngrace: 99999999999h\nlisten: \":99999\"\nconcurrency: 1e9\n")

@@ -24,13 +24,15 @@ func newHealthcheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "healthcheck",
 		Short: "Ask a server whether it is ready, for a platform's exec probe",
-		Long: `Ask a server whether it is ready, for the exec probe of a container whose ports nobody can reach.
+		Long: `Ask a server whether it is ready, for the exec probe of a container whose ports cannot be reached
+from outside.
 
-A server is not ready before it is set up, from last call on, and while its store does not answer. With --live it is
-asked only whether it answers at all: that is what a liveness probe should ask. No token is needed. The address can be
-that of --listen or of --probe-listen.
+A server is not ready before it is set up, from last call on, and while its store does not answer.
+With --live the command asks only whether the server answers at all, which is the right question for
+a liveness probe. No token is needed. The address can be that of --listen or of --probe-listen.
 
-Exit codes: 0 it is; 1 it is not, or does not answer, and the reason is said; 2 the command line was not understood.`,
+Exit codes: 0 it is ready; 1 it is not, or does not answer, and the command prints the reason; 2 the
+command line was not understood.`,
 		Example: `  lastcall healthcheck
   lastcall healthcheck --live --server http://127.0.0.1:8322`,
 		Args: args(0, ""),
@@ -56,11 +58,12 @@ Exit codes: 0 it is; 1 it is not, or does not answer, and the reason is said; 2 
 	f := cmd.Flags()
 	f.StringVar(&server, "server", "", "address of the server (default $"+serverEnv+", or http://"+defaultListen+")")
 	f.BoolVar(&live, "live", false, "ask only whether it answers at all")
-	f.Var(newDuration(&wait, 3*time.Second, time.Millisecond, time.Hour), "timeout", "how long it may take")
+	f.Var(newDuration(&wait, 3*time.Second, time.Millisecond, time.Hour), "timeout", "how long the answer may take")
 	return cmd
 }
 
-// probe asks a server and returns what it said. An error is another answer than 200, or none.
+// probe asks a server and returns the body of its answer. The error says that the answer was not
+// 200, or that there was none.
 func probe(ctx context.Context, server, path string, wait time.Duration) (said string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
@@ -68,7 +71,7 @@ func probe(ctx context.Context, server, path string, wait time.Duration) (said s
 	if err != nil || req.URL.Host == "" || req.URL.User != nil {
 		return "", errors.New("the server's address is not understood: write it as http://127.0.0.1:8321") // it may hold a secret
 	}
-	transport := &http.Transport{DialContext: (&net.Dialer{}).DialContext, DisableKeepAlives: true} // and no proxy: it asks a neighbour
+	transport := &http.Transport{DialContext: (&net.Dialer{}).DialContext, DisableKeepAlives: true} // no proxy: the server is a neighbour
 	resp, err := (&http.Client{Transport: transport}).Do(req)
 	if broken := (*url.Error)(nil); errors.As(err, &broken) {
 		if broken.Timeout() {

@@ -10,15 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// closeOnExec keeps the descriptors that this process has inherited from the programs that it starts.
-// Its own are kept from them since they were opened.
+// closeOnExec marks the descriptors that this process has inherited as close-on-exec, so that the
+// programs that it starts do not get them. Its own descriptors are opened with that mark.
 func closeOnExec(log *slog.Logger) {
 	const first = 3 // after the standard streams
 	err := unix.CloseRange(first, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
 	if err == nil {
 		return
 	}
-	// An old kernel, or a sandbox that does not know the call.
+	// The kernel is old, or a sandbox does not allow the call.
 	open, listErr := os.ReadDir("/proc/self/fd")
 	if listErr != nil {
 		log.Warn("programs get the descriptors that the server has inherited", "error", errors.Join(err, listErr))

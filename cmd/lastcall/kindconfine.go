@@ -6,19 +6,19 @@ import (
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/confine"
 )
 
-// limitsConfig bounds what a run may use, with all its processes.
+// limitsConfig bounds what a run may use, all its processes together.
 type limitsConfig struct {
-	// Memory is an amount as Kubernetes writes it: 256Mi. Who needs more is killed.
+	// Memory is an amount as Kubernetes writes it: 256Mi. A run that needs more is killed.
 	Memory string `yaml:"memory"`
-	// CPU is a number of processors: 500m, 0.5 or 2. Who needs more waits.
+	// CPU is a number of processors: 500m, 0.5 or 2. A run that needs more is throttled.
 	CPU string `yaml:"cpu"`
 	// PIDs is how many processes and threads there may be at once.
 	PIDs *int `yaml:"pids"`
-	// TmpDir is how much room on the disk its directory may take, as 1Gi. Who needs more is killed.
+	// TmpDir is how much disk space its directory may take, as 1Gi. A run that needs more is killed.
 	TmpDir string `yaml:"tmpdir"`
 }
 
-// user checks who a program is to run as.
+// user checks the user that a program is to run as.
 func (c *checker) user(text string) *confine.User {
 	if text == "" {
 		return nil
@@ -30,7 +30,8 @@ func (c *checker) user(text string) *confine.User {
 	return u
 }
 
-// limits checks the bounds of a run. That they can be held shows when the server starts.
+// limits checks the limits of a run. Whether this machine can enforce them is known only when the
+// server starts.
 func (c *checker) limits(l limitsConfig) (out confine.Limits) {
 	var err error
 	if l.Memory != "" {
@@ -51,7 +52,7 @@ func (c *checker) limits(l limitsConfig) (out confine.Limits) {
 	return out
 }
 
-// maxTmp checks the bound of a run's directory.
+// maxTmp checks the limit of a run's directory.
 func (c *checker) maxTmp(l limitsConfig) int64 {
 	if l.TmpDir == "" {
 		return 0
@@ -63,8 +64,8 @@ func (c *checker) maxTmp(l limitsConfig) int64 {
 	return n
 }
 
-// inherited is a variable of the server's, unless it is about the server's user and the program has
-// another one.
+// inherited returns one of the server's variables, unless the variable describes the server's user
+// and the program runs as another one.
 func inherited(name string, u *confine.User) (string, bool) {
 	if u != nil {
 		switch name {

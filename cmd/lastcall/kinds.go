@@ -20,32 +20,33 @@ import (
 
 // kindConfig is a kind whose handler is a program.
 type kindConfig struct {
-	// Exec is the program and its arguments. A program's relative path with a slash in it starts at
-	// the file's directory; one without is looked for in PATH.
+	// Exec is the program and its arguments. If the program is a relative path with a slash in it, it
+	// starts at the file's directory; a name without a slash is looked for in PATH.
 	Exec []string `yaml:"exec"`
-	// Dir is where the program starts; the file's directory if nothing is said.
+	// Dir is where the program starts. Defaults to the file's directory.
 	Dir string `yaml:"dir"`
 	// Env is its environment.
 	Env envConfig `yaml:"env"`
-	// Queue is where its tasks wait.
+	// Queue is the queue of its tasks.
 	Queue string `yaml:"queue"`
-	// Concurrency bounds how many run at once in one process.
+	// Concurrency bounds how many of its tasks run at once in one process.
 	Concurrency *int `yaml:"concurrency"`
-	// Timeout ends a run.
+	// Timeout bounds the time of a run.
 	Timeout *time.Duration `yaml:"timeout"`
-	// MaxRunTime is after which time a run makes room for others that wait.
+	// MaxRunTime is the time after which a run makes room for other tasks that wait.
 	MaxRunTime *time.Duration `yaml:"maxRunTime"`
-	// OnStop is finish or interrupt.
+	// OnStop is what a stop does to its runs: finish or interrupt.
 	OnStop string `yaml:"onStop"`
 	// KillAfter is the time from SIGTERM to SIGKILL.
 	KillAfter *time.Duration `yaml:"killAfter"`
-	// Retry is about failed attempts.
+	// Retry says how failed attempts are retried.
 	Retry retryConfig `yaml:"retry"`
-	// MaxCrashes is how many times a run may be killed from outside; -1 is no end.
+	// MaxCrashes is how many times a run may be killed from outside; -1 means without limit.
 	MaxCrashes *int `yaml:"maxCrashes"`
-	// Retention is for how long its ended tasks are kept, where that is not as long as others.
+	// Retention is how long its ended tasks are kept, if that differs from other kinds.
 	Retention retentionConfig `yaml:"retention"`
-	// User is who it runs as: a name, a UID, or UID:GID. Only for a server of root's.
+	// User is the user that it runs as: a name, a UID, or UID:GID. It needs a server that runs as
+	// root.
 	User string `yaml:"user"`
 	// Limits bound what a run may use.
 	Limits limitsConfig `yaml:"limits"`
@@ -53,33 +54,33 @@ type kindConfig struct {
 	HostPID bool `yaml:"hostPid"`
 }
 
-// retentionConfig is for how long ended tasks are kept, by their status.
+// retentionConfig is how long ended tasks are kept, by their status.
 type retentionConfig struct {
 	Succeeded *time.Duration `yaml:"succeeded"`
 	Failed    *time.Duration `yaml:"failed"`
 	Cancelled *time.Duration `yaml:"cancelled"`
 }
 
-// envConfig says what a program finds in its environment.
+// envConfig describes the environment of a program.
 type envConfig struct {
-	// Inherit names the server's variables that the program gets. Nothing said means usualVariables.
+	// Inherit names the server's variables that the program gets. Defaults to usualVariables.
 	Inherit []string `yaml:"inherit"`
-	// Set has more of them, with their values.
+	// Set has further variables, with their values.
 	Set map[string]string `yaml:"set"`
 }
 
-// retryConfig is about failed attempts.
+// retryConfig says how failed attempts are retried.
 type retryConfig struct {
-	// MaxAttempts is how many there are; -1 is no end.
+	// MaxAttempts is how many attempts there are; -1 means without limit.
 	MaxAttempts *int `yaml:"maxAttempts"`
-	// Backoff is the wait after the first one, and doubles.
+	// Backoff is the wait after the first failed attempt. It doubles with each further one.
 	Backoff *time.Duration `yaml:"backoff"`
-	// PermanentExitCodes are those after which trying again would not help.
+	// PermanentExitCodes are exit codes after which trying again would not help.
 	PermanentExitCodes []int `yaml:"permanentExitCodes"`
 }
 
-// usualVariables are inherited where nothing is said. The others stay with the server: there may be
-// secrets among them, as in LASTCALL_STORE.
+// usualVariables are inherited by default. The others stay with the server: some may hold secrets,
+// as LASTCALL_STORE does.
 var usualVariables = []string{"PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ"}
 
 const (
@@ -90,7 +91,7 @@ const (
 	maxCount         = 1_000_000
 )
 
-// programs makes handlers of the kinds of a file, and finds what cannot work.
+// programs creates handlers from the kinds of a file, and finds what cannot work.
 func programs(kinds map[string]kindConfig, path string) ([]execkind.Kind, []fault) {
 	var all []execkind.Kind
 	var faults []fault
@@ -106,13 +107,13 @@ func programs(kinds map[string]kindConfig, path string) ([]execkind.Kind, []faul
 	return all, faults
 }
 
-// checker looks at one kind.
+// checker checks one kind.
 type checker struct {
 	name, base string
 	faults     []fault
 }
 
-// wrong notes a fault of a key of the kind.
+// wrong records a fault of a key of the kind.
 func (c *checker) wrong(key, text string, args ...any) {
 	at := append([]string{"kinds", c.name}, strings.Split(key, ".")...)
 	c.faults = append(c.faults, fault{key: at, text: fmt.Sprintf("kind %s: %s: ", c.name, key) + fmt.Sprintf(text, args...)})
@@ -137,7 +138,7 @@ func (c *checker) kind(k kindConfig) execkind.Kind {
 			Cancelled: c.retention("cancelled", k.Retention.Cancelled),
 		},
 	}
-	// What the worker would refuse later, in its own words.
+	// What the worker would refuse later, in the worker's words.
 	if _, err := (task.Kind[json.RawMessage]{Name: c.name}).Prepare(json.RawMessage("null"), nil); err != nil {
 		c.faults = append(c.faults, fault{key: []string{"kinds", c.name}, text: strings.TrimPrefix(err.Error(), task.ErrInvalid.Error()+": ")})
 	} else if _, err := (task.Kind[json.RawMessage]{Name: c.name, Queue: k.Queue}).Prepare(json.RawMessage("null"), nil); err != nil {
@@ -162,7 +163,7 @@ func (c *checker) kind(k kindConfig) execkind.Kind {
 	return out
 }
 
-// count checks a number. none is the value that means no end, 0 if there is no such value.
+// count checks a number. none is the value that means "without limit", 0 if there is no such value.
 func (c *checker) count(key string, n *int, none int) int {
 	switch {
 	case n == nil:
@@ -179,7 +180,7 @@ func (c *checker) count(key string, n *int, none int) int {
 	return *n
 }
 
-// duration checks one.
+// duration checks a duration.
 func (c *checker) duration(key string, d *time.Duration, def, least, most time.Duration, why string) time.Duration {
 	switch {
 	case d == nil:
@@ -192,12 +193,12 @@ func (c *checker) duration(key string, d *time.Duration, def, least, most time.D
 	return *d
 }
 
-// retention checks for how long tasks of a status are kept.
+// retention checks how long tasks of a status are kept.
 func (c *checker) retention(status string, d *time.Duration) time.Duration {
 	return c.duration("retention."+status, d, 0, minRetention, maxDelay, "use that, it will do")
 }
 
-// spoken is a round duration as people say it.
+// spoken writes a round duration as people say it.
 func spoken(d time.Duration) string {
 	switch {
 	case d == maxDelay:
@@ -229,7 +230,7 @@ func (c *checker) dir(dir string) string {
 	return dir
 }
 
-// env makes the environment.
+// env builds the environment.
 func (c *checker) env(e envConfig, u *confine.User) []string {
 	inherit := e.Inherit
 	if inherit == nil {
@@ -320,13 +321,13 @@ func (c *checker) program(argv, env []string) string {
 	}
 	hint := "install it, or write its path"
 	if _, err := os.Stat(filepath.Join(c.base, name)); err == nil {
-		hint = "write ./" + name + " for the one beside the file"
+		hint = "write ./" + name + " for the one next to the file"
 	}
 	c.wrong("exec", "no program %s in the PATH that the kind has (%q): %s", name, path, hint)
 	return ""
 }
 
-// executable says why a file cannot be executed.
+// executable returns an error that says why a file cannot be executed.
 func executable(file string) error {
 	_, err := exec.LookPath(file)
 	switch info, statErr := os.Stat(file); {
@@ -336,7 +337,7 @@ func executable(file string) error {
 		return statErr
 	case info.IsDir():
 		return fmt.Errorf("%s is a directory", file)
-	case err != nil && info.Mode()&0o111 != 0 && execkind.Problem(file) != "": // mounted so that it is not
+	case err != nil && info.Mode()&0o111 != 0 && execkind.Problem(file) != "": // its file system is mounted noexec
 		return fmt.Errorf("%s cannot be executed: %s", file, execkind.Problem(file))
 	case err != nil:
 		return fmt.Errorf("%s cannot be executed: chmod +x it, if it is a program", file)

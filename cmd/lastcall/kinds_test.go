@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// writeProgram makes a program beside a configuration file.
+// writeProgram creates a program next to a configuration file.
 func writeProgram(t *testing.T, config, name, text string, mode os.FileMode) {
 	t.Helper()
 	path := filepath.Join(filepath.Dir(config), name)
@@ -112,7 +112,7 @@ func TestKinds_EveryProblemOfAKindIsToldWithItsLineAndWhatToDo(t *testing.T) {
 		"exec: [./plain.txt]":                                               ":4: kind k: exec: DIR/plain.txt cannot be executed: chmod +x it",
 		"exec: [./work]":                                                    ":4: kind k: exec: DIR/work is a directory",
 		"exec: [no-such-program]":                                           ":4: kind k: exec: no program no-such-program in the PATH",
-		"exec: [good.sh]":                                                   "write ./good.sh for the one beside the file",
+		"exec: [good.sh]":                                                   "write ./good.sh for the one next to the file",
 		"exec: ./good.sh --size 200":                                        " is no list: write [\"./program\", \"argument\"]",
 		"exec: []":                                                          ":4: kind k: exec: no program given",
 		"queue: q":                                                          ":3: kind k: exec: no program given",

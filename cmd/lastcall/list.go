@@ -29,12 +29,14 @@ func newList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List tasks, the newest first",
-		Long: `List tasks, the newest first, or with --order finished those first that ended last. With several filters a task must pass
-all of them. ` + filterHelp + `
+		Long: `List tasks, the newest first, or with --order finished those first that ended last. With several
+filters a task must match all of them.
 
---json prints one object a line, with the keys of the HTTP interface: id, kind, queue, status, reason, runs, attempts,
-interruptions, crashes, progress, worker, createdAt, startedAt, finishedAt, error and others; waitsFor says why nobody
-begins a task. Empty texts and times are left out.`,
+` + filterHelp + `
+
+--json prints one object a line, with the keys of the HTTP interface: id, kind, queue, status,
+reason, runs, attempts, interruptions, crashes, progress, worker, createdAt, startedAt, finishedAt,
+error and others. waitsFor is why no worker runs a task. Empty texts and times are left out.`,
 		Example: `  lastcall list --status interrupted
   lastcall list --kind thumbnail --limit 20
   lastcall list --status failed --order finished --finished-from 24h --error "no space left"
@@ -55,7 +57,7 @@ begins a task. Empty texts and times are left out.`,
 					return err
 				}
 				out := cmd.OutOrStdout()
-				reasons := waitingFor(cmd.Context(), b, all, asJSON) // in a table a delay is no news
+				reasons := waitingFor(cmd.Context(), b, all, asJSON) // in a table a delay is not a reason
 				if asJSON {
 					return printLines(out, all, reasons)
 				}
@@ -73,16 +75,16 @@ begins a task. Empty texts and times are left out.`,
 	to.flags(cmd)
 	f := cmd.Flags()
 	by.flags(cmd)
-	f.StringVar(&order, "order", string(task.OrderCreated), "created, or finished: only what has ended, the last end first")
-	f.StringVar(&after, "after", "", "continue behind this place, or the task of this id")
-	f.IntVar(&limit, "limit", 100, "at most so many")
+	f.StringVar(&order, "order", string(task.OrderCreated), "created, or finished: only tasks that have ended, the last end first")
+	f.StringVar(&after, "after", "", "continue after this place, or after the task with this id")
+	f.IntVar(&limit, "limit", 100, "the largest number of tasks to list")
 	f.BoolVar(&asJSON, "json", false, "one JSON object a line")
 	return cmd
 }
 
-// waitingFor says for each task why nobody begins it, "" where nothing is known to be in its way.
-// It may know of none: the list is worth more than that. delays reports whether a time that has not
-// come is a reason.
+// waitingFor returns for each task why no worker runs it, "" where no reason is known. It returns
+// no reasons at all if the store cannot be asked, since the list is useful without them. delays is
+// whether a time that has not come yet counts as a reason.
 func waitingFor(ctx context.Context, b backend, tasks []task.Task, delays bool) []string {
 	reasons := make([]string, len(tasks))
 	if !slices.ContainsFunc(tasks, func(t task.Task) bool { return t.Status.Claimable() }) {
@@ -106,7 +108,7 @@ func waitingFor(ctx context.Context, b backend, tasks []task.Task, delays bool) 
 	return reasons
 }
 
-// printWaiting says how many of the tasks of a table wait for what.
+// printWaiting prints how many of the tasks of a table wait for what.
 func printWaiting(w io.Writer, reasons []string) {
 	how := make(map[string]int)
 	for _, why := range reasons {
@@ -131,8 +133,8 @@ func printLines(w io.Writer, tasks []task.Task, waitsFor []string) error {
 	return nil
 }
 
-// printTable prints a line for each task. No line is wider than the page, as long as that has 80
-// columns or more: kinds are cut for it, and what is said about a task has the room that is left.
+// printTable prints a line for each task. If the page has 80 columns or more, no line is wider than
+// the page: kinds are cut to fit, and the text about a task gets the columns that are left.
 func printTable(w io.Writer, tasks []task.Task, now time.Time, page int) error {
 	rows := [][]string{{"ID", "KIND", "STATUS", "SINCE", "DONE", ""}}
 	for _, t := range tasks {
@@ -165,7 +167,7 @@ func printTable(w io.Writer, tasks []task.Task, now time.Time, page int) error {
 		for i, width := range widths {
 			line.WriteString(pad(cut(row[i], width), width+gap))
 		}
-		if rest >= 12 { // less says nothing
+		if rest >= 12 { // a shorter text says nothing
 			line.WriteString(cut(row[5], rest))
 		}
 		if _, err := fmt.Fprintln(w, strings.TrimRight(line.String(), " ")); err != nil {
@@ -175,8 +177,8 @@ func printTable(w io.Writer, tasks []task.Task, now time.Time, page int) error {
 	return nil
 }
 
-// percentDone is how much of a task is done: all of one that has succeeded, whatever its handler has
-// told last.
+// percentDone is how much of a task is done. A task that has succeeded is done, whatever progress
+// its handler reported last.
 func percentDone(s task.Status, told float64) string {
 	return fmt.Sprintf("%3.0f%%", 100*fractionDone(s, told))
 }
@@ -188,7 +190,7 @@ func fractionDone(s task.Status, told float64) float64 {
 	return told
 }
 
-// statusWord is the status, with its reason.
+// statusWord returns the status, with its reason.
 func statusWord(s task.Status, r task.Reason) string {
 	if r != "" && s != task.StatusRunning {
 		return string(s) + "/" + string(r)
@@ -196,7 +198,7 @@ func statusWord(s task.Status, r task.Reason) string {
 	return string(s)
 }
 
-// ago is a rough age of at most four characters.
+// ago returns a rough age in at most four characters.
 func ago(t, now time.Time) string {
 	d := max(now.Sub(t), 0)
 	switch {

@@ -5,14 +5,14 @@ import (
 	"log/slog"
 )
 
-// How serve writes its log.
+// The formats in which serve writes its log.
 const (
 	logAuto = "auto"
 	logText = "text"
 	logJSON = "json"
 )
 
-// newLog returns a logger of a format: text for people, JSON for programs.
+// newLog returns a logger for a format: text for people, JSON for programs.
 func newLog(w io.Writer, format string) *slog.Logger {
 	if format == logText || format != logJSON && isTerminal(w) {
 		return slog.New(slog.NewTextHandler(w, nil))
@@ -20,8 +20,8 @@ func newLog(w io.Writer, format string) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{ReplaceAttr: readable}))
 }
 
-// readable writes a duration with its unit, as text does: a number alone does not say that it is
-// nanoseconds.
+// readable writes a duration with its unit, as the text format does: a number alone does not show
+// that it counts nanoseconds.
 func readable(_ []string, a slog.Attr) slog.Attr {
 	if a.Value.Kind() == slog.KindDuration {
 		a.Value = slog.StringValue(a.Value.Duration().String())

@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/httpapi"
 )
 
-// interruptedCode is that of a command which a person has ended while it waited, as shells have it.
+// interruptedCode is the exit code of a command that Ctrl-C ended while it waited, as in a shell.
 const interruptedCode = 128 + int(syscall.SIGINT)
 
 func newLogs() *cobra.Command {
@@ -24,13 +24,14 @@ func newLogs() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "logs ID",
 		Short: "Print what a task's runs have logged",
-		Long: `Print what a task's runs have logged, of all runs together the last 64 KiB.
+		Long: `Print what a task's runs have logged: of all runs together the last 64 KiB.
 
-With --follow it goes on until the task has ended, across hand-overs and whichever worker has the task: a server that
-cannot be reached is asked again. "[...]" on a line stands for what was written and dropped in between. On a terminal,
-signs that are not printable are shown as spaces.
+With --follow it goes on until the task has ended, across hand-overs to other workers. A server that
+cannot be reached is asked again. "[...]" on a line replaces text that was dropped. On a terminal,
+characters that are not printable are shown as spaces.
 
-Exit codes: 0 also for a task that has failed; 130 when Ctrl-C ended it; the others as in "lastcall help exit-codes".`,
+Exit codes: 0 also for a task that has failed; 130 when Ctrl-C ended it; the others as in "lastcall
+help exit-codes".`,
 		Example: `  lastcall logs 0197c0de-0000-7000-8000-000000000000
   lastcall logs -f 0197c0de-0000-7000-8000-000000000000`,
 		Args: args(1, "ID"),
@@ -53,7 +54,7 @@ Exit codes: 0 also for a task that has failed; 130 when Ctrl-C ended it; the oth
 	return cmd
 }
 
-// lookEvery is how often a task is looked at that somebody waits for.
+// lookEvery is how often a command that waits for a task reads it.
 const lookEvery = 250 * time.Millisecond
 
 func followLog(cmd *cobra.Command, b backend, id string) error {
@@ -79,7 +80,7 @@ func followLog(cmd *cobra.Command, b backend, id string) error {
 	return aboutTask(id, last)
 }
 
-// untilInterrupt ends a context with Ctrl-C or SIGTERM.
+// untilInterrupt returns a context that Ctrl-C or SIGTERM ends.
 func untilInterrupt(ctx context.Context) (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 }

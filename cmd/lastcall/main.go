@@ -30,7 +30,7 @@ func main() {
 		os.Exit(execkind.Shim())
 	}
 	out, remarks := harmless(os.Stdout), harmless(os.Stderr)
-	log.SetOutput(remarks) // where package slog writes by default
+	log.SetOutput(remarks) // package slog writes there by default
 	root := newRoot()
 	root.SetOut(out)
 	root.SetErr(remarks)
@@ -49,10 +49,10 @@ func main() {
 	}
 }
 
-// complain says why the program ends.
+// complain prints why the program ends.
 func complain(w io.Writer, err error) { fmt.Fprintf(w, "lastcall: %v\n", err) }
 
-// exitError ends the program with a code of which everything has been said.
+// exitError ends the program with an exit code. The reason has been printed already.
 type exitError int
 
 func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
@@ -66,10 +66,10 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "lastcall",
 		Short: "Tasks that survive a deploy",
-		Long:  "Lastcall runs tasks. When its process is stopped, a task is finished in time or recorded as\ninterrupted, with its checkpoint, and the next process takes it up from there.",
+		Long:  "Lastcall runs tasks. When its process is stopped, a task is finished in time or recorded as\ninterrupted, with its checkpoint, and the next process resumes it from there.",
 		Args:  noSuchCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		// cobra checks this as well, but its error does not say that it is one of the command line.
+		// cobra checks this as well, but its error is not marked as one of the command line.
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			if err := cmd.ValidateFlagGroups(); err != nil {
 				return misused(cmd, err)
@@ -85,12 +85,13 @@ func newRoot() *cobra.Command {
 	return root
 }
 
-// misused says where the flags of a command are explained.
+// misused adds to an error where the flags of a command are explained.
 func misused(cmd *cobra.Command, err error) error {
 	return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
 }
 
-// noSuchCommand refuses what cobra took for an argument of the program itself.
+// noSuchCommand refuses an unknown command, which cobra takes for an argument of the program
+// itself.
 func noSuchCommand(cmd *cobra.Command, given []string) error {
 	if len(given) == 0 {
 		return nil
@@ -104,7 +105,7 @@ func noSuchCommand(cmd *cobra.Command, given []string) error {
 	return usageError{fmt.Errorf("unknown command %q: use one of %s (see lastcall --help)", given[0], strings.Join(names, ", "))}
 }
 
-// args checks the number of arguments and says what they are.
+// args checks the number of arguments. Its error names them.
 func args(n int, usage string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, given []string) error {
 		if len(given) != n {
@@ -114,7 +115,7 @@ func args(n int, usage string) cobra.PositionalArgs {
 	}
 }
 
-// atLeastOne wants an argument or more.
+// atLeastOne requires an argument or more.
 func atLeastOne(usage string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, given []string) error {
 		if len(given) == 0 {

@@ -15,14 +15,14 @@ import (
 	"github.com/lastcall-go/lastcall/task/httpapi"
 )
 
-// metrics are what serve tells Prometheus. docs/cli.md has the list.
+// metrics are what serve exports to Prometheus. docs/cli.md has the list.
 type metrics struct {
 	*prom.Metrics
 	registry *prometheus.Registry
 	requests *prometheus.HistogramVec
 }
 
-// newMetrics makes them, each zero.
+// newMetrics creates the metrics, each zero.
 func newMetrics() *metrics {
 	m := &metrics{
 		Metrics:  prom.New(),
@@ -44,7 +44,7 @@ func (m *metrics) handler(log *slog.Logger) http.Handler {
 	})
 }
 
-// served is told of a request.
+// served records a request.
 func (m *metrics) served(e httpapi.RequestInfo) {
 	route := e.Route
 	if route == "" {
@@ -53,8 +53,8 @@ func (m *metrics) served(e httpapi.RequestInfo) {
 	m.requests.WithLabelValues(route, strconv.Itoa(e.Status)).Observe(e.Took.Seconds())
 }
 
-// guarded shows metrics beside the tasks: to those who may read them, or where there are no tokens
-// to this machine.
+// guarded serves metrics at the address of the tasks: to tokens that may read the tasks, or,
+// without a token file, to this machine.
 func guarded(h http.Handler, tokens *httpapi.Tokens) http.Handler {
 	if tokens == nil {
 		return thisMachineOnly(h)
@@ -62,8 +62,8 @@ func guarded(h http.Handler, tokens *httpapi.Tokens) http.Handler {
 	return tokens.Require(httpapi.RoleRead, h)
 }
 
-// thisMachineOnly refuses requests by names that are not this machine's, as a page in a browser
-// makes them by a name of its own that leads here.
+// thisMachineOnly refuses requests for host names that are not this machine's. A page in a browser
+// sends such requests, by a name of its own that resolves to this machine.
 func thisMachineOnly(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host, _, err := net.SplitHostPort(r.Host)

@@ -15,7 +15,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
-// scrape is what a scrape says, without comments.
+// scrape returns the answer to a scrape, without comments.
 func scrape(t *testing.T, m *metrics) string {
 	t.Helper()
 	w := httptest.NewRecorder()

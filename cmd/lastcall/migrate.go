@@ -15,11 +15,12 @@ import (
 func newMigrate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "migrate",
-		Short: "Make a store's tables, or bring them up to date",
-		Long: `Make a store's tables in PostgreSQL, or bring them up to date. A SQLite file needs no such command: it is brought up
-to date when it is opened.
+		Short: "Create a store's tables, or bring them up to date",
+		Long: `Create a store's tables in PostgreSQL, or bring them up to date. A SQLite file needs no such
+command: it is brought up to date when it is opened.
 
-Two versions of the program can run side by side on one database while a new one is rolled out: migrate first.`,
+Two versions of the program can run side by side on one database while a new one is rolled out:
+migrate first.`,
 		Args: noSuchCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -27,12 +28,12 @@ Two versions of the program can run side by side on one database while a new one
 	return cmd
 }
 
-// storeFlags is the flags that choose a store.
+// storeFlags are the flags that choose a store.
 type storeFlags struct{ store, file string }
 
 func (f *storeFlags) define(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.store, "store", "", storeUsage)
-	cmd.Flags().StringVar(&f.file, "store-file", "", "file that has the address of the store")
+	cmd.Flags().StringVar(&f.file, "store-file", "", "file that contains the address of the store")
 	cmd.MarkFlagsMutuallyExclusive("store", "store-file")
 }
 
@@ -49,8 +50,8 @@ func newMigrateUp() *cobra.Command {
 	var flags storeFlags
 	cmd := &cobra.Command{
 		Use:     "up",
-		Short:   "Make the tables, or bring them up to date",
-		Long:    "Make the tables, or bring them up to date, in one transaction. Several at a time do no harm. It needs a role that may\ncreate a schema; serve needs only the rights on what is in it.",
+		Short:   "Create the tables, or bring them up to date",
+		Long:    "Create the tables, or bring them up to date, in one transaction. Running it several times at\nonce does no harm. It needs a role that may create a schema; serve needs only rights to the\ntables in it.",
 		Example: "  lastcall migrate up --store postgres://admin@db.example/tasks",
 		Args:    args(0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -76,8 +77,8 @@ func newMigrateStatus() *cobra.Command {
 	var flags storeFlags
 	cmd := &cobra.Command{
 		Use:     "status",
-		Short:   "Say which version the tables have",
-		Long:    "Say which version the tables have, and which one this program makes. It changes nothing.\n\nExit codes: 0 this program can use them; 1 it cannot, or they cannot be looked at.",
+		Short:   "Print which version the tables have",
+		Long:    "Print which version the tables have, and which one this program creates. It changes nothing.\n\nExit codes: 0 this program can use them; 1 it cannot, or they cannot be read.",
 		Example: "  lastcall migrate status --store postgres://tasks@db.example/tasks",
 		Args:    args(0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -92,7 +93,8 @@ func newMigrateStatus() *cobra.Command {
 	return cmd
 }
 
-// printSchema says what a store has, and is an error if this program cannot use it.
+// printSchema prints the version of a store's tables. It returns an error if this program cannot
+// use them.
 func printSchema(cmd *cobra.Command, address string) error {
 	state, usable, err := schemaText(cmd.Context(), address)
 	if err != nil {
@@ -107,7 +109,8 @@ func printSchema(cmd *cobra.Command, address string) error {
 	return nil
 }
 
-// schemaText says which version a store's tables have, and whether this program can use them.
+// schemaText returns the version of a store's tables in words, and whether this program can use
+// them.
 func schemaText(ctx context.Context, address string) (text string, usable bool, err error) {
 	if !isPostgres(address) {
 		s, err := openStore(ctx, address, openOptions{}, slog.Default())
@@ -142,8 +145,8 @@ func newMigrateSQL() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sql",
 		Short: "Print the statements of migrate up",
-		Long: `Print the statements of migrate up, for those who let another role or another tool run them. They are one transaction,
-and on another version than --from they fail and change nothing.`,
+		Long: `Print the statements of migrate up, to run them with another role or another tool. They are one
+transaction. If the tables have another version than --from, they fail and change nothing.`,
 		Example: `  lastcall migrate sql | psql postgres://admin@db.example/tasks
   lastcall migrate sql --from 1`,
 		Args: args(0, ""),
@@ -156,6 +159,6 @@ and on another version than --from they fail and change nothing.`,
 			return err
 		},
 	}
-	cmd.Flags().IntVar(&from, "from", 0, "the version that is there now, as migrate status says it")
+	cmd.Flags().IntVar(&from, "from", 0, "the version that the tables have now, as migrate status prints it")
 	return cmd
 }

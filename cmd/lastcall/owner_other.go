@@ -4,7 +4,7 @@ package main
 
 import "io/fs"
 
-// ownersOnly: nothing is known of owners here.
+// ownersOnly is whether files have an owner and a mode: here nothing is known of them.
 const ownersOnly = false
 
 func mine(fs.FileInfo) bool { return true }

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// ownersOnly: files have an owner and a mode here.
+// ownersOnly is whether files have an owner and a mode.
 const ownersOnly = true
 
 // mine reports whether a file belongs to this user.

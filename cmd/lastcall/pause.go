@@ -10,14 +10,14 @@ import (
 
 func newPause() *cobra.Command {
 	var opt task.PauseOptions
-	cmd := queueCommand("pause", "paused", "Keep the tasks of queues from being begun",
-		`Keep the tasks of queues from being begun, by any worker, until resume. What runs, runs on, unless --running asks it to hand
-over too, as interrupt does: it goes on after resume. When the command has ended no run begins any more. A queue that is not
-known yet can be paused.`,
+	cmd := queueCommand("pause", "paused", "Stop workers from starting tasks of queues",
+		`Stop all workers from starting tasks of queues, until resume. Running tasks go on. With --running
+they are asked to hand over too, as interrupt does, and are resumed after lastcall resume. When the
+command has ended, no more runs start. A queue that is not known yet can be paused.`,
 		`  lastcall pause default
   lastcall pause images mails
   lastcall pause images --running`,
 		func(b backend, ctx context.Context, queue string) error { return b.Pause(ctx, queue, &opt) })
-	cmd.Flags().BoolVar(&opt.Running, "running", false, "ask what runs to hand over too")
+	cmd.Flags().BoolVar(&opt.Running, "running", false, "ask running tasks to hand over too")
 	return cmd
 }

@@ -15,15 +15,16 @@ import (
 	"github.com/lastcall-go/lastcall/task/sqlitestore"
 )
 
-// lockKeeper is a store that proves the life of a worker by a lock, which a process that works for
-// the worker can hold too.
+// lockKeeper is a store that proves that a worker is alive by a lock. A process that works for the
+// worker can hold that lock too.
 type lockKeeper interface {
 	InheritLock(worker string) (*os.File, error)
 }
 
 var _ lockKeeper = (*sqlitestore.Store)(nil)
 
-// registerPrograms makes the kinds of the configuration known, and returns who runs their programs.
+// registerPrograms registers the kinds of the configuration, and returns the runner of their
+// programs.
 func (s *service) registerPrograms(mux *task.Mux, store task.Store) *execkind.Runner {
 	r := &execkind.Runner{Keeper: &s.keeper, Isolation: s.isolation, Cgroups: s.cgroups, Logger: s.log}
 	if s, ok := store.(lockKeeper); ok {
@@ -41,8 +42,8 @@ const (
 	maxThreads   = 256
 )
 
-// confine closes this process to programs of its user, and finds out how programs can be kept apart
-// from it and from each other.
+// confine protects this process from programs that run as the same user, and finds out how programs
+// can be isolated from it and from each other.
 func (s *service) confine() error {
 	if err := confine.Undumpable(); err != nil {
 		s.log.Warn("programs can read what this process has", "error", err)
@@ -56,7 +57,7 @@ func (s *service) confine() error {
 	if err != nil {
 		s.log.Info("programs share this process's PID namespace", "reason", err)
 	} else {
-		s.log.Info("programs have PID namespaces of their own", "isolation", s.isolation.String()) // in JSON too
+		s.log.Info("programs have PID namespaces of their own", "isolation", s.isolation.String()) // text in JSON too
 	}
 	var limits []confine.Limits
 	for _, k := range s.config.programs {
@@ -73,7 +74,7 @@ func (s *service) confine() error {
 	return nil
 }
 
-// sweep removes what dead runs have left, if there are programs.
+// sweep removes what dead runs have left behind, if there are programs.
 func (s *service) sweep(g *lastcall.Group, r *execkind.Runner) error {
 	if len(s.config.programs) == 0 {
 		return nil
@@ -81,7 +82,7 @@ func (s *service) sweep(g *lastcall.Group, r *execkind.Runner) error {
 	return g.Go("sweep", r.Sweep)
 }
 
-// queues says where the tasks of a kind wait that is submitted to this server.
+// queues returns the queue of each kind, for tasks that are submitted to this server.
 func queues(kinds []execkind.Kind) map[string]string {
 	all := make(map[string]string)
 	for _, k := range kinds {
@@ -90,8 +91,8 @@ func queues(kinds []execkind.Kind) map[string]string {
 	return all
 }
 
-// keepOrphans looks after orphans where this process gets them, as PID 1 and with programs as
-// handlers, until the function that it returns is called.
+// keepOrphans reaps orphans until the function that it returns is called. This process gets orphans
+// when it is PID 1, and when programs are handlers.
 func keepOrphans(keeper *proc.Keeper, c config, log *slog.Logger) (end func()) {
 	if len(c.programs) > 0 {
 		if err := proc.BecomeSubreaper(); err != nil {
@@ -105,7 +106,7 @@ func keepOrphans(keeper *proc.Keeper, c config, log *slog.Logger) (end func()) {
 	go func() {
 		defer close(done)
 		if err := keeper.Run(ctx); err != nil {
-			log.Warn("orphans are not looked after", "error", err)
+			log.Warn("orphans are not reaped", "error", err)
 		}
 	}()
 	return func() {

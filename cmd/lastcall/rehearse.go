@@ -17,23 +17,31 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-const rehearseHelp = `Run a program through its end as Kubernetes brings it about, on this machine: it is started, gets requests, is
-deleted as a pod is - its endpoint goes a second later, the preStop hook runs, the stop signal is sent - and is killed
-when its grace is over. The report says what clients met, how the program ended, and what to change. It needs no task,
-no library and no Kubernetes; the program may be written in any language.
+const rehearseHelp = `Rehearse on this machine how Kubernetes ends a program:
 
-The program is PID 1 of a PID namespace where the system allows it, as in a container. Without --http the requests are
-for / on the lowest port of loopback on which it listens.
+  - the program is started, and clients send requests
+  - it is deleted as a pod is: its endpoint goes a second later, the preStop hook runs, and the stop
+    signal is sent
+  - it is killed when its grace is over
 
-With -f the grace, the hooks, the probes, the stop signal and the environment are those of a manifest or a Compose file,
-as Kubernetes and Docker take them. A command without arguments gets the args of the manifest. What the manifest wants
-and is not in it, such as a Secret, is named, and given with --env, --file or another -f.
+The report says what clients met, how the program ended, and what to change. It needs no task, no
+library and no Kubernetes. The program may be written in any language.
 
-With --image it is the image's program, with the image's files, user, environment, working directory and stop signal, in
-namespaces of its own; a command behind -- takes the place of ENTRYPOINT and CMD. It shares this machine's network: with
---network none the whole rehearsal has a loopback of its own, and nothing else can be reached.
+The program is PID 1 of a PID namespace if the system allows it, as in a container. Without --http
+the requests are for / on the lowest port of loopback on which it listens.
 
-Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 it could not be run.`
+With -f the grace, the hooks, the probes, the stop signal and the environment are those of a
+manifest or a Compose file, as Kubernetes and Docker interpret them. A command without arguments
+gets the args of the manifest. If the manifest needs something that it does not contain, such as a
+Secret, the command names it: give it with --env, --file or another -f.
+
+With --image the program is that of the image, with the image's files, user, environment, working
+directory and stop signal, in namespaces of its own. A command behind -- replaces ENTRYPOINT and
+CMD. The program shares this machine's network. With --network none the whole rehearsal has a
+loopback of its own, and can reach nothing else.
+
+Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 the rehearsal could not
+be run.`
 
 const rehearseExamples = `  lastcall rehearse -- python3 -m http.server 8080
   lastcall rehearse --http http://127.0.0.1:8080/slow --grace 30s --pre-stop 'sleep 5' -- node server.js
@@ -57,7 +65,7 @@ func newRehearse() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:     "rehearse [flags] -- PROGRAM [ARGUMENT...]",
-		Short:   "See what Kubernetes will do to a program when it is deployed anew",
+		Short:   "See what Kubernetes will do to a program in a rollout",
 		Long:    rehearseHelp,
 		Example: rehearseExamples,
 		RunE: func(cmd *cobra.Command, command []string) (err error) {
@@ -103,7 +111,7 @@ func newRehearse() *cobra.Command {
 	return cmd
 }
 
-// endFlags say how the program is ended.
+// endFlags are the flags that choose how the program is ended.
 type endFlags struct {
 	scenarios       []string
 	signal          string
@@ -114,13 +122,13 @@ type endFlags struct {
 // flags adds the flags.
 func (e *endFlags) flags(f *pflag.FlagSet) {
 	f.StringVar(&e.signal, "stop-signal", "TERM", "the stop signal of the image or the pod, a name or a number")
-	f.DurationVar(&e.lag, "endpoint-lag", time.Second, "for how long clients go on connecting after the deletion")
+	f.DurationVar(&e.lag, "endpoint-lag", time.Second, "for how long clients still connect after the deletion")
 	f.StringSliceVar(&e.scenarios, "scenario", nil, "how the pod ends, or all: "+scenarioNames()+"; delete without this flag")
 	f.BoolVar(&e.quick, "quick", false, "a verdict in less than 15 s, as without --scenario")
-	f.BoolVar(&e.wholeEnd, "whole-grace", false, "wait for the whole grace where no --scenario is given, and not 10 s at most")
+	f.BoolVar(&e.wholeEnd, "whole-grace", false, "wait for the whole grace if no --scenario is given, and not only for 10 s")
 }
 
-// apply makes of the flags what they say of a rehearsal.
+// apply puts the values of the flags into the configuration of a rehearsal.
 func (e *endFlags) apply(c *rehearse.Config) error {
 	if e.quick && (e.wholeEnd || len(e.scenarios) > 0) {
 		return usageError{errors.New("--quick is the scenario delete, and does not wait: leave --scenario and --whole-grace out")}
@@ -137,17 +145,17 @@ func (e *endFlags) apply(c *rehearse.Config) error {
 	return nil
 }
 
-// configFlags adds the flags that are a field each.
+// configFlags adds the flags that set one field each.
 func configFlags(f *pflag.FlagSet, c *rehearse.Config) {
 	f.DurationVar(&c.Grace, "grace", 30*time.Second, "the pod's terminationGracePeriodSeconds")
-	f.DurationVar(&c.NodeGrace, "node-grace", 0, "what a node leaves to the pod in a soft eviction or its shutdown, where that is less")
-	f.IntVar(&c.Rate, "rate", 50, "how many clients connect in a second")
+	f.DurationVar(&c.NodeGrace, "node-grace", 0, "the time that a node leaves the pod in a soft eviction or its own shutdown, if that is less")
+	f.IntVar(&c.Rate, "rate", 50, "how many clients connect each second")
 	f.DurationVar(&c.Ready, "ready", 30*time.Second, "for how long the program may take to become ready")
 	f.StringArrayVar(&c.Program.Env, "env", nil, "NAME=VALUE for the program; may be given several times")
-	f.BoolVar(&c.AnyHost, "any-host", false, "allow a target that is not of loopback, or at which somebody listens already")
+	f.BoolVar(&c.AnyHost, "any-host", false, "allow a target that is not on loopback, or whose port is in use already")
 }
 
-// scenarios are those of the given names, "all" among them.
+// scenarios returns the scenarios of the given names, "all" among them.
 func scenarios(names []string) (found []rehearse.Scenario) {
 	for _, name := range names {
 		if name == "all" {
@@ -159,7 +167,7 @@ func scenarios(names []string) (found []rehearse.Scenario) {
 	return found
 }
 
-// scenarioNames are the names of all scenarios.
+// scenarioNames lists the names of all scenarios.
 func scenarioNames() string {
 	var names []string
 	for _, s := range rehearse.All() {

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// flagGroups are the flags of rehearse by what they are about. Those that are in none come last.
+// flagGroups groups the flags of rehearse by subject. Flags that are in no group come last.
 var flagGroups = []struct {
 	title string
 	names []string
@@ -26,10 +26,10 @@ var flagGroups = []struct {
 	}},
 }
 
-// helpColumns is how wide the help about flags is.
+// helpColumns is the width of the help about flags.
 const helpColumns = 100
 
-// rehearseUsage writes how rehearse is used, with its flags in groups.
+// rehearseUsage writes the usage of rehearse, with its flags in groups.
 func rehearseUsage(cmd *cobra.Command) error {
 	var sets []*pflag.FlagSet
 	rest := pflag.NewFlagSet("", pflag.ContinueOnError)

@@ -16,16 +16,16 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// imageFlags are the flags of what a program is rehearsed in.
+// imageFlags are the flags for the surroundings of a rehearsed program: its image and its network.
 type imageFlags struct{ file, network string }
 
 func (i *imageFlags) flags(f *pflag.FlagSet) {
 	f.StringVar(&i.file, "image", "", "rehearse the program of this image: a file of docker save or podman save, or an OCI layout")
-	f.StringVar(&i.network, "network", networkHost, "what the rehearsal can reach: host is all that this machine reaches, none is itself")
+	f.StringVar(&i.network, "network", networkHost, "what the rehearsal can reach: host is everything that this machine can, none is only itself")
 }
 
-// prepare makes of an image and a manifest what they say about the rehearsal. Remove removes what
-// was made for that.
+// prepare completes a rehearsal's configuration with what an image and a manifest describe. The
+// function remove deletes the files that were created for that.
 func prepare(cmd *cobra.Command, c *rehearse.Config, command []string, from *manifestFlags, in *imageFlags) (remove func() error, err error) {
 	im, err := in.unpack(cmd, c, len(from.names) > 0)
 	if err != nil {
@@ -38,9 +38,9 @@ func prepare(cmd *cobra.Command, c *rehearse.Config, command []string, from *man
 	return func() error { return errors.Join(plan.Close(), im.Close()) }, nil
 }
 
-// unpack makes the image's program the one that is rehearsed, nil without an image. What the
-// command line says wins. Where a manifest describes the program, the image need not say what is
-// run.
+// unpack makes the image's program the one that is rehearsed. Without an image it returns nil. The
+// command line overrides the image. The image need not name a command if a manifest describes the
+// program.
 func (i *imageFlags) unpack(cmd *cobra.Command, c *rehearse.Config, described bool) (*image.Image, error) {
 	if i.file == "" {
 		return nil, nil
@@ -70,7 +70,7 @@ func (i *imageFlags) unpack(cmd *cobra.Command, c *rehearse.Config, described bo
 	return im, nil
 }
 
-// firstPort is the first one on which everybody may listen.
+// firstPort returns the first port on which every user may listen.
 func firstPort() int {
 	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 	if err != nil {
@@ -80,21 +80,21 @@ func firstPort() int {
 	return n
 }
 
-// What --network takes.
+// The values of --network.
 const (
 	networkHost = "host"
 	networkNone = "none"
 )
 
-// The names under which this process is executed again: in a network namespace that is not ready,
-// and in one that is.
+// The names under which this process executes itself again: in a network namespace that still has
+// to be prepared, and in one that is ready.
 const (
 	networkRaw   = "lastcall-rehearse-network"
 	networkReady = "lastcall-rehearse-alone"
 )
 
-// enter has the whole rehearsal done in a network of its own, if that is asked for: then done is
-// true, and err is how that has ended.
+// enter runs the whole rehearsal in a network of its own, if --network asks for that. Then done is
+// true, and err is the outcome.
 func (i *imageFlags) enter(cmd *cobra.Command) (done bool, err error) {
 	switch i.network {
 	case networkHost:

@@ -23,7 +23,7 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// rehearsed is the server that is packed into images, built without a C library.
+// rehearsed is the server that is packed into images. It is built without a C library.
 var rehearsed = sync.OnceValues(func() ([]byte, error) {
 	dir, err := os.MkdirTemp("", "rehearsed")
 	if err != nil {
@@ -38,7 +38,7 @@ var rehearsed = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(filepath.Join(dir, "server"))
 })
 
-// packImage packs the server as docker save does, from scratch.
+// packImage packs the server as docker save does, into an image from scratch.
 func packImage(t *testing.T, config map[string]any) string {
 	t.Helper()
 	server, err := rehearsed()
@@ -86,7 +86,7 @@ func packImage(t *testing.T, config map[string]any) string {
 	return name
 }
 
-// shared is a directory that every user of this machine may enter and fill.
+// shared returns a directory that every user of this machine may enter and write to.
 func shared(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -96,7 +96,7 @@ func shared(t *testing.T) string {
 	return dir
 }
 
-// rehearsal is the program as somebody runs it, with a directory for its temporary files.
+// rehearsal returns the program as a user runs it, with a directory for its temporary files.
 func rehearsal(t *testing.T, uid uint32, args ...string) (cmd *exec.Cmd, temporary string) {
 	t.Helper()
 	temporary = shared(t)
@@ -123,7 +123,7 @@ func empty(t *testing.T, dir string) {
 	}
 }
 
-// users are root and another one, as far as this process may be them.
+// users returns root and another user, as far as this process may become them.
 func users() []uint32 {
 	if uid := os.Geteuid(); uid != 0 {
 		return []uint32{uint32(uid)}
@@ -131,7 +131,7 @@ func users() []uint32 {
 	return []uint32{0, 65534}
 }
 
-// freePort is an address of loopback on which nobody listens now.
+// freePort returns an address of loopback that is not in use now.
 func freePort(t *testing.T) string {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -148,7 +148,7 @@ func TestRehearseImage_PassesWithWhatTheImageSays(t *testing.T) {
 		for _, network := range []string{"host", "none"} {
 			t.Run(fmt.Sprint(uid, network), func(t *testing.T) {
 				t.Parallel()
-				where := "127.0.0.1:80" // nobody else is there
+				where := "127.0.0.1:80" // the network has no other program
 				if network == "host" {
 					where = freePort(t)
 				}
@@ -179,14 +179,14 @@ func TestRehearseImage_PassesWithWhatTheImageSays(t *testing.T) {
 	}
 }
 
-// Whatever ends a rehearsal, it leaves neither the program nor its files.
+// Whatever ends a rehearsal, it leaves neither the program nor its files behind.
 func TestRehearseImage_LeavesNothingBehind(t *testing.T) {
 	for _, network := range []string{"host", "none"} {
 		for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGKILL} {
 			t.Run(fmt.Sprint(network, " ", sig), func(t *testing.T) {
 				t.Parallel()
 				image := packImage(t, map[string]any{"Entrypoint": []string{"/server", "hangs"}, "Env": []string{"ADDRESS=127.0.0.1:0"}})
-				mark := filepath.Base(filepath.Dir(image)) + fmt.Sprint(time.Now().UnixNano()) // in the program's environment alone
+				mark := filepath.Base(filepath.Dir(image)) + fmt.Sprint(time.Now().UnixNano()) // only in its environment
 				cmd, temporary := rehearsal(t, uint32(os.Geteuid()), "--network", network, "--image", image, "--env", "MARK="+mark, "--", "/server", "hangs")
 				var said bytes.Buffer
 				cmd.Stdout, cmd.Stderr = &said, &said
@@ -264,7 +264,7 @@ func TestRehearseImage_WhatIsWrongIsASentence(t *testing.T) {
 	}
 }
 
-// Who is not root has one user alone to give to an image, and is told so when its program ends.
+// Without root a rehearsal can give an image only one user, and says so when its program fails.
 func TestRehearseImage_WithoutRootHasOneUserAndSaysSo(t *testing.T) {
 	image := packImage(t, map[string]any{"Cmd": []string{"/server", "ends"}})
 	uids := users()
@@ -274,7 +274,7 @@ func TestRehearseImage_WithoutRootHasOneUserAndSaysSo(t *testing.T) {
 	}
 }
 
-// In a network of its own there is nobody but the program and its clients.
+// In a network of its own there are only the program and its clients.
 func TestRehearseNetwork_NoneReachesNobody(t *testing.T) {
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// manifestFlags are the flags of what comes from a manifest.
+// manifestFlags are the flags about a manifest.
 type manifestFlags struct {
 	names               []string
 	workload, container string
@@ -25,17 +25,17 @@ type manifestFlags struct {
 }
 
 func (m *manifestFlags) flags(f *pflag.FlagSet) {
-	f.StringArrayVarP(&m.names, "manifest", "f", nil, "take grace, hooks, probes and environment from this manifest, - for standard input; may be given several times")
-	f.StringVar(&m.workload, "workload", "", "which one of the manifest: NAME or KIND/NAME")
-	f.StringVar(&m.container, "container", "", "which container of the workload")
-	f.StringArrayVar(&m.files, "file", nil, "PATH=LOCAL, a file or directory of this machine for one of the container; may be given several times")
-	f.StringArrayVar(&m.sidecars, "sidecar-command", nil, "NAME=COMMAND, what is run here for a sidecar of the manifest; may be given several times")
-	f.BoolVar(&m.withoutMissing, "without-missing", false, "go on without what the manifest wants and is not given")
+	f.StringArrayVarP(&m.names, "manifest", "f", nil, "use the grace, hooks, probes and environment of this manifest, - for standard input; may be given several times")
+	f.StringVar(&m.workload, "workload", "", "the workload of the manifest: NAME or KIND/NAME")
+	f.StringVar(&m.container, "container", "", "the container of the workload")
+	f.StringArrayVar(&m.files, "file", nil, "PATH=LOCAL, a file or directory of this machine that replaces one of the container; may be given several times")
+	f.StringArrayVar(&m.sidecars, "sidecar-command", nil, "NAME=COMMAND, the command to run here for a sidecar of the manifest; may be given several times")
+	f.BoolVar(&m.withoutMissing, "without-missing", false, "go on without what the manifest needs but is not given")
 }
 
-// plan makes of the manifest what it says about the rehearsal, nil without a manifest. The flags that
-// were given on the command line win. The command is what stands for that of the image, empty for the
-// image's own.
+// plan completes a rehearsal's configuration with what the manifest describes. Without a manifest
+// it returns nil. Flags that were given on the command line override the manifest. The command
+// replaces that of the image; empty means the image's own.
 func (m *manifestFlags) plan(cmd *cobra.Command, c *rehearse.Config, command []string, im *image.Image) (*manifest.Plan, error) {
 	if len(m.names) == 0 {
 		if m.workload != "" || m.container != "" || m.files != nil || m.sidecars != nil || m.withoutMissing {
@@ -73,7 +73,7 @@ func (m *manifestFlags) plan(cmd *cobra.Command, c *rehearse.Config, command []s
 	return plan, nil
 }
 
-// fill puts a plan into a configuration, except for what flags say.
+// fill copies a plan into a configuration, except for what flags set.
 func (m *manifestFlags) fill(flags *pflag.FlagSet, c *rehearse.Config, plan *manifest.Plan) {
 	program, image := plan.Config.Program, c.Program
 	if flags.Changed("stop-signal") || program.StopSignal == 0 {
@@ -91,7 +91,7 @@ func (m *manifestFlags) fill(flags *pflag.FlagSet, c *rehearse.Config, plan *man
 	c.Program, c.Sidecars = program, plan.Config.Sidecars
 }
 
-// pairs reads NAME=VALUE of a flag.
+// pairs parses the NAME=VALUE texts of a flag.
 func pairs(flag, form string, all []string) (map[string]string, error) {
 	found := make(map[string]string)
 	for _, one := range all {

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// enterNetwork executes this process again, in a network namespace with a loopback alone.
+// enterNetwork executes this program again, in a network namespace that has only loopback.
 func enterNetwork(cmd *cobra.Command) (done bool, err error) {
 	switch os.Args[0] {
 	case networkReady:
@@ -40,7 +40,7 @@ func enterNetwork(cmd *cobra.Command) (done bool, err error) {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
-	runtime.LockOSThread() // the kernel kills the other one when this thread ends
+	runtime.LockOSThread() // the kernel kills the child when this thread ends
 	defer runtime.UnlockOSThread()
 	if err := again.Start(); err != nil {
 		complain(cmd.ErrOrStderr(), fmt.Errorf("--network none: this system allows no network namespace: %w: run this as root, or allow user namespaces to all", err))
@@ -73,8 +73,8 @@ func enterNetwork(cmd *cobra.Command) (done bool, err error) {
 	}
 }
 
-// prepareNetwork brings loopback up, lets everybody listen on every port as a container runtime
-// does, and gives up what was needed for that.
+// prepareNetwork brings loopback up and lets every user listen on every port, as a container
+// runtime does. Then it drops the capabilities that this needed.
 func prepareNetwork() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

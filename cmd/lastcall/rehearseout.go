@@ -16,7 +16,7 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// rehearsalOutput shows a rehearsal while it goes on, and writes what it has found for other tools.
+// rehearsalOutput shows a rehearsal while it runs, and writes the findings for other tools.
 type rehearsalOutput struct {
 	asJSON, github, verbose bool
 	junit, sarif, html      string
@@ -29,19 +29,19 @@ type rehearsalOutput struct {
 	number       int // of the scenario that is rehearsed, of total
 	total        int
 	events       []rehearse.Event // of the scenario that is rehearsed
-	drawn        int              // lines on the terminal that its result takes the place of
+	drawn        int              // lines on the terminal that its result replaces
 }
 
 func (o *rehearsalOutput) flags(f *pflag.FlagSet) {
-	f.BoolVar(&o.asJSON, "json", false, "write the report as JSON to standard output, and nothing else there")
+	f.BoolVar(&o.asJSON, "json", false, "write the report as JSON to standard output, and nothing else")
 	f.StringVar(&o.junit, "junit", "", "write a JUnit report to this `FILE`: a test for each check")
 	f.StringVar(&o.html, "html", "", "write a page with a picture of each scenario to this `FILE`")
 	f.StringVar(&o.sarif, "sarif", "", "write a SARIF report to this `FILE`, for GitHub's page of security findings")
 	f.StringVar(&o.source, "source", "", "the `FILE` of the repository at which --sarif and --github show the findings: a Dockerfile, a manifest (default: that of -f)")
 	f.BoolVar(&o.github, "github", false, "write annotations for GitHub Actions, and the summary of the step")
-	f.StringVar(&o.baseline, "baseline", "", "accept the findings that this `FILE` has, and fail for others")
-	f.StringVar(&o.newBaseline, "write-baseline", "", "write this `FILE` for --baseline, with what is found now, and exit with 0")
-	f.BoolVarP(&o.verbose, "verbose", "v", false, "show the timelines of scenarios that pass too, where there are several")
+	f.StringVar(&o.baseline, "baseline", "", "accept the findings in this `FILE`, and fail only for others")
+	f.StringVar(&o.newBaseline, "write-baseline", "", "write the present findings to this `FILE` for --baseline, and exit with 0")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "also show the timelines of scenarios that pass, if there are several")
 }
 
 // file is the manifest's file, empty if it comes from standard input.
@@ -54,13 +54,14 @@ func (m *manifestFlags) file() string {
 	return ""
 }
 
-// begin says what will be done, and follows it. An error is one of the flags.
+// begin announces the rehearsal, and then shows its progress. An error is one of the flags.
 func (o *rehearsalOutput) begin(cmd *cobra.Command, c *rehearse.Config) error {
 	if err := o.readBaselines(c); err != nil {
 		return err
 	}
 	for _, one := range o.files() {
-		// Now, and not after some minutes; what was there before is no report of this rehearsal.
+		// An error is found now, and not after some minutes. Emptying the file removes the report of an
+		// earlier rehearsal.
 		if err := os.WriteFile(one.name, nil, 0o644); err != nil {
 			return usageError{fmt.Errorf("--%s: %w", one.flag, err)}
 		}
@@ -83,7 +84,7 @@ func (o *rehearsalOutput) origin() review.Origin {
 	return review.Origin{Version: version(), Source: o.source}
 }
 
-// readBaselines reads what is accepted, and of a baseline that is written anew the reasons.
+// readBaselines reads the accepted findings, and of a baseline that is rewritten the reasons.
 func (o *rehearsalOutput) readBaselines(c *rehearse.Config) error {
 	if o.baseline != "" {
 		b, err := readBaseline(o.baseline)
@@ -115,8 +116,8 @@ func readBaseline(name string) (*rehearse.Baseline, error) {
 	return b, nil
 }
 
-// writeBaseline accepts all that was found. What was accepted before keeps its reason, and stays where
-// its scenario was not rehearsed.
+// writeBaseline accepts every finding. A finding that was accepted before keeps its reason, and is
+// kept if its scenario was not rehearsed.
 func (o *rehearsalOutput) writeBaseline(r *rehearse.Report) error {
 	b := r.Baseline(o.old)
 	err := writeTo(o.newBaseline, func(w io.Writer) error {
@@ -136,7 +137,7 @@ type outputFile struct {
 	write      func(io.Writer, *rehearse.Report, error) error
 }
 
-// files are those that were asked for.
+// files returns the files that the flags ask for.
 func (o *rehearsalOutput) files() (all []outputFile) {
 	for _, one := range []outputFile{
 		{"junit", o.junit, review.JUnit},
@@ -154,7 +155,7 @@ func (o *rehearsalOutput) files() (all []outputFile) {
 	return all
 }
 
-// show writes what page made, which is harmless but for the page's own colors.
+// show writes text that page has made. Its only control characters are the page's own colors.
 func (o *rehearsalOutput) show(text string) {
 	if !o.asJSON {
 		move(o.out, "%s", text)
@@ -178,7 +179,7 @@ func (o *rehearsalOutput) watch(e rehearse.Event) {
 	}
 }
 
-// ended puts a scenario's timeline, in order, in the place of what was seen of it while it went on.
+// ended replaces what was shown of a scenario while it ran by its timeline, in order.
 func (o *rehearsalOutput) ended(r *rehearse.Result) {
 	var text string
 	if o.total > 1 {
@@ -212,7 +213,7 @@ func rows(w io.Writer) int {
 	return 24
 }
 
-// report writes what was found, or why that is not known.
+// report writes the findings, or why there are none to know.
 func (o *rehearsalOutput) report(r *rehearse.Report, failed error) error {
 	if failed != nil && !isTerminal(o.out) {
 		for _, e := range o.events {
@@ -242,8 +243,8 @@ func (o *rehearsalOutput) report(r *rehearse.Report, failed error) error {
 	return err
 }
 
-// notRehearsed reports why a program was not rehearsed. Of a command line that was not understood there
-// is no report.
+// notRehearsed reports why a program was not rehearsed. A command line that was not understood has
+// no report.
 func (o *rehearsalOutput) notRehearsed(cmd *cobra.Command, failed error) error {
 	if errors.As(failed, new(usageError)) {
 		return failed
@@ -255,7 +256,7 @@ func (o *rehearsalOutput) notRehearsed(cmd *cobra.Command, failed error) error {
 	return exitError(2)
 }
 
-// toGitHub writes annotations into the log, and a page into the file that GitHub shows beside it.
+// toGitHub writes annotations into the log, and a page into the file that GitHub shows next to it.
 func (o *rehearsalOutput) toGitHub(r *rehearse.Report, failed error) error {
 	log := o.out
 	if o.asJSON {
@@ -275,7 +276,7 @@ func (o *rehearsalOutput) toGitHub(r *rehearse.Report, failed error) error {
 	return errors.Join(review.Summary(summary, r, failed), summary.Close())
 }
 
-// writeTo writes a file anew.
+// writeTo replaces the content of a file.
 func writeTo(name string, write func(io.Writer) error) error {
 	file, err := os.Create(name)
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// seenOn is what a terminal shows that got this text, whose cursor only goes up some lines and wipes
-// what is below.
+// seenOn returns what a terminal shows after it got a text. The text moves the cursor only up some
+// lines, and clears what is below.
 func seenOn(t *testing.T, text string) []string {
 	t.Helper()
 	text = regexp.MustCompile("\x1b\\[[0-9;]*m").ReplaceAllString(text, "")
@@ -44,7 +44,8 @@ func seenOn(t *testing.T, text string) []string {
 	return lines
 }
 
-// shownLines plays a rehearsal of scenarios of which each one has these events, and returns what is seen.
+// shownLines plays a rehearsal of scenarios, each of which has the same events, and returns what is
+// seen.
 func shownLines(t *testing.T, events []rehearse.Event, failed error, scenarios ...rehearse.Scenario) []string {
 	t.Helper()
 	t.Setenv("TERM", "xterm")
@@ -85,10 +86,10 @@ func shownLines(t *testing.T, events []rehearse.Event, failed error, scenarios .
 	return seenOn(t, out.String())
 }
 
-// late is known first, and has happened last.
+// late is reported first, but happened last.
 var lateAndEarly = []rehearse.Event{{At: 2 * time.Second, What: "late"}, {At: time.Second, What: "early"}}
 
-// count is how many lines have a text.
+// count returns how many lines have a text.
 func count(lines []string, text string) (n int) {
 	for _, line := range lines {
 		if strings.Contains(line, text) {
@@ -132,7 +133,7 @@ func TestRehearse_ATerminalIsNotWipedWhereItsLinesHaveGone(t *testing.T) {
 	}
 }
 
-// Who pastes a command line from the help or the page has flags that are there.
+// A command line that is pasted from the help or from the page has only flags that exist.
 func TestRehearse_TheHelpAndThePageHaveNoFlagThatIsNotThere(t *testing.T) {
 	page, err := os.ReadFile("../../docs/rehearse.md")
 	if err != nil {
@@ -140,10 +141,10 @@ func TestRehearse_TheHelpAndThePageHaveNoFlagThatIsNotThere(t *testing.T) {
 	}
 	cmd, seen := newRehearse(), 0
 	for _, text := range []string{string(page), cmd.Long, cmd.Example} {
-		text = regexp.MustCompile(" -- [^`\n]*").ReplaceAllString(text, "") // the program's are its own
+		text = regexp.MustCompile(" -- [^`\n]*").ReplaceAllString(text, "") // the flags of the rehearsed program are its own
 		for _, found := range regexp.MustCompile(`[^-\w]--([a-z][a-z-]*)`).FindAllStringSubmatch(text, -1) {
 			seen++
-			if cmd.Flags().Lookup(found[1]) == nil && found[1] != "port" { // of the server that is rehearsed
+			if cmd.Flags().Lookup(found[1]) == nil && found[1] != "port" { // --port is of the rehearsed server
 				t.Errorf("there is no --%s", found[1])
 			}
 		}

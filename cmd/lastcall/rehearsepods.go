@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// podFlags are what a pod's manifest would say of hooks, probes and sidecars.
+// podFlags are the flags for what a pod's manifest says about hooks, probes and sidecars.
 type podFlags struct {
 	preStop                      string
 	startup, readiness, liveness string
@@ -27,11 +27,12 @@ func (p *podFlags) flags(f *pflag.FlagSet) {
 	f.StringVar(&p.readiness, "readiness", "", "the readiness probe: http://127.0.0.1:8080/readyz, tcp://:8080, grpc://:9090/SERVICE, or a command of /bin/sh")
 	f.StringVar(&p.liveness, "liveness", "", "the liveness probe, in the same way")
 	f.StringVar(&p.startup, "startup", "", "the startup probe, in the same way")
-	f.DurationVar(&p.period, "probe-period", time.Second, "how often these probes are asked")
+	f.DurationVar(&p.period, "probe-period", time.Second, "how often these probes are run")
 	f.StringArrayVar(&p.sidecars, "sidecar", nil, "a sidecar, a command of /bin/sh: started before the program and stopped after it; may be given several times")
 }
 
-// apply makes of the flags what they say of a pod. What is not given stays as it is.
+// apply puts the values of the flags into the configuration of a rehearsal. It leaves alone what no
+// flag sets.
 func (p *podFlags) apply(c *rehearse.Config) error {
 	if p.preStop != "" {
 		hook, err := preStopHook(p.preStop)
@@ -64,7 +65,7 @@ func (p *podFlags) apply(c *rehearse.Config) error {
 	return nil
 }
 
-// preStopHook reads a hook.
+// preStopHook parses a hook.
 func preStopHook(text string) (*rehearse.Hook, error) {
 	if seconds, ok := strings.CutPrefix(text, "sleep:"); ok {
 		d, err := time.ParseDuration(seconds)
@@ -81,7 +82,7 @@ func preStopHook(text string) (*rehearse.Hook, error) {
 	return &rehearse.Hook{Exec: []string{"/bin/sh", "-c", text}}, nil
 }
 
-// probe reads a probe.
+// probe parses a probe.
 func (p *podFlags) probe(text string) (*rehearse.Probe, error) {
 	probe := &rehearse.Probe{Period: p.period}
 	u, port, err := address(text)
@@ -100,7 +101,8 @@ func (p *podFlags) probe(text string) (*rehearse.Probe, error) {
 	return probe, nil
 }
 
-// address reads what begins like an address; what does not is a command, for which it is nil.
+// address parses a text that begins like an address. It returns nil for any other text, which is a
+// command.
 func address(text string) (*url.URL, int, error) {
 	scheme, _, ok := strings.Cut(text, "://")
 	if !ok || scheme != "http" && scheme != "https" && scheme != "tcp" && scheme != "grpc" {
@@ -120,7 +122,7 @@ func address(text string) (*url.URL, int, error) {
 	return u, port, nil
 }
 
-// httpGet is the request for an address.
+// httpGet builds the request for an address.
 func httpGet(u *url.URL, port int) *rehearse.HTTPGet {
 	return &rehearse.HTTPGet{Scheme: u.Scheme, Host: u.Hostname(), Port: port, Path: u.RequestURI()}
 }

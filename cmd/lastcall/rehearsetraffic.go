@@ -11,7 +11,7 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// trafficFlags are what clients ask a rehearsed program for.
+// trafficFlags are the addresses that clients request from a rehearsed program.
 type trafficFlags struct{ http, http2, slow, stream, webSocket, grpc, tcp []string }
 
 // flags adds the flags.
@@ -20,24 +20,24 @@ func (t *trafficFlags) flags(f *pflag.FlagSet) {
 		to         *[]string
 		name, what string
 	}{
-		{&t.http, "http", "URL[,METHOD[,BODY]] that clients ask for, and that answers when the program is ready"},
-		{&t.http2, "http2", "the same by HTTP/2 without TLS"},
-		{&t.slow, "slow", "URL[,METHOD[,BODY]] that takes a second or some to answer: three requests for it are in flight at the signal"},
-		{&t.stream, "stream", "URL[,METHOD[,BODY]] whose answer has no end, as one of Server-Sent Events"},
+		{&t.http, "http", "URL[,METHOD[,BODY]] that clients request, and that answers when the program is ready"},
+		{&t.http2, "http2", "the same with HTTP/2 without TLS"},
+		{&t.slow, "slow", "URL[,METHOD[,BODY]] that takes a second or more to answer: three requests for it are in flight at the signal"},
+		{&t.stream, "stream", "URL[,METHOD[,BODY]] whose answer does not end, as Server-Sent Events do"},
 		{&t.webSocket, "websocket", "URL of a WebSocket, on which clients stay connected"},
-		{&t.grpc, "grpc", "HOST:PORT[/SERVICE] whose health is asked for and watched by gRPC"},
-		{&t.tcp, "tcp", `HOST:PORT[,TEXT] to which clients connect, and say TEXT, which is quoted as in Go: 127.0.0.1:6379,PING\r\n`},
+		{&t.grpc, "grpc", "HOST:PORT[/SERVICE] whose health is checked and watched with gRPC"},
+		{&t.tcp, "tcp", `HOST:PORT[,TEXT] to which clients connect and send TEXT, which is quoted as in Go: 127.0.0.1:6379,PING\r\n`},
 	} {
 		f.StringArrayVar(one.to, one.name, nil, one.what+"; may be given several times")
 	}
 }
 
-// targets are what was given. An empty address is none.
+// targets returns a target for each address that was given. It skips empty addresses.
 func (t *trafficFlags) targets() (targets []rehearse.Target, err error) {
 	for _, one := range []struct {
 		texts []string
 		use   rehearse.Use
-		// schemes are those that take the place of what was given.
+		// schemes maps the scheme of a given address to the one that replaces it.
 		schemes map[string]string
 	}{
 		{t.http, rehearse.Ask, nil},
@@ -71,7 +71,7 @@ func (t *trafficFlags) targets() (targets []rehearse.Target, err error) {
 	return targets, nil
 }
 
-// withScheme is an address with a scheme, if it has none of its own.
+// withScheme adds a scheme to an address that has none.
 func withScheme(scheme, address string) string {
 	if strings.Contains(address, "://") {
 		return address
@@ -79,10 +79,10 @@ func withScheme(scheme, address string) string {
 	return scheme + "://" + address
 }
 
-// method finds the first comma that a method follows: an address may have commas too.
+// method finds the first comma that a method follows: an address may contain commas too.
 var method = regexp.MustCompile(`^(.*?),([A-Z]+)(?:,(.*))?$`)
 
-// httpTarget reads URL[,METHOD[,BODY]].
+// httpTarget parses URL[,METHOD[,BODY]].
 func httpTarget(text string, use rehearse.Use) rehearse.Target {
 	parts := method.FindStringSubmatch(text)
 	if parts == nil {

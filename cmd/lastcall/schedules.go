@@ -26,8 +26,9 @@ func newSchedules() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "schedules",
 		Short: "List schedules, with their next and last ticks; pause, resume or run them",
-		Long: `List schedules, with their next and last ticks. Those of all services of the store are there, each with the name of its set
-before a slash. NEXT is when it is due; a schedule that has been due for long has no process that makes its ticks.`,
+		Long: `List schedules, with their next and last ticks. The list has those of all services on the store,
+each with the name of its set before a slash. NEXT is when a schedule is due. If one has been due
+for long, no process runs its set.`,
 		Example: `  lastcall schedules
   lastcall schedules --set shop --json | jq -r 'select(.paused) | .name'
   lastcall schedules run nightly`,
@@ -42,7 +43,7 @@ before a slash. NEXT is when it is due; a schedule that has been due for long ha
 	cmd.Flags().StringVar(&set, "set", "", "only those of this set")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line")
 	cmd.AddCommand(
-		scheduleCommand("pause", "Have the ticks of schedules make nothing, until resume; they are not made up for",
+		scheduleCommand("pause", "Stop schedules from creating tasks, until resume; missed ticks are not made up for",
 			func(ctx context.Context, b backend, name string) (string, error) {
 				return "paused", b.PauseSchedule(ctx, name)
 			}),
@@ -50,18 +51,19 @@ before a slash. NEXT is when it is due; a schedule that has been due for long ha
 			func(ctx context.Context, b backend, name string) (string, error) {
 				return "resumed", b.ResumeSchedule(ctx, name)
 			}),
-		scheduleCommand("run", "Make the task of schedules now, also while they are paused", runSchedule))
+		scheduleCommand("run", "Create the task of schedules now, even while they are paused", runSchedule))
 	return cmd
 }
 
-// scheduleCommand is a command that does something to schedules.
+// scheduleCommand creates a command that changes schedules.
 func scheduleCommand(name, short string, verb func(context.Context, backend, string) (string, error)) *cobra.Command {
 	var to target
 	cmd := &cobra.Command{
 		Use: name + " NAME...", Short: short,
 		Long: short + `.
 
-A schedule is named as "lastcall schedules" prints it, SET/NAME; NAME is enough where only one set has it.`,
+A schedule is named as "lastcall schedules" prints it, SET/NAME. NAME is enough if only one set has
+it.`,
 		Example: "  lastcall schedules " + name + " nightly\n  lastcall schedules " + name + " shop/nightly",
 		Args:    atLeastOne("NAME..."),
 		RunE: func(cmd *cobra.Command, names []string) error {
@@ -90,12 +92,12 @@ A schedule is named as "lastcall schedules" prints it, SET/NAME; NAME is enough 
 func runSchedule(ctx context.Context, b backend, name string) (string, error) {
 	done, err := b.RunSchedule(ctx, name)
 	if done.Outcome == task.OutcomeExisting {
-		return "task " + done.ID + " has not ended, and the schedule allows no other beside it: nothing was added", err
+		return "task " + done.ID + " has not ended, and the schedule allows only one at a time: nothing was added", err
 	}
 	return "task " + done.ID, err
 }
 
-// findSchedule returns the full name of a schedule that may be given without its set.
+// findSchedule returns the full name of a schedule, which may be given without its set.
 func findSchedule(ctx context.Context, b backend, name string) (string, error) {
 	var found []task.ScheduleInfo
 	if set, short, err := task.SplitSchedule(name); err == nil {
@@ -141,7 +143,7 @@ func listSchedules(ctx context.Context, w io.Writer, b backend, q task.ScheduleQ
 	}
 }
 
-// printSchedules prints a line for each schedule. What it says in words has the room that is left.
+// printSchedules prints a line for each schedule. Its description gets the columns that are left.
 func printSchedules(w io.Writer, schedules []task.ScheduleInfo, now time.Time) error {
 	rows := [][]string{{"NAME", "NEXT", "LAST", "KIND", "WHEN"}}
 	for _, s := range schedules {
@@ -158,7 +160,7 @@ func printSchedules(w io.Writer, schedules []task.ScheduleInfo, now time.Time) e
 	return printWorkerTable(w, rows, widths, rest)
 }
 
-// nextTick is how long it is until a schedule is due.
+// nextTick returns how long it is until a schedule is due.
 func nextTick(s task.ScheduleInfo, now time.Time) string {
 	switch {
 	case s.Paused:

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
-	_ "time/tzdata" // the image of the program has no files of zones
+	_ "time/tzdata" // the container image has no time zone files
 
 	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/cron"
@@ -17,38 +17,39 @@ import (
 
 // scheduleConfig is a schedule of a file.
 type scheduleConfig struct {
-	// Kind is that of the tasks, Queue where they wait: where the kind's do if nothing is said.
+	// Kind is the kind of the tasks. Queue is their queue, by default that of the kind.
 	Kind  string `yaml:"kind"`
 	Queue string `yaml:"queue"`
-	// Payload is what the handler is given; null if nothing is said.
+	// Payload is the payload of the tasks. Defaults to null.
 	Payload any `yaml:"payload"`
-	// Priority and Meta are the tasks'.
+	// Priority and Meta are those of the tasks.
 	Priority int               `yaml:"priority"`
 	Meta     map[string]string `yaml:"meta"`
-	// Cron is an expression, of six fields with Seconds; TimeZone is where its times are, UTC if nothing
-	// is said.
+	// Cron is an expression of five fields, or of six with Seconds. TimeZone is the zone of its times.
+	// Defaults to UTC.
 	Cron     string `yaml:"cron"`
 	Seconds  bool   `yaml:"seconds"`
 	TimeZone string `yaml:"timeZone"`
 	// Every is an interval, in place of Cron.
 	Every *time.Duration `yaml:"every"`
-	// StartBefore cancels a task that was not begun so long after its tick.
+	// StartBefore cancels a task that has not been started this long after its tick.
 	StartBefore time.Duration `yaml:"startBefore"`
-	// Jitter puts each task off by up to so much.
+	// Jitter delays each task by a random time of up to this.
 	Jitter *time.Duration `yaml:"jitter"`
-	// Missed is one, skip or all, of which there are at most MaxMissed.
+	// Missed is one, skip or all. MaxMissed bounds how many tasks all creates.
 	Missed    string `yaml:"missed"`
 	MaxMissed *int   `yaml:"maxMissed"`
 	// Overlap is allow, skip or queue.
 	Overlap string `yaml:"overlap"`
-	// FormerName is the name that it had before.
+	// FormerName is the name that the schedule had before.
 	FormerName string `yaml:"formerName"`
 }
 
 // defaultScheduleSet is the set of a file that does not name one.
 const defaultScheduleSet = "lastcall"
 
-// readSchedules makes what a scheduler needs of the schedules of a file, and finds what cannot work.
+// readSchedules builds the entries of a scheduler from the schedules of a file, and finds what
+// cannot work.
 func (c *config) readSchedules() (faults []fault) {
 	c.entries = nil
 	for _, name := range slices.Sorted(maps.Keys(c.Schedules)) {
@@ -83,7 +84,7 @@ func (c *config) readSchedules() (faults []fault) {
 		}
 		if s.MaxMissed != nil {
 			if e.MaxMissed = *s.MaxMissed; e.MaxMissed == 0 {
-				e.MaxMissed = -1 // zero means the default only where nothing is said
+				e.MaxMissed = -1 // in a task.ScheduleEntry zero means the default
 			}
 		}
 		if _, err := task.NewScheduler(task.SchedulerConfig{Store: noStore{}, Name: defaultScheduleSet, Schedules: []task.ScheduleEntry{e}}); err != nil {
@@ -101,13 +102,13 @@ func (c *config) readSchedules() (faults []fault) {
 	return faults
 }
 
-// noStore is for a scheduler that is only checked.
+// noStore is the store of a scheduler that is created only to be checked.
 type noStore struct{ task.Store }
 
-// hasSchedules reports whether the file says which schedules there are, be it none.
+// hasSchedules reports whether the file has the key "schedules", even if the list is empty.
 func (c *config) hasSchedules() bool { return c.file.has("schedules") }
 
-// newScheduler makes the scheduler of the file's schedules.
+// newScheduler creates the scheduler of the file's schedules.
 func (c *config) newScheduler(store task.Store, s *service) (*task.Scheduler, error) {
 	cfg := task.SchedulerConfig{Store: store, Name: cmp.Or(c.ScheduleSet, defaultScheduleSet), Revision: c.ScheduleRevision, Schedules: c.entries}
 	if s != nil {
@@ -116,7 +117,7 @@ func (c *config) newScheduler(store task.Store, s *service) (*task.Scheduler, er
 	return task.NewScheduler(cfg)
 }
 
-// schedule is when it is due; the key is that of what is wrong.
+// schedule returns when the schedule is due. On an error, key is the key with the fault.
 func (s scheduleConfig) schedule() (when task.Schedule, key string, err error) {
 	switch {
 	case s.Kind == "":

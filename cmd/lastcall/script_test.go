@@ -19,7 +19,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Without this the race detector waits a second at the end of each program.
+	// Without this each program that was built with the race detector waits a second when it ends.
 	if os.Getenv("GORACE") == "" {
 		_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
 	}
@@ -29,11 +29,11 @@ func TestMain(m *testing.M) {
 // The transcripts in testdata call the program as a shell does. They have the commands of package
 // testscript (exec, stdin, stdout, stderr, cmp and so on), and these:
 //
-//	server FLAG...           starts "lastcall serve" on a free port, whose address $SERVER is then
-//	sigterm                  stops it, and expects the exit code 0; stderr has its log then
+//	server FLAG...           starts "lastcall serve" on a free port, and sets $SERVER to its address
+//	sigterm                  stops it, and expects the exit code 0; stderr is then its log
 //	exits CODE COMMAND...    runs a command, and expects an exit code
 //	until 'TEXT' COMMAND...  repeats a command until its output matches
-//	id NAME                  keeps what the last command has printed, an id, as the variable NAME
+//	id NAME                  stores an id that the last command has printed in the variable NAME
 func TestCommandLine_AnswersAsItsTranscriptsSay(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", RequireUniqueNames: true,

@@ -6,9 +6,9 @@ import (
 	"os"
 )
 
-// looseFile says that others can read or change a file in which a secret is, and what to do; "" if
-// they cannot. The bits are those that a server's token file must not have. A pipe has nothing to be
-// found by others.
+// looseFile returns a warning, and what to do, if others can read or change a file with a secret;
+// else "". It looks for the bits that a server's token file must not have. A pipe has no content
+// that others could find.
 func looseFile(what, path string) string {
 	info, err := os.Stat(path)
 	if path == "" || err != nil || !ownersOnly || !info.Mode().IsRegular() {
@@ -20,14 +20,14 @@ func looseFile(what, path string) string {
 	return ""
 }
 
-// warnOfLoose writes a line for each file with a secret of this command's that others can read.
+// warnOfLoose prints a line for each file with a secret of this command that others can read.
 func (t *target) warnOfLoose(w io.Writer) {
 	for _, text := range t.looseFiles() {
-		_, _ = fmt.Fprintf(w, "lastcall: warning: %s\n", text) // the command goes on all the same
+		_, _ = fmt.Fprintf(w, "lastcall: warning: %s\n", text) // the command still goes on
 	}
 }
 
-// looseFiles says which files with secrets of this command others can read.
+// looseFiles returns a warning for each file with a secret of this command that others can read.
 func (t *target) looseFiles() (all []string) {
 	tokenFile := t.tokenFile
 	if tokenFile == "" && os.Getenv(tokenEnv) == "" && t.store == "" && t.storeFile == "" {

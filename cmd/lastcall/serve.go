@@ -25,14 +25,15 @@ func newServe() *cobra.Command {
 	var flags serveFlags
 	cmd := &cobra.Command{
 		Use:   "serve",
-		Short: "Run tasks, and offer them on HTTP",
-		Long: `Run tasks of a store, and offer the store on HTTP, until SIGTERM or SIGINT.
+		Short: "Run tasks, and serve them on HTTP",
+		Long: `Run tasks of a store, and serve the store on HTTP, until SIGTERM or SIGINT.
 
-Then no new task is begun. Running ones go on until the grace is nearly used up; what is not done by then is
-recorded as interrupted with its checkpoint, and the next server on the same store takes it up. A second signal interrupts
-at once, a third ends the program. After a SIGKILL the next server takes up the tasks too, from their last checkpoint.
+Then no more tasks are started. Running tasks go on until the grace is nearly used up. A task that
+is not done by then is recorded as interrupted with its checkpoint, and the next server on the same
+store resumes it. A second signal interrupts at once, a third ends the program. After a SIGKILL the
+next server resumes the tasks too, from their last checkpoint.
 
-SIGHUP is a stop like SIGTERM, unless there is a token file: then it is read again.`,
+SIGHUP is a stop like SIGTERM, unless there is a token file: then the server reads the file again.`,
 		Example: `  lastcall serve --store sqlite:tasks.db --demo-kinds
   lastcall serve --store sqlite:tasks.db --listen :8321 --token-file tokens --probe-listen :8322
   lastcall serve --config lastcall.yaml --grace 60s`,
@@ -81,7 +82,7 @@ func serve(cmd *cobra.Command, c config, flags serveFlags) error {
 // service is what serve runs.
 type service struct {
 	config    config
-	storeWait time.Duration // for how long it waits at the start for a database that is away
+	storeWait time.Duration // how long it waits at the start for a database that is not available
 	out       io.Writer
 	log       *slog.Logger
 	tokens    *httpapi.Tokens // nil: everyone on this machine may do everything
@@ -105,7 +106,7 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 	}
 	opened, err := openStore(lastcall.UntilLastCall(ctx), c.Store, openOptions{create: true, migrate: c.Migrate, wait: s.storeWait}, s.log)
 	if errors.Is(err, lastcall.ErrStopping) {
-		return nil // a stop came while the database was away: there is nothing to stop
+		return nil // a stop came while the database was not available: there is nothing to stop
 	}
 	if err != nil {
 		return err
@@ -121,7 +122,7 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 		return err
 	}
 	programs := s.registerPrograms(&mux, opened)
-	g.Defer("programs", programs.Close) // before the store's, which lets go of the worker's lock
+	g.Defer("programs", programs.Close) // this runs before the store is closed, which releases the worker's lock
 	if err := s.sweep(g, programs); err != nil {
 		return err
 	}
@@ -157,7 +158,7 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 	return nil
 }
 
-// schedule starts the scheduler of the file's schedules, if the file says which there are.
+// schedule starts the scheduler of the file's schedules, if the file has the key "schedules".
 func (s *service) schedule(g *lastcall.Group, store task.Store) error {
 	if !s.config.hasSchedules() {
 		return nil
@@ -169,7 +170,7 @@ func (s *service) schedule(g *lastcall.Group, store task.Store) error {
 	return g.Go("scheduler", scheduler.Serve)
 }
 
-// warnOfReaders warns where others can read what only this process should.
+// warnOfReaders warns if others can read what only this process should.
 func (s *service) warnOfReaders(store task.Store) {
 	if text := looseFile("store file", s.config.storeFile); text != "" {
 		s.log.Warn(text)
@@ -181,8 +182,8 @@ func (s *service) warnOfReaders(store task.Store) {
 	}
 }
 
-// offer serves the tasks with what the platform may ask, and the latter at a place of its own if
-// there is one.
+// offer serves the tasks and the platform's probes at one address, and the probes also at an
+// address of their own if one is configured.
 func (s *service) offer(g *lastcall.Group, m *metrics, listener, probeListener net.Listener, api http.Handler, probes *http.ServeMux) error {
 	numbers := m.handler(s.log)
 	beside := http.NewServeMux()
@@ -196,7 +197,7 @@ func (s *service) offer(g *lastcall.Group, m *metrics, listener, probeListener n
 		return nil
 	}
 	probes.Handle("GET /metrics", numbers)
-	// The platform asks until the end: without an answer it would take a stop that drains for a hang.
+	// The platform probes until the end: without an answer it would take a draining stop for a hang.
 	if err := g.HTTP("probes", httpapi.NewServer(forPlatform(probes, probeListener.Addr()), s.log), probeListener, lastcall.ServeUntilClose()); err != nil {
 		return err
 	}
@@ -204,7 +205,7 @@ func (s *service) offer(g *lastcall.Group, m *metrics, listener, probeListener n
 	return nil
 }
 
-// listen opens a port, which is the server's later; until then the group closes it.
+// listen opens a port. The server closes it; if no server gets it, the group does.
 func listen(ctx context.Context, g *lastcall.Group, name, address string) (net.Listener, error) {
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", address)

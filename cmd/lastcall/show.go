@@ -23,11 +23,12 @@ func newShow() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "show ID",
-		Short: "Tell the story of a task, run by run",
-		Long: `Tell the story of a task: what it is, and for every run which worker had it, from when to when, and why it ended. Of its
-steps it tells how far each is, when that was recorded, by which version of the program, and how large it is.
+		Short: "Show the history of a task, run by run",
+		Long: `Show the history of a task: what it is, and for each run which worker ran it, from when to when, and
+why it ended. For each step it shows how far the step is, when that was recorded, by which version
+of the program, and how large the record is.
 
-The newest hundred runs are kept. Times are this machine's time zone, by the store's clock.`,
+The newest hundred runs are kept. Times are by the store's clock, in this machine's time zone.`,
 		Example: `  lastcall show 0197c0de-0000-7000-8000-000000000000
   lastcall show --json 0197c0de-0000-7000-8000-000000000000 | jq .checkpoint`,
 		Args: args(1, "ID"),
@@ -49,7 +50,7 @@ The newest hundred runs are kept. Times are this machine's time zone, by the sto
 	return cmd
 }
 
-// printStory prints what a task is, and what became of each run.
+// printStory prints what a task is, and how each run ended.
 func printStory(w io.Writer, t httpapi.Task, now time.Time) error {
 	var lines []string
 	add := func(name, format string, args ...any) {
@@ -128,7 +129,7 @@ func addSteps(add func(name, format string, args ...any), steps []httpapi.Step) 
 	}
 }
 
-// askedLine says what was asked of a task, by whom and why.
+// askedLine describes a command to a task: what was asked, by whom and why.
 func askedLine(c httpapi.Command) string {
 	line := local(c.At) + ", " + string(c.Command)
 	if c.By != "" {
@@ -140,7 +141,7 @@ func askedLine(c httpapi.Command) string {
 	return line
 }
 
-// runLines say of a run where it was and from when to when, and why it ended.
+// runLines describe a run: where it was, from when to when, and why it ended.
 func runLines(r httpapi.Run, now time.Time) (began, ended string) {
 	end := r.EndedAt
 	if end.IsZero() {
@@ -158,7 +159,7 @@ func runLines(r httpapi.Run, now time.Time) (began, ended string) {
 	return fmt.Sprintf("%s for %s, %s", local(r.StartedAt), took, where), ended
 }
 
-// reasons say what the reason of an interruption means.
+// reasons explain the reason of an interruption.
 var reasons = map[task.Reason]string{
 	task.ReasonStop:      "stop: its process was told to end",
 	task.ReasonDeadline:  "deadline: its process was told to end, and its time was over before the run was",
@@ -169,7 +170,7 @@ var reasons = map[task.Reason]string{
 	task.ReasonTurn:      "turn: it had run for long, and others waited for its slot",
 }
 
-// because says why a run ended, where the status alone does not.
+// because explains why a run ended, where the status alone does not.
 func because(r httpapi.Run) string {
 	var why []string
 	switch {
@@ -199,7 +200,7 @@ func pause(before, after httpapi.Run) string {
 	if before.EndedAt.IsZero() {
 		return ""
 	}
-	return fmt.Sprintf(", taken up %s after the run before", max(after.StartedAt.Sub(before.EndedAt), 0).Round(time.Millisecond))
+	return fmt.Sprintf(", resumed %s after the run before", max(after.StartedAt.Sub(before.EndedAt), 0).Round(time.Millisecond))
 }
 
 func local(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }

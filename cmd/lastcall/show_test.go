@@ -47,13 +47,13 @@ steps    pull      2026-01-02 03:04:01  done, 20 bytes, version v1
 runs     3 earlier ones are no longer kept
 run 4    2026-01-02 03:04:00 for 2s, on h1, pid 11, worker w1
          interrupted (stop: its process was told to end)
-run 5    2026-01-02 03:04:05 for 1s, on h2, pid 12, worker w2, taken up 3s after the run before
+run 5    2026-01-02 03:04:05 for 1s, on h2, pid 12, worker w2, resumed 3s after the run before
          interrupted (its process died; recorded by another worker)
-run 6    2026-01-02 03:04:08 for 1s, on h3, pid 13, worker w3, taken up 2s after the run before
+run 6    2026-01-02 03:04:08 for 1s, on h3, pid 13, worker w3, resumed 2s after the run before
          queued (to be tried again): exit code 1
-run 7    2026-01-02 03:04:10 for 0s, on h3, pid 13, worker w3, taken up 1s after the run before
+run 7    2026-01-02 03:04:10 for 0s, on h3, pid 13, worker w3, resumed 1s after the run before
          queued (without an attempt)
-run 8    2026-01-02 03:04:40, 5s so far, on h4, pid 14, worker w4, taken up 30s after the run before
+run 8    2026-01-02 03:04:40, 5s so far, on h4, pid 14, worker w4, resumed 30s after the run before
          running
 `
 	if got := strings.Replace(b.String(), "created  "+local(time.Time{})+" "+time.Time{}.Local().Format("MST"), "created  0001-01-01 00:00:00", 1); got != want {

@@ -19,23 +19,24 @@ import (
 	"github.com/lastcall-go/lastcall/task/sqlitestore"
 )
 
-// storeEnv has the address of a store. A flag beats it, and it beats the configuration file.
+// storeEnv is a variable with the address of a store. A flag overrides it, and it overrides the
+// configuration file.
 const storeEnv = "LASTCALL_STORE"
 
 // storeUsage describes the flag --store.
 const storeUsage = "sqlite:PATH or postgres://USER@HOST/DATABASE (default $" + storeEnv + "; a password is better kept in --store-file)"
 
-// openOptions say what openStore may create.
+// openOptions limit what openStore may create.
 type openOptions struct {
-	// create allows a new SQLite file. To list or show tasks of a new one is a mistyped name.
+	// create allows a new SQLite file. Commands that only read refuse one: its name would be mistyped.
 	create bool
 	// migrate allows tables to be created or changed in PostgreSQL.
 	migrate bool
-	// wait is for how long a PostgreSQL server is waited for that is not available.
+	// wait is how long to wait for a PostgreSQL server that is not available.
 	wait time.Duration
 }
 
-// openStore opens the store of an address.
+// openStore opens the store at an address.
 func openStore(ctx context.Context, address string, opt openOptions, log *slog.Logger) (task.Store, error) {
 	if isPostgres(address) {
 		return pgstore.Open(ctx, pgstore.Config{DSN: address, Migrate: opt.migrate, Wait: opt.wait, Logger: log})
@@ -57,8 +58,8 @@ func openStore(ctx context.Context, address string, opt openOptions, log *slog.L
 	return s, nil
 }
 
-// checkAddress refuses an address that is not understood, and one of a file that would be another one
-// than its writer means: a URL, SQLite's own special names, or what a shell has not taken apart.
+// checkAddress refuses an address that is not understood, and a path that would name another file
+// than its author means: a URL, SQLite's own special names, or what a shell was expected to expand.
 func checkAddress(address string) error {
 	if isPostgres(address) {
 		return nil
@@ -80,7 +81,7 @@ func checkAddress(address string) error {
 	case strings.TrimSpace(path) != path, strings.Trim(path, "\"'") != path:
 		why = "it has white space or quotes around it: write the path alone"
 	case sidecar.MatchString(path):
-		why = "that is the name of a file beside a database: name the database itself"
+		why = "that is the name of a file next to a database: name the database itself"
 	default:
 		return nil
 	}
@@ -95,14 +96,14 @@ func isPostgres(address string) bool {
 
 var (
 	keywords = regexp.MustCompile(`^[a-z_]+\s*=`)
-	// uriParameter and sidecar are what ends a name that means something else to SQLite.
+	// uriParameter and sidecar match the end of a name that means something else to SQLite.
 	uriParameter = regexp.MustCompile(`\?[A-Za-z_]+=`)
 	sidecar      = regexp.MustCompile(`-(wal|shm|journal|workers)/?$`)
 	scheme       = regexp.MustCompile(`^[A-Za-z]{2,12}://`)
 )
 
-// schemeOf is what may be shown of an address that is not understood: its begin, if that is one. The
-// rest may hold a password, or be one.
+// schemeOf returns what may be shown of an address that is not understood: its scheme, if it has
+// one. The rest may contain a password, or be one.
 func schemeOf(address string) string {
 	if found := scheme.FindString(address); found != "" {
 		return " (" + found + "...)"
@@ -110,7 +111,7 @@ func schemeOf(address string) string {
 	return ""
 }
 
-// storeAddress is the address that the flags or the environment give, "" if neither does.
+// storeAddress returns the address from the flags or the environment, "" if neither has one.
 func storeAddress(flag, file string) (string, error) {
 	if flag != "" {
 		return strings.TrimSpace(flag), nil
@@ -129,7 +130,7 @@ func storeAddress(flag, file string) (string, error) {
 	return address, nil
 }
 
-// shownStore is an address without its secrets.
+// shownStore returns an address without its secrets.
 func shownStore(address string) string {
 	if strings.HasPrefix(address, "sqlite:") {
 		return address

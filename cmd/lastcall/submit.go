@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/httpapi"
 )
 
-// submission is the flags of submit.
+// submission holds the flags of submit.
 type submission struct {
 	to         target
 	opt        task.EnqueueOptions
@@ -32,21 +32,31 @@ func newSubmit() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "submit KIND JSON",
 		Short: "Submit a task, and print its id; or many of them",
-		Long: `Submit a task, and print its id. When this has succeeded the task survives.
+		Long: `Submit a task, and print its id. Once the command has succeeded, the task is stored durably.
 
-With --id a submit whose answer was lost can be sent again: it makes no second task. With --key the task is the only
-unfinished one of its kind with that key: submitting another one answers with the first one's id, and --on-conflict says
-what comes of it: the first one stands for it (existing), or takes over its payload, meta, priority and time while that
-waits (replace), or it is dropped (discard). --key-for 10m holds the key for ten minutes, also when the task has ended.
+With --id a submit whose answer was lost can be sent again: it creates no second task.
 
---wait waits until the task has ended, and shows on standard error how it gets on. The exit code is then the task's:
-0 succeeded, 10 failed, 11 cancelled, and 130 when Ctrl-C ended the waiting; the task goes on then.
+With --key the task is the only unfinished one of its kind with that key. Submitting another one
+prints the first one's id, and --on-conflict says what happens:
+
+  existing  the first task stays as it is
+  replace   the first task gets the new payload, meta, priority and time, if it still waits
+  discard   the new task is dropped
+
+--key-for 10m holds the key for ten minutes, even if the task has ended.
+
+--wait waits until the task has ended, and shows its progress on standard error. The exit code is
+then that of the task: 0 succeeded, 10 failed, 11 cancelled, and 130 when Ctrl-C ended the waiting;
+the task then goes on.
 
 --many reads a task from each line of a file (- is standard input), as
-  {"kind": "mail", "payload": {"to": "a"}, "id": "...", "queue": "mails", "key": "a", "priority": 1, "delay": "90s",
-   "startBefore": "10m", "meta": {"tenant": "acme"}, "onConflict": "replace", "keyFor": "10m"}
-of which only kind and payload are needed, and prints an id for each line. At a line that is wrong it stops; the ids that
-were printed are those of the lines before. Lines with an id can be sent again.`,
+
+  {"kind": "mail", "payload": {"to": "a"}, "id": "...", "queue": "mails", "key": "a", "priority": 1,
+   "delay": "90s", "startBefore": "10m", "meta": {"tenant": "acme"}, "onConflict": "replace",
+   "keyFor": "10m"}
+
+Only kind and payload are needed. It prints an id for each line, and stops at a line that is wrong;
+the printed ids are those of the lines before. Lines with an id can be sent again.`,
 		Example: `  lastcall submit hash-tree '{"dir": "/usr/share/doc", "out": "/tmp/doc.sums"}'
   lastcall submit --store sqlite:tasks.db --delay 10m gzip-tree '{"dir": "/etc", "out": "/tmp/etc.tar.gz"}'
   lastcall submit --wait thumbnail '{"file": "a.jpg"}' && echo done
@@ -67,15 +77,15 @@ were printed are those of the lines before. Lines with an id can be sent again.`
 	s.to.flags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&s.opt.ID, "id", "", "the task's id, a UUID (default: a new one)")
-	f.StringVar(&s.opt.Queue, "queue", "", "where the task waits (default: its kind's queue at a server, \"default\" in a store)")
+	f.StringVar(&s.opt.Queue, "queue", "", "the queue of the task (default: its kind's queue at a server, \"default\" in a store)")
 	f.StringVar(&s.opt.Key, "key", "", "make it the only unfinished task of its kind with this key")
-	f.StringVar(&s.onConflict, "on-conflict", "", "when the key is held: existing (as without), replace or discard")
-	f.StringVar(&s.keyFor, "key-for", "", "hold the key for this time at least, as 10m, also when the task has ended")
-	f.StringArrayVar(&s.meta, "meta", nil, "keep this with the task, as tenant=acme; may be given several times")
-	f.IntVar(&s.opt.Priority, "priority", 0, "the higher number runs first")
-	f.StringVar(&s.delay, "delay", "", "do not begin before this time has gone by, as 90s")
-	f.StringVar(&s.before, "start-before", "", "cancel it if nobody has begun it when this time has gone by, as 10m")
-	f.BoolVar(&s.wait, "wait", false, "wait until the task has ended, and end with its exit code")
+	f.StringVar(&s.onConflict, "on-conflict", "", "what to do if the key is held: existing (the default), replace or discard")
+	f.StringVar(&s.keyFor, "key-for", "", "hold the key for at least this time, as 10m, even if the task has ended")
+	f.StringArrayVar(&s.meta, "meta", nil, "metadata of the task, as tenant=acme; may be given several times")
+	f.IntVar(&s.opt.Priority, "priority", 0, "tasks with a higher number run first")
+	f.StringVar(&s.delay, "delay", "", "do not start before this time has passed, as 90s")
+	f.StringVar(&s.before, "start-before", "", "cancel it if it has not been started when this time has passed, as 10m")
+	f.BoolVar(&s.wait, "wait", false, "wait until the task has ended, and exit with its exit code")
 	f.StringVar(&s.many, "many", "", "read tasks from the lines of this file; - is standard input")
 	f.BoolVar(&s.asJSON, "json", false, "print JSON: the task, or with --many id and outcome for each line")
 	for _, one := range []string{"id", "queue", "key", "on-conflict", "key-for", "meta", "priority", "delay", "start-before", "wait"} {
@@ -135,8 +145,8 @@ func submitOne(cmd *cobra.Command, s *submission, kind string, payload []byte) e
 	})
 }
 
-// remark says on standard error what a person should know about a task that was accepted. It may
-// fail: whoever may submit may not always look.
+// remark prints on standard error what a person should know about a task that was accepted. It may
+// fail without harm: a token that may submit may not be allowed to read.
 func remark(cmd *cobra.Command, b backend, done task.EnqueueResult) {
 	if done.Outcome == task.OutcomeDiscarded {
 		fmt.Fprintf(cmd.ErrOrStderr(), "lastcall: nothing is submitted: task %s has the key\n", done.ID)
@@ -153,13 +163,13 @@ func remark(cmd *cobra.Command, b backend, done task.EnqueueResult) {
 	case task.OutcomeReplaced:
 		fmt.Fprintf(cmd.ErrOrStderr(), "lastcall: task %s had the key, waited, and has the new payload\n", t.ID)
 	}
-	t.RunAt = time.Time{} // a delay was asked for
+	t.RunAt = time.Time{} // a delay was requested, so it is no reason
 	if why, err := waitsFor(cmd.Context(), b, t); err == nil && why != "" {
 		fmt.Fprintf(cmd.ErrOrStderr(), "lastcall: the task waits: %s\n", why)
 	}
 }
 
-// waitsFor says why nobody runs a task now.
+// waitsFor returns why no worker runs a task now.
 func waitsFor(ctx context.Context, b backend, t task.Task) (why string, err error) {
 	if t.Status.Ended() {
 		return "", nil
@@ -174,7 +184,7 @@ func waitsFor(ctx context.Context, b backend, t task.Task) (why string, err erro
 	return task.PendingReason(t, workers, counts.Paused, time.Now()), err
 }
 
-// parseMeta reads the values of --meta, each a key and a value.
+// parseMeta parses the values of --meta, each a key and a value.
 func parseMeta(given []string) (map[string]string, error) {
 	meta := make(map[string]string, len(given))
 	for _, pair := range given {
@@ -187,13 +197,13 @@ func parseMeta(given []string) (map[string]string, error) {
 	return meta, nil
 }
 
-// jsonError is why something is not JSON.
+// jsonError returns why something is not JSON.
 func jsonError(b []byte) error {
 	var v any
 	return json.Unmarshal(b, &v)
 }
 
-// maxDelay is the longest that a task can be kept waiting, as package task has it.
+// maxDelay is the longest delay of a task, as package task has it.
 const maxDelay = 100 * 365 * 24 * time.Hour
 
 func parseDelay(name, s string) (time.Duration, error) {

@@ -15,10 +15,10 @@ import (
 )
 
 const (
-	// manyStep is how many tasks are sent at a time, and manyStepBytes how many bytes of payloads.
+	// manyStep is how many tasks are sent at a time, and manyStepBytes how many bytes of payload.
 	manyStep      = 1000
 	manyStepBytes = 4 << 20
-	// maxLine bounds a line: a payload of the largest size, and what is around it.
+	// maxLine bounds a line: the largest payload, and the fields around it.
 	maxLine = task.MaxPayload + 64<<10
 )
 
@@ -37,7 +37,7 @@ func submitMany(cmd *cobra.Command, s *submission) error {
 		_, server := b.(*httpapi.Client)
 		m := many{cmd: cmd, backend: b, server: server, asJSON: s.asJSON}
 		err := m.read(in)
-		// The lines before a bad one are good.
+		// The lines before a bad one are good, and are submitted.
 		if sent := m.send(); sent != nil {
 			err = sent
 		}
@@ -59,7 +59,7 @@ func submitMany(cmd *cobra.Command, s *submission) error {
 type many struct {
 	cmd     *cobra.Command
 	backend backend
-	server  bool // the backend is one, and knows where tasks of a kind wait
+	server  bool // the backend is a server, which knows the queue of each kind
 	asJSON  bool
 
 	pending         []task.NewTask
@@ -67,10 +67,10 @@ type many struct {
 	bytes           int
 	done            int
 	outcomes        [task.OutcomeDiscarded + 1]int
-	busy, conflicts int // are not submitted
+	busy, conflicts int // of tasks that are not submitted
 }
 
-// summary says what came of all of them.
+// summary describes the result of all lines.
 func (m *many) summary() string {
 	s := fmt.Sprintf("%d tasks submitted, of which %d existed already", m.done, m.outcomes[task.OutcomeExisting])
 	if n := m.outcomes[task.OutcomeReplaced]; n > 0 {
@@ -82,7 +82,7 @@ func (m *many) summary() string {
 	return s
 }
 
-// read takes the lines up to the end or to the first that cannot be submitted.
+// read reads the lines up to the end, or to the first that cannot be submitted.
 func (m *many) read(in io.Reader) error {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(make([]byte, 0, 64<<10), maxLine)
@@ -91,7 +91,7 @@ func (m *many) read(in io.Reader) error {
 		n++
 		line := lines.Bytes()
 		if n == 1 {
-			line = bytes.TrimPrefix(line, []byte("\ufeff")) // some editors begin a file so
+			line = bytes.TrimPrefix(line, []byte("\ufeff")) // some editors begin a file with a byte order mark
 		}
 		if len(bytes.TrimSpace(line)) == 0 {
 			continue
@@ -115,8 +115,8 @@ func (m *many) read(in io.Reader) error {
 	return nil
 }
 
-// send submits what is pending. A task whose key is busy or whose id is another's is reported, and
-// does not stop the others.
+// send submits the pending tasks. It reports a task whose key is busy or whose id is another
+// task's; such a task does not stop the others.
 func (m *many) send() error {
 	if len(m.pending) == 0 {
 		return nil
@@ -151,7 +151,7 @@ func (m *many) send() error {
 	return errors.Join(err, out.Flush())
 }
 
-// parse reads a line, and leaves a queue that it does not name to a server.
+// parse parses a line. If it names no queue, a server chooses it.
 func (m *many) parse(b []byte) (task.NewTask, error) {
 	one, err := httpapi.ParseNewTask(b)
 	if err != nil {

@@ -14,18 +14,18 @@ import (
 	"golang.org/x/term"
 )
 
-// screen is a terminal. Whatever is written to it comes out as text: servers, stores, programs and
-// payloads choose what commands print, and a terminal obeys signs that are no text. Where the cursor
-// is to move, the command itself says so, with move.
+// screen is a terminal. Everything that is written to it comes out as printable text: servers,
+// stores, programs and payloads choose what commands print, and a terminal obeys control
+// characters. To move the cursor, a command calls move.
 type screen struct {
 	to   io.Writer
 	file *os.File // nil in a test
 	mu   sync.Mutex
-	part []byte // of a character, whose other bytes come with the next call
+	part []byte // the first bytes of a character; the rest comes with the next call
 }
 
-// harmless returns a writer for one of the program's standard files: a screen where it is a terminal,
-// of whatever kind (TERM), and the file itself where it is none.
+// harmless returns a writer for one of the program's standard files: a screen if it is a terminal
+// of any type (TERM), or else the file itself.
 func harmless(f *os.File) io.Writer {
 	if term.IsTerminal(int(f.Fd())) {
 		return &screen{to: f, file: f}
@@ -51,23 +51,23 @@ func (s *screen) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// move writes signs for a terminal's cursor and its colors. They must be the command's own.
+// move writes control sequences for a terminal's cursor and colors. They must be the command's own.
 func move(w io.Writer, format string, args ...any) {
 	if s, ok := w.(*screen); ok {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		w = s.to
 	}
-	_, _ = fmt.Fprintf(w, format, args...) // a picture: the next one mends it
+	_, _ = fmt.Fprintf(w, format, args...) // the next picture replaces it
 }
 
-// isTerminal reports whether a person sees what is written, and pictures can be drawn there.
+// isTerminal reports whether the output is a terminal on which pictures can be drawn.
 func isTerminal(w io.Writer) bool {
 	_, ok := w.(*screen)
 	return ok && os.Getenv("TERM") != "dumb"
 }
 
-// defaultColumns is the width of a page where nobody says another one.
+// defaultColumns is the width of a page if nothing else is known.
 const defaultColumns = 80
 
 // columns is the width of a line.
@@ -80,8 +80,8 @@ func columns(w io.Writer) int {
 	return defaultColumns
 }
 
-// plain makes text that a task's program or payload has chosen harmless for a terminal: what is not
-// printable becomes a space, so that it neither moves the cursor nor makes lines.
+// plain makes text that a task's program or payload has chosen harmless for a terminal. Characters
+// that are not printable become spaces, so the text can neither move the cursor nor break the line.
 func plain(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {
@@ -101,7 +101,7 @@ func plainLines(s string) string {
 	}, s)
 }
 
-// cut shortens a text to so many columns of a terminal, of which some characters take two.
+// cut shortens a text to a number of columns of a terminal. Some characters take two.
 func cut(s string, n int) string {
 	if n <= 0 {
 		return ""
@@ -109,5 +109,5 @@ func cut(s string, n int) string {
 	return runewidth.Truncate(s, n, "…")
 }
 
-// pad makes a text at least so many columns wide.
+// pad extends a text to at least a number of columns.
 func pad(s string, n int) string { return runewidth.FillRight(s, n) }

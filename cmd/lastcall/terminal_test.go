@@ -9,8 +9,8 @@ import (
 	"unicode"
 )
 
-// hostile is text that a terminal would obey: its title, its clipboard, its cursor, the direction of
-// writing, and the shifted signs of eight bits.
+// hostile is text that a terminal would obey. It changes its title, its clipboard, its cursor and
+// the direction of writing, and has control characters of eight bits.
 const hostile = "\x1b]0;owned\x07\x1b[2J\x1b]52;c;cm0gLXJm\x1b\\\r\u202e\u009b31m\x00\xff\xc3"
 
 func TestScreen_WritesTextAloneHoweverItIsCutIntoPieces(t *testing.T) {
@@ -33,7 +33,7 @@ func TestScreen_WritesTextAloneHoweverItIsCutIntoPieces(t *testing.T) {
 	}
 }
 
-// obeyed complains of what a terminal does more with than show it.
+// obeyed fails the test if a text does more to a terminal than show characters.
 func obeyed(t *testing.T, what, text string) {
 	t.Helper()
 	for _, r := range text {
@@ -53,7 +53,7 @@ func TestScreen_MovesTheCursorWhenTheCommandItselfDoes(t *testing.T) {
 }
 
 func TestCommands_WhatAHostileServerSaysIsTextOnATerminal(t *testing.T) {
-	// In JSON, so that it arrives as it is.
+	// It is sent as JSON escapes, so that it arrives unchanged.
 	const id = `\u001b]0;owned\u0007\u001b[2J\u202e\u009b31m\nforged`
 	body := `{"id":"` + id + `","kind":"` + id + `","queue":"` + id + `","status":"` + id + `","reason":"` + id + `","error":"` + id + `","worker":"` + id +
 		`","waitsFor":"` + id + `","progress":{"fraction":0.5,"message":"` + id + `"},"payload":"x","history":[{"run":1,"worker":"` + id + `","host":"` + id + `","status":"` + id + `","error":"` + id + `"}]}`

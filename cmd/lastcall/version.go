@@ -21,7 +21,7 @@ func newVersion() *cobra.Command {
 	}
 }
 
-// version is the module's, or the commit of a build from a checkout.
+// version returns the module's version, or the commit of a build from a checkout.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

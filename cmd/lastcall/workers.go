@@ -23,14 +23,16 @@ func newWorkers() *cobra.Command {
 		Short: "List the workers that are registered now",
 		Long: `List the workers that are registered now. The state is one of
 
-  running   it takes tasks
-  stopping  it was told to stop, and ends what it has
-  dead      its process is gone, and its tasks are about to be taken up
+  running   it runs tasks
+  stopping  it received a stop, and finishes what it has
+  dead      its process is gone, and others are about to resume its tasks
 
-A running one may have paused kinds that it cannot run now, since its machine lacks something; below the table stands
-what. It tries them again by itself, and others take their tasks meanwhile.
+A running worker may have paused kinds that it cannot run now, since its machine lacks something;
+the lines below the table say what. It tries them again by itself, and other workers run their tasks
+meanwhile.
 
-A worker whose lease runs out without a sign of life is listed until another one has taken up its tasks.`,
+A worker whose lease has expired without a sign of life is listed until another one has resumed its
+tasks.`,
 		Example: `  lastcall workers
   lastcall workers --json | jq -r 'select(.state == "stopping") | .host'`,
 		Args: args(0, ""),
@@ -52,7 +54,7 @@ A worker whose lease runs out without a sign of life is listed until another one
 	return cmd
 }
 
-// workerLine is a worker for programs, with the keys of the HTTP interface.
+// workerLine is a worker for programs to read, with the keys of the HTTP interface.
 type workerLine struct {
 	Worker   string        `json:"worker"`
 	Name     string        `json:"name"`
@@ -116,7 +118,7 @@ func printWorkers(w io.Writer, workers []task.WorkerInfo, now time.Time) error {
 	return nil
 }
 
-// printWorkerTable prints rows whose last column has the rest of a line.
+// printWorkerTable prints rows. The last column has the rest of a line.
 func printWorkerTable(w io.Writer, rows [][]string, widths []int, rest int) error {
 	for _, row := range rows {
 		line := ""
@@ -130,7 +132,7 @@ func printWorkerTable(w io.Writer, rows [][]string, widths []int, rest int) erro
 	return nil
 }
 
-// workerState is what a worker says of itself, unless it is known to be dead.
+// workerState returns the state that a worker reports, unless the worker is known to be dead.
 func workerState(w task.WorkerInfo) string {
 	if !living(w) {
 		return "dead"
@@ -145,5 +147,5 @@ func workerState(w task.WorkerInfo) string {
 	return state
 }
 
-// living says that nothing is known against a worker's life.
+// living reports that nothing speaks against a worker being alive.
 func living(w task.WorkerInfo) bool { return !w.Dead && w.Liveness != task.LivenessDead }

@@ -17,7 +17,7 @@ import (
 	"github.com/lastcall-go/lastcall/internal/proc"
 )
 
-// Cgroups makes control groups below that of this process.
+// Cgroups creates control groups below that of this process.
 type Cgroups struct {
 	of map[string]hierarchy // by controller
 }
@@ -25,16 +25,16 @@ type Cgroups struct {
 const (
 	// prefix begins the name of a run's group; the process id of the server follows.
 	prefix = "lastcall-run-"
-	// leaf is the group in which the server itself is in the second version, where a group with
-	// limits below it has no processes of its own.
+	// leaf is the group of the server itself in cgroup v2, where a group that has groups with limits
+	// below it must not have processes of its own.
 	leaf = "lastcall-server"
-	// period is the time in which a share of the processor is counted.
+	// period is the period over which a share of the processor is counted.
 	period = 100_000 // microseconds
 )
 
-// FindCgroups finds out whether limits of this kind can be held, by making a group for them. In the
-// second version it moves this process one group down, once. It also removes the groups that an
-// earlier server has left that was killed.
+// FindCgroups finds out whether limits of this kind can be enforced, by creating a group for them.
+// In cgroup v2 it moves this process one group down, once. It also removes groups that are left
+// from an earlier server that was killed.
 func FindCgroups(all ...Limits) (*Cgroups, error) {
 	var needed []string
 	for _, l := range all {
@@ -75,11 +75,11 @@ func FindCgroups(all ...Limits) (*Cgroups, error) {
 	return c, nil
 }
 
-// delegate hands controllers to the groups below a group of the second version, in which this process
-// is. That group must not have processes for it, and those that are there beside this one are no
-// business of ours.
+// delegate enables controllers for the groups below the cgroup v2 group of this process. That group
+// must have no processes of its own for this. Other processes in it are not moved: they are not
+// ours.
 func delegate(own string, controllers []string) (string, error) {
-	if filepath.Base(own) == leaf { // was there before
+	if filepath.Base(own) == leaf { // this process is in the leaf already
 		own = filepath.Dir(own)
 	} else {
 		below := filepath.Join(own, leaf)
@@ -102,7 +102,7 @@ func delegate(own string, controllers []string) (string, error) {
 	return own, nil
 }
 
-// Make makes a group with limits. The name tells it apart from the others of this process.
+// Make creates a group with limits. Its name must be unique among the groups of this process.
 func (c *Cgroups) Make(name string, l Limits) (*Cgroup, error) {
 	g := &Cgroup{Memory: l.Memory}
 	if err := c.make(g, prefix+strconv.Itoa(os.Getpid())+"-"+name, l); err != nil {
@@ -134,7 +134,7 @@ func (c *Cgroups) make(g *Cgroup, name string, l Limits) error {
 	return nil
 }
 
-// setting is what is written into one file of a group.
+// setting is a value that is written into one file of a group.
 type setting struct {
 	controller, file, value string
 	optional                bool // a kernel without swap does not have it
@@ -160,7 +160,7 @@ func (l Limits) settings(unified bool) []setting {
 	return all
 }
 
-// write writes into a file of a group, which must be there.
+// write writes into a file of a group, which must exist.
 func write(dir, file, text string) error {
 	f, err := os.OpenFile(filepath.Join(dir, file), os.O_WRONLY, 0)
 	if err != nil {
@@ -170,7 +170,8 @@ func write(dir, file, text string) error {
 	return errors.Join(err, f.Close())
 }
 
-// enter makes what this thread starts with attr start in the group. leave is to be called afterwards.
+// enter prepares attr so that a process that this thread starts with it begins in the group. The
+// caller calls leave afterwards.
 func (g *Cgroup) enter(attr *syscall.SysProcAttr) (leave func() error, err error) {
 	leave = func() error { return nil } // the thread ends
 	if g == nil {
@@ -192,8 +193,8 @@ func (g *Cgroup) enter(attr *syscall.SysProcAttr) (leave func() error, err error
 	return leave, nil
 }
 
-// OutOfMemory says that the group's limit of memory has killed processes, and is empty when it has
-// not.
+// OutOfMemory reports in words that the group's memory limit has killed processes. It returns "" if
+// the limit has not.
 func (g *Cgroup) OutOfMemory() string {
 	if g == nil || g.Memory == 0 {
 		return ""
@@ -205,7 +206,7 @@ func (g *Cgroup) OutOfMemory() string {
 			killed += number(dir, "memory.events", "oom_kill")
 			continue
 		}
-		// The count of failures stays 0 in newer kernels. Memory is counted some pages at a time.
+		// The count of failures stays 0 in newer kernels. Memory is charged some pages at a time.
 		reached = reached || number(dir, "memory.max_usage_in_bytes", "") > g.Memory-g.Memory/16
 		killed += number(dir, "memory.oom_control", "oom_kill")
 	}
@@ -215,12 +216,12 @@ func (g *Cgroup) OutOfMemory() string {
 	return fmt.Sprintf("its limit of memory (%s) was reached, and %d of its processes killed for it", FormatSize(g.Memory), killed)
 }
 
-// number is that behind a word in a file of a group, or the only one in the file; 0 if it is not
-// there.
+// number returns the number after a word in a file of a group, or the only number in the file; 0 if
+// there is none.
 func number(dir, file, word string) int64 {
 	b, err := os.ReadFile(filepath.Join(dir, file))
 	if err != nil {
-		return 0 // another controller's directory
+		return 0 // it is another controller's directory
 	}
 	for line := range strings.Lines(string(b)) {
 		fields := strings.Fields(line)
@@ -233,7 +234,7 @@ func number(dir, file, word string) int64 {
 	return 0
 }
 
-// Kill kills everything in the group at once, where the system can do that.
+// Kill kills everything in the group at once, if the system supports that.
 func (g *Cgroup) Kill() error {
 	if g == nil || !g.Unified {
 		return nil
@@ -244,10 +245,10 @@ func (g *Cgroup) Kill() error {
 	return nil
 }
 
-// removeWait is how long what was killed may take to leave its group.
+// removeWait is how long killed processes may take to leave their group.
 const removeWait = 2 * time.Second
 
-// Remove removes the group, in which nothing is any more.
+// Remove removes the group, which must be empty.
 func (g *Cgroup) Remove() error {
 	if g == nil {
 		return nil
@@ -262,7 +263,8 @@ func (g *Cgroup) Remove() error {
 	return nil
 }
 
-// removeGroup removes a directory of a group. What has just ended may be counted for a moment.
+// removeGroup removes a directory of a group. A process that has just ended may count as a member
+// for a moment longer.
 func removeGroup(dir string, wait time.Duration) error {
 	for late := time.Now().Add(wait); ; time.Sleep(5 * time.Millisecond) {
 		err := unix.Rmdir(dir)
@@ -285,7 +287,7 @@ func (c *Cgroups) removeLeft() {
 		for _, dir := range names {
 			text, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), prefix), "-")
 			if pid, err := strconv.Atoi(text); err == nil && !proc.Alive(pid) {
-				_ = removeGroup(dir, 0) // what is not empty stays
+				_ = removeGroup(dir, 0) // a group that is not empty stays
 			}
 		}
 	}

@@ -11,13 +11,13 @@ import (
 	"github.com/lastcall-go/lastcall/internal/proc"
 )
 
-// errSystem says what every function says here that cannot do without.
+// errSystem is the error of every function that cannot work on this system.
 var errSystem = fmt.Errorf("programs can be confined on Linux only: %w", errors.ErrUnsupported)
 
-// Undumpable is not possible here, and changes nothing.
+// Undumpable is not supported here, and changes nothing.
 func Undumpable() error { return nil }
 
-// Possible is the isolation that there is here: none.
+// Possible returns the isolation of this system: none.
 func Possible() Isolation { return Shared }
 
 // Apply changes nothing.
@@ -37,19 +37,19 @@ func (i Isolation) Start(path string, argv []string, attr os.ProcAttr, p Program
 	return proc.Start(path, argv, attr)
 }
 
-// Cgroups makes control groups.
+// Cgroups creates control groups on Linux.
 type Cgroups struct{}
 
 // FindCgroups finds none here.
 func FindCgroups(...Limits) (*Cgroups, error) { return nil, errSystem }
 
-// Make is not possible here.
+// Make is not supported here.
 func (c *Cgroups) Make(string, Limits) (*Cgroup, error) { return nil, errSystem }
 
 // OutOfMemory is not known here.
 func (g *Cgroup) OutOfMemory() string { return "" }
 
-// Kill is not possible here, and nothing is there to be killed.
+// Kill is not supported here, and there is nothing to kill.
 func (g *Cgroup) Kill() error { return nil }
 
 // Remove has nothing to remove here.

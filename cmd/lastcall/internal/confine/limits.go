@@ -7,24 +7,24 @@ import (
 	"strings"
 )
 
-// Limits bound what a run may use, with all its processes together. Zero is no bound.
+// Limits bound what a run may use, all its processes together. Zero is no bound.
 type Limits struct {
-	// Memory is in bytes. Who needs more is killed by the kernel.
+	// Memory is in bytes. The kernel kills a run that needs more.
 	Memory int64
-	// CPU is in thousandths of a processor. Who needs more waits.
+	// CPU is in thousandths of a processor. A run that needs more is throttled.
 	CPU int64
-	// PIDs is how many processes and threads there may be at once. The system refuses more.
+	// PIDs is how many processes and threads there may be at once. The system refuses to create more.
 	PIDs int64
 }
 
 const (
 	minMemory = 1 << 20
 	minCPU    = 10
-	// A group of the first version counts for a moment the thread that starts the program in it.
+	// In cgroup v1, the thread that starts the program counts in the group for a moment.
 	minPIDs = 2
 )
 
-// units of an amount of memory, as Kubernetes writes them.
+// units are those of an amount of memory, as Kubernetes writes them.
 var units = []struct {
 	suffix string
 	factor float64
@@ -33,17 +33,17 @@ var units = []struct {
 	{"k", 1e3}, {"M", 1e6}, {"G", 1e9}, {"T", 1e12}, {"", 1},
 }
 
-// ParseMemory reads an amount of memory, as 256Mi or 1G.
+// ParseMemory parses an amount of memory, as 256Mi or 1G.
 func ParseMemory(text string) (int64, error) {
 	return parseSize(text, "memory", "in which no program starts")
 }
 
-// ParseSize reads an amount of room on a disk, as 256Mi or 1G.
+// ParseSize parses an amount of disk space, as 256Mi or 1G.
 func ParseSize(text string) (int64, error) {
 	return parseSize(text, "room", "which is used up at once")
 }
 
-// parseSize reads an amount of bytes.
+// parseSize parses an amount of bytes.
 func parseSize(text, of, tooLittle string) (int64, error) {
 	for _, u := range units {
 		number, ok := strings.CutSuffix(text, u.suffix)
@@ -65,7 +65,7 @@ func parseSize(text, of, tooLittle string) (int64, error) {
 	return 0, nil // not reached: everything ends with ""
 }
 
-// ParseCPU reads a number of processors, as 0.5, 2 or 500m.
+// ParseCPU parses a number of processors, as 0.5, 2 or 500m.
 func ParseCPU(text string) (int64, error) {
 	number, isThousandths := strings.CutSuffix(text, "m")
 	n, err := parseNumber(number)
@@ -94,7 +94,7 @@ func CheckPIDs(n int) (int64, error) {
 	return int64(n), nil
 }
 
-// parseNumber reads digits with or without a point; no sign, exponent, or name such as Inf.
+// parseNumber parses digits with or without a point; no sign, exponent, or name such as Inf.
 func parseNumber(text string) (float64, error) {
 	if text == "" || strings.Trim(text, "0123456789.") != "" {
 		return 0, strconv.ErrSyntax
@@ -106,7 +106,7 @@ func parseNumber(text string) (float64, error) {
 	return n, err
 }
 
-// FormatSize writes an amount of bytes as ParseMemory and ParseSize read it.
+// FormatSize writes an amount of bytes in the form that ParseMemory and ParseSize parse.
 func FormatSize(bytes int64) string {
 	for _, u := range []struct {
 		suffix string
@@ -119,7 +119,8 @@ func FormatSize(bytes int64) string {
 	return strconv.FormatInt(bytes, 10)
 }
 
-// controllers are those that the limits need, by the names that both versions have.
+// controllers are the controllers that the limits need, by the names that both cgroup versions
+// have.
 func (l Limits) controllers() []string {
 	var all []string
 	for _, c := range []struct {

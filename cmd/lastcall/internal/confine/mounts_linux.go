@@ -12,11 +12,11 @@ import (
 // hierarchy is where a process finds its own control group.
 type hierarchy struct {
 	own     string // the directory of the process's group
-	unified bool   // second version
+	unified bool   // cgroup v2
 }
 
-// findHierarchies finds the group of this process for each controller that is needed. A machine may have some
-// controllers in the first version, others in the second; all must be in one of the two.
+// findHierarchies finds the group of this process for each controller that is needed. A machine may
+// have some controllers in cgroup v1 and others in v2. All needed ones must be in the same version.
 func findHierarchies(needed []string) (map[string]hierarchy, error) {
 	groups, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
@@ -52,7 +52,7 @@ func findHierarchies(needed []string) (map[string]hierarchy, error) {
 	return complete(found, needed, unified)
 }
 
-// complete adds the controllers of the second version, and says what is missing.
+// complete adds the controllers of cgroup v2. Its error names those that are missing.
 func complete(found map[string]hierarchy, needed []string, unified string) (map[string]hierarchy, error) {
 	var available []string
 	if unified != "" {
@@ -89,13 +89,13 @@ func complete(found map[string]hierarchy, needed []string, unified string) (map[
 	return found, nil
 }
 
-// mount is a line of /proc/self/mountinfo that is about control groups.
+// mount is a line of /proc/self/mountinfo about control groups.
 type mount struct {
 	root, at, kind string
 	options        []string
 }
 
-// parseMount reads a line, as proc(5) describes it.
+// parseMount parses a line, as proc(5) describes it.
 func parseMount(line string) (mount, bool) {
 	before, after, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " - ")
 	fields, behind := strings.Fields(before), strings.Fields(after)
@@ -105,7 +105,7 @@ func parseMount(line string) (mount, bool) {
 	return mount{root: unescape(fields[3]), at: unescape(fields[4]), kind: behind[0], options: strings.Split(behind[2], ",")}, true
 }
 
-// below is the directory of a group, of which the mount may show a part only.
+// below returns the directory of a group. The mount may show only a part of the hierarchy.
 func (m mount) below(group string) string {
 	if rel, err := filepath.Rel(m.root, group); err == nil && rel != ".." && !strings.HasPrefix(rel, "../") {
 		group = rel
@@ -113,7 +113,7 @@ func (m mount) below(group string) string {
 	return filepath.Join(m.at, group)
 }
 
-// unescape undoes how mountinfo writes blanks.
+// unescape undoes how mountinfo escapes blanks.
 func unescape(s string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Possible is the isolation that can be tried by this process: whether the system allows it shows
-// when it is tried.
+// Possible returns the isolation that this process can try. Whether the system allows it is known
+// only after trying.
 func Possible() Isolation {
 	if os.Geteuid() == 0 {
 		return Namespaced
@@ -19,13 +19,15 @@ func Possible() Isolation {
 	return UserNamespaced
 }
 
-// Apply makes a process that is started with attr the init of a PID namespace, with mounts of its own.
+// Apply makes a process that is started with attr the init of a PID namespace, with mounts of its
+// own.
 func (i Isolation) Apply(attr *syscall.SysProcAttr) {
 	switch i {
 	case Shared:
 	case UserNamespaced:
 		attr.Cloneflags |= unix.CLONE_NEWUSER
-		// Who has no root in the namespace keeps a capability over exec only so. Enter needs it.
+		// A process that is not root in the namespace keeps a capability across exec only as an ambient
+		// one. Enter needs it.
 		attr.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN}
 		fallthrough
 	case Namespaced:
@@ -33,14 +35,14 @@ func (i Isolation) Apply(attr *syscall.SysProcAttr) {
 	}
 }
 
-// Admit gives a process that was started with Apply its user and group. It must not be Undumpable
-// yet: its files in /proc would be root's.
+// Admit gives a process that was started with Apply its user and group. The process must not be
+// Undumpable yet: its files in /proc would belong to root.
 func (i Isolation) Admit(pid int) error {
 	if i != UserNamespaced {
 		return nil
 	}
-	// The process that was started does not yet run anything of others, so it is there still. Groups
-	// cannot be set by who has no rights outside, and must be seen to be.
+	// The started process does not yet run any foreign code, so it still exists. A process without
+	// rights outside cannot map groups until setgroups is denied.
 	for _, f := range []struct{ name, text string }{
 		{"uid_map", oneID(os.Geteuid())}, {"setgroups", "deny"}, {"gid_map", oneID(os.Getegid())},
 	} {
@@ -54,8 +56,8 @@ func (i Isolation) Admit(pid int) error {
 // oneID maps an id to itself.
 func oneID(id int) string { return fmt.Sprintf("%d %d 1", id, id) }
 
-// Enter makes this process, which was started with Apply and let in by Admit, ready to start the
-// program: /proc shows the processes of its own namespace.
+// Enter prepares this process, which was started with Apply and passed to Admit, to start the
+// program: /proc then shows the processes of its own namespace.
 func (i Isolation) Enter() error {
 	if i == Shared {
 		return nil
@@ -63,7 +65,7 @@ func (i Isolation) Enter() error {
 	if os.Getpid() != 1 {
 		return fmt.Errorf("this is process %d of its PID namespace, not the first one", os.Getpid())
 	}
-	// What is mounted outside later appears here, and not the other way round.
+	// What is mounted outside later appears here, but not the other way round.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return fmt.Errorf("mounts of its own: %w", err)
 	}
@@ -73,8 +75,8 @@ func (i Isolation) Enter() error {
 	return nil
 }
 
-// dropCapabilities leaves this thread without the capabilities of the user namespace, and what it
-// starts without a way to get them.
+// dropCapabilities removes the capabilities of the user namespace from this thread. Programs that
+// it starts cannot regain them.
 func dropCapabilities() error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var none [2]unix.CapUserData

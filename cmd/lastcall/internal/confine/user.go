@@ -9,17 +9,17 @@ import (
 	"strings"
 )
 
-// User is who a program runs as.
+// User is the user that a program runs as.
 type User struct {
-	// UID and GID are the user and its group, Groups its supplementary ones.
+	// UID and GID are its user and group, Groups its supplementary groups.
 	UID, GID uint32
 	Groups   []uint32
-	// Name and Home are what the system knows of the user; empty if it knows none.
+	// Name and Home are what the system knows about the user, empty if it knows nothing.
 	Name, Home string
 }
 
-// ParseUser reads a user's name, a UID, or UID:GID. Group and supplementary groups are those that the
-// system has for the user; with a GID there are no supplementary ones. Only root may use it.
+// ParseUser parses a user's name, a UID, or UID:GID. Group and supplementary groups are those that
+// the system has for the user; with a GID there are no supplementary ones. Only root may use it.
 func ParseUser(text string) (*User, error) {
 	if os.Geteuid() != 0 {
 		return nil, fmt.Errorf("only root can run a program as another user, and this is user %d: start the server as root, or leave it out", os.Geteuid())
@@ -27,7 +27,7 @@ func ParseUser(text string) (*User, error) {
 	return lookUp(text)
 }
 
-// lookUp is ParseUser for everyone.
+// lookUp is ParseUser without the check for root.
 func lookUp(text string) (*User, error) {
 	id, gid, hasGroup := strings.Cut(text, ":")
 	uid, err := parseID(id)
@@ -56,7 +56,7 @@ func lookUp(text string) (*User, error) {
 	return u, nil
 }
 
-// systemUser asks the system for a user, who need not be known if it is a number.
+// systemUser looks a user up in the system. A user that is given by number may be unknown there.
 func systemUser(id string, isID bool) (u *User, known bool, err error) {
 	look := user.Lookup
 	if isID {
@@ -87,7 +87,8 @@ func systemUser(id string, isID bool) (u *User, known bool, err error) {
 	return u, true, err
 }
 
-// parseID reads the number of a user or group. The largest one means "leave it as it is".
+// parseID parses the number of a user or group. It refuses the largest one, which means "leave it
+// as it is".
 func parseID(text string) (uint32, error) {
 	n, err := strconv.ParseUint(text, 10, 32)
 	if err == nil && n == 1<<32-1 {

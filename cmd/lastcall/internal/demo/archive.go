@@ -17,10 +17,11 @@ type archiver struct{ gz *gzip.Writer }
 
 func newArchiver() *archiver { return &archiver{gz: gzip.NewWriter(io.Discard)} }
 
-// errChanged says that a file became shorter while it was read.
+// errChanged is the error of a file that became shorter while it was read.
 var errChanged = errors.New("became shorter while it was read")
 
-// add writes an entry. A file that changes its size meanwhile is begun again, three times.
+// add writes an entry. If a file changes its size meanwhile, it starts that file again, three
+// times.
 func (a *archiver) add(ctx context.Context, w *part, e entry) error {
 	begin := w.size
 	for tries := 1; ; tries++ {
@@ -63,8 +64,8 @@ func (a *archiver) member(ctx context.Context, w *part, e entry) error {
 	return a.gz.Close()
 }
 
-// header describes an entry, and opens it if it has content. It has nothing in it that depends on
-// when or by whom the archive is made.
+// header describes an entry, and opens it if it has content. Nothing in it depends on when the
+// archive is written, or by whom.
 func header(e entry) (*tar.Header, *os.File, error) {
 	var (
 		f    *os.File

@@ -1,18 +1,21 @@
 // Package demo has two kinds of task that work on real files: hash-tree and gzip-tree.
 //
 // Both go through a directory in the order of the paths' bytes and write one file. The file is the
-// same, byte by byte, however often the task was interrupted or its process killed, as long as the
+// same, byte for byte, however often the task was interrupted or its process killed, as long as the
 // directory did not change meanwhile.
 //
-// How: the bytes go to a partial file beside the result. A checkpoint says behind which path, and
-// at which length of the partial file, the next run goes on; the file is synced before each. A new
-// run copies that length into a partial file of its own, named with the run's number, so that a run
-// which was taken for dead and goes on after all writes into a file that nobody reads. At the end
-// the file takes its name in one step.
+// How that works:
 //
-// At an interrupt the checkpoint is that of the last whole entry. In between one is saved every 100
-// ms, not after each file: for thousands of small files the syncing would take longer than the work
-// (measured: see docs/tasks.md).
+//   - The output goes to a partial file next to the result.
+//   - A checkpoint has the last path that was written, and the length of the partial file up to
+//     there. The file is synced before each checkpoint.
+//   - A new run copies that length into a partial file of its own, named with the run's number. So
+//     a run that was taken for dead but goes on writes into a file that nobody reads.
+//   - At the end the partial file is renamed to the result, in one step.
+//
+// At an interrupt the checkpoint is that of the last whole entry. Before, a checkpoint is saved
+// every 100 ms, not after each file: for thousands of small files the syncing would take longer
+// than the work (measured: see docs/tasks.md).
 package demo
 
 import (
@@ -29,13 +32,13 @@ import (
 )
 
 // Args is the payload of both kinds. Both paths must be absolute: the task may run in another
-// process, which has another working directory. If Out lies inside Dir it is left out, and so are
-// the partial files beside it.
+// process, which has another working directory. If Out is inside Dir, the result and the partial
+// files next to it are not part of the work.
 type Args struct {
 	Dir string `json:"dir"`
 	Out string `json:"out"`
-	// BytesPerSecond bounds how fast the files are read, so that a stop meets tasks at work on a fast
-	// machine too. 0 is no bound.
+	// BytesPerSecond bounds how fast the files are read, so that on a fast machine too a stop finds
+	// tasks that still run. 0 is no bound.
 	BytesPerSecond int64 `json:"bytesPerSecond,omitempty"`
 }
 
@@ -44,18 +47,18 @@ type Args struct {
 //
 //	find . -type f -printf '%P\0' | LC_ALL=C sort -z | xargs -0 sha256sum
 //
-// prints there. Symbolic links are not followed, and other special files are left out.
+// prints there. It does not follow symbolic links, and skips other special files.
 var HashTree = task.Kind[Args]{Name: "hash-tree"}
 
 // GzipTree writes a compressed tar archive of the directories, regular files and symbolic links
-// below Dir. Each entry is a gzip member of its own, so that a run can go on between any two. Modes
-// and times of modification are kept, owners are not.
+// below Dir. Each entry is a gzip member of its own, so a run can resume between any two. The
+// archive has the modes and modification times, but not the owners.
 var GzipTree = task.Kind[Args]{Name: "gzip-tree"}
 
-// Register adds both kinds to a mux. With within they read and write below that directory alone,
-// whatever a payload names and whatever links lead out of it, and write over no file that is there:
-// for servers that take tasks from others. Its name must be absolute. Nil is no bound but the rights
-// of the process.
+// Register adds both kinds to a mux. within is for servers that accept tasks from others. With it
+// the tasks read and write only below that directory, whatever a payload names and wherever links
+// lead, and overwrite no file. The directory's name must be absolute. If within is nil, only the
+// rights of the process limit the tasks.
 func Register(m *task.Mux, within *os.Root) {
 	task.Handle(m, HashTree, func(ctx context.Context, r *task.Run, a Args) error {
 		return job{within: within, add: hashEntry}.run(ctx, r, a)
@@ -68,30 +71,31 @@ func Register(m *task.Mux, within *os.Root) {
 // saveEvery is the time between two checkpoints of an undisturbed run.
 const saveEvery = 100 * time.Millisecond
 
-// errVanished says that a file was gone when its turn came: as if it had never been there.
+// errVanished is the error of a file that was gone when its turn came. It is treated as if it had
+// never existed.
 var errVanished = errors.New("vanished")
 
 // cursor is the checkpoint.
 type cursor struct {
-	// Part is the partial file's name, Size how much of it counts.
+	// Part is the partial file's name, Size how many of its bytes are valid.
 	Part string `json:"part"`
 	Size int64  `json:"size"`
-	// After is the path of the last entry in it: bytes, since a name need not be UTF-8.
+	// After is the path of the last entry in it. It is bytes, since a name need not be UTF-8.
 	After []byte `json:"after"`
-	// Entries of Total are done. Total was counted once, and is for the progress only.
+	// Entries of Total are done. Total was counted once, and serves only to show the progress.
 	Entries int `json:"entries"`
 	Total   int `json:"total"`
-	// Complete: only the renaming is left.
+	// Complete is set when only the renaming is left.
 	Complete bool `json:"complete"`
 }
 
-// job is what the two kinds do not share.
+// job is what differs between the two kinds.
 type job struct {
-	// within bounds where it works; nil is no bound.
+	// within is the directory that confines the job; nil is no bound.
 	within *os.Root
-	// add writes one entry. An error may leave a part of it behind, which is cut off.
+	// add writes one entry. After an error the partial entry is cut off.
 	add func(ctx context.Context, w *part, e entry) error
-	// finish writes what comes after the last entry; nil is nothing.
+	// finish writes what follows the last entry; nil is nothing.
 	finish func(w *part) error
 }
 
@@ -139,10 +143,10 @@ func (j job) run(ctx context.Context, r *task.Run, a Args) (err error) {
 	return w.rename()
 }
 
-// entries writes what is left of the tree and moves the cursor along.
+// entries writes the rest of the tree and advances the cursor.
 func (j job) entries(ctx context.Context, r *task.Run, t *tree, w *part, at *cursor) error {
 	saved := time.Now()
-	if err := r.Save(ctx, *at); err != nil { // from here on this run's partial file counts
+	if err := r.Save(ctx, *at); err != nil { // from here on this run's partial file is the valid one
 		return err
 	}
 	if err := w.removeOthers(); err != nil {
@@ -171,8 +175,8 @@ func (j job) entries(ctx context.Context, r *task.Run, t *tree, w *part, at *cur
 	})
 }
 
-// cut ends a run early: by handing over, if its context has ended, or with the error and what to do
-// about it.
+// cut ends a run early: by handing over if its context has ended, or else with the error and what
+// to do about it.
 func cut(ctx context.Context, r *task.Run, at cursor, err error) error {
 	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 		return r.HandOver(at)
@@ -183,7 +187,8 @@ func cut(ctx context.Context, r *task.Run, at cursor, err error) error {
 	return err
 }
 
-// skipper says which paths below the directory are the task's own.
+// skipper returns a function that reports whether a path below the directory is the task's own
+// file.
 func skipper(a Args) func(path string) bool {
 	dir, err1 := filepath.EvalSymlinks(a.Dir)
 	outDir, err2 := filepath.EvalSymlinks(filepath.Dir(a.Out))

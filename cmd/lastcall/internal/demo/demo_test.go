@@ -19,7 +19,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
-// plant makes a tree of files, with names that are hard to sort, to print and to store.
+// plant creates a tree of files, with names that are hard to sort, to print and to store.
 func plant(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
@@ -46,10 +46,10 @@ type fixture struct {
 	t     *testing.T
 	store *memstore.Store
 	id    string
-	group *lastcall.Group // that which runs now
+	group *lastcall.Group // the one that runs now
 }
 
-// run runs a job to its end, in as many groups as it takes.
+// run runs a job to its end, in as many groups as it needs.
 func (f *fixture) run(j job, a Args) task.Task {
 	f.t.Helper()
 	quiet := slog.New(slog.DiscardHandler)

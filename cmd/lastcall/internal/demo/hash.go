@@ -27,8 +27,8 @@ func hashEntry(ctx context.Context, w *part, e entry) (err error) {
 	return err
 }
 
-// sumLine is what sha256sum prints: a name with a backslash or a line break in it is escaped, which
-// a backslash before the line says.
+// sumLine returns the line that sha256sum prints. A name with a backslash or a line break is
+// escaped, and a backslash at the start of the line shows that.
 func sumLine(sum []byte, name string) string {
 	escaped := strings.NewReplacer(`\`, `\\`, "\n", `\n`, "\r", `\r`).Replace(name)
 	mark := ""

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// pace bounds how fast a run reads. It belongs to one goroutine. Nil is no bound.
+// pace bounds how fast a run reads. It must be used by one goroutine only. Nil is no bound.
 type pace struct {
 	perSecond float64
-	next      time.Time // when what was read until now may have been read at the earliest
+	next      time.Time // the earliest time for the next read
 }
 
 func newPace(bytesPerSecond int64) *pace {
@@ -18,8 +18,8 @@ func newPace(bytesPerSecond int64) *pace {
 	return &pace{perSecond: float64(bytesPerSecond), next: time.Now()}
 }
 
-// wait waits until the next n bytes may have been read, or returns the cause of ctx. Time in which
-// nothing was read is not made up for.
+// wait waits until the next n bytes may be read, or returns the cause of ctx. Time in which nothing
+// was read is not made up for.
 func (p *pace) wait(ctx context.Context, n int) error {
 	if p == nil || n <= 0 {
 		return nil

@@ -19,7 +19,7 @@ func TestPace_BoundsWhatIsReadInASecond(t *testing.T) {
 		if took := time.Since(begun); took != 5*time.Second {
 			t.Errorf("5,000 bytes at 1,000 a second took %v", took)
 		}
-		time.Sleep(time.Hour) // which saves nothing up
+		time.Sleep(time.Hour) // idle time saves nothing up
 		begun = time.Now()
 		if err := p.wait(t.Context(), 1000); err != nil || time.Since(begun) != time.Second {
 			t.Errorf("after a pause: %v, %v", time.Since(begun), err)

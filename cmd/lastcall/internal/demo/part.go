@@ -23,7 +23,7 @@ type part struct {
 	size  int64
 }
 
-// partName names the partial file of one run.
+// partName returns the name of the partial file of one run.
 func partName(base, task string, run int64) string {
 	return fmt.Sprintf(".%s.%s.%d.partial", base, task, run)
 }
@@ -33,8 +33,8 @@ func isPart(name, base string) bool {
 	return strings.HasPrefix(name, "."+base+".") && strings.HasSuffix(name, ".partial")
 }
 
-// openPart makes this run's partial file out of the checkpoint's, and lets the cursor name it. If
-// the old one is gone the work begins anew.
+// openPart creates this run's partial file from that of the checkpoint, and records its name in the
+// cursor. If the old one is gone, the work starts from the beginning.
 func openPart(p *place, r *task.Run, at *cursor) (*part, error) {
 	w := &part{place: p, task: r.ID(), name: partName(p.base, r.ID(), r.FencingToken())}
 	var err error
@@ -52,7 +52,7 @@ func openPart(p *place, r *task.Run, at *cursor) (*part, error) {
 	return w, nil
 }
 
-// inherit copies what counts of the old partial file.
+// inherit copies the valid bytes of the old partial file.
 func (w *part) inherit(old string, at *cursor) error {
 	if at.Part == "" || at.Size == 0 {
 		return nil
@@ -83,7 +83,7 @@ func (w *part) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// cut takes back everything beyond size.
+// cut truncates the file to a size.
 func (w *part) cut(size int64) error {
 	err := w.buf.Flush()
 	if err == nil {
@@ -96,7 +96,7 @@ func (w *part) cut(size int64) error {
 	return err
 }
 
-// sync makes what was written survive the machine.
+// sync makes what was written survive a crash of the machine.
 func (w *part) sync() error {
 	if err := w.buf.Flush(); err != nil {
 		return err
@@ -112,7 +112,7 @@ func (w *part) rename() error {
 	return w.place.install(w.name)
 }
 
-// removeOthers removes the partial files that earlier runs of the task left.
+// removeOthers removes the partial files of earlier runs of the task.
 func (w *part) removeOthers() error {
 	names, err := readDir(w.place.dir, ".")
 	if err != nil {
@@ -129,10 +129,10 @@ func (w *part) removeOthers() error {
 	return nil
 }
 
-// close closes the file, and removes it if no other run will go on with it.
+// close closes the file, and removes it if no other run will continue it.
 func (w *part) close(remove bool) {
 	_ = w.f.Close() // after rename it is closed already
 	if remove {
-		_ = w.place.dir.Remove(w.name) // a leftover is no second error
+		_ = w.place.dir.Remove(w.name) // a file that stays is no second error
 	}
 }

@@ -10,18 +10,18 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// place is the directories of a job, opened once: whatever becomes of their names meanwhile, and
-// whatever links are in them, nothing outside of them is read or written.
+// place is the directories of a job, opened once. Nothing outside of them is read or written, even
+// if they are renamed meanwhile or contain links.
 type place struct {
 	in, dir *os.Root
 	// base is the result's name in dir.
 	base string
-	// fresh: the result must not be there yet.
+	// fresh is set if the result must not exist yet.
 	fresh bool
 }
 
-// openPlace refuses what cannot work, cleans the paths of a payload, and opens their directories.
-// Within is the directory outside of which there is nothing to be done; nil if there is none.
+// openPlace refuses a payload that cannot work, cleans its paths, and opens their directories.
+// within is the directory that confines the job; nil if there is none.
 func openPlace(within *os.Root, a *Args) (p *place, err error) {
 	for _, p := range []struct{ name, path string }{{"dir", a.Dir}, {"out", a.Out}} {
 		if !filepath.IsAbs(p.path) {
@@ -70,7 +70,7 @@ func (p *place) close() {
 	_ = p.dir.Close() // what is written has been synced
 }
 
-// install gives a partial file its final name, in one step.
+// install renames a partial file to the result, in one step.
 func (p *place) install(part string) error {
 	if err := p.checkFresh(); err != nil {
 		return err
@@ -81,7 +81,7 @@ func (p *place) install(part string) error {
 	return p.sync()
 }
 
-// checkFresh refuses a name that is taken, where the result must be a new file.
+// checkFresh refuses a name that is taken, if the result must be a new file.
 func (p *place) checkFresh() error {
 	if !p.fresh {
 		return nil
@@ -92,7 +92,7 @@ func (p *place) checkFresh() error {
 	return nil
 }
 
-// sync makes a renaming survive the machine, where directories can be synced.
+// sync makes a renaming survive a crash of the machine, if directories can be synced.
 func (p *place) sync() error {
 	d, err := p.dir.Open(".")
 	if err != nil {
@@ -105,8 +105,7 @@ func (p *place) sync() error {
 	return nil
 }
 
-// alreadyRenamed ends a task whose earlier run had written everything: it does what was left of the
-// renaming.
+// alreadyRenamed ends a task whose earlier run had written everything: it completes the renaming.
 func (p *place) alreadyRenamed(at cursor) (bool, error) {
 	if !at.Complete {
 		return false, p.checkFresh()

@@ -10,7 +10,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// confined is a directory for tasks of others, beside one that is none of their business.
+// confined returns a directory for tasks of others, and next to it one that they must not touch.
 func confined(t *testing.T) (within *os.Root, inside, outside string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -68,7 +68,7 @@ func TestPlace_InTheDirectoryThatBoundsItATaskIsDoneOnceAndItsResultIsPrivate(t 
 	for kind, make := range jobs() {
 		out := filepath.Join(inside, kind)
 		want := result(t, make(), filepath.Join(inside, "tree"))
-		for _, status := range []task.Status{task.StatusSucceeded, task.StatusFailed} { // the second time the name is taken
+		for _, status := range []task.Status{task.StatusSucceeded, task.StatusFailed} { // the second time the result exists
 			inBubble(t, func(f *fixture) {
 				j := make()
 				j.within = within
@@ -98,8 +98,8 @@ func TestPlace_AResultIsItsOwnersAlone(t *testing.T) {
 	}
 }
 
-// A run that died between its last checkpoint and the renaming must not take its own result for
-// somebody else's, nor somebody else's for its own.
+// A run died between its last checkpoint and the renaming. The next must take neither the task's
+// own result for a foreign file, nor a foreign file for its own.
 func TestPlace_ACompleteResultTakesItsNameOnlyIfThatIsFree(t *testing.T) {
 	for name, c := range map[string]struct {
 		files []string

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// entry is something in the tree: a directory, a regular file or a symbolic link.
+// entry is a directory, a regular file or a symbolic link of the tree.
 type entry struct {
 	path string // relative to the root, with slashes
 	root *os.Root
@@ -22,8 +22,8 @@ type entry struct {
 // name is the path with the system's separators.
 func (e entry) name() string { return filepath.FromSlash(e.path) }
 
-// key is the path by which entries are ordered: a directory's ends with a slash, so that it comes
-// just before what is in it.
+// key is the path by which entries are ordered. That of a directory ends with a slash, so it comes
+// just before its content.
 func (e entry) key() string {
 	if e.mode.IsDir() {
 		return e.path + "/"
@@ -31,7 +31,7 @@ func (e entry) key() string {
 	return e.path
 }
 
-// tree is walked in the order of its keys' bytes. Only one directory's names at each level are in
+// tree is walked in the order of the keys' bytes. At each level only one directory's names are in
 // memory.
 type tree struct {
 	root *os.Root
@@ -40,7 +40,7 @@ type tree struct {
 }
 
 // walk visits every entry whose key is greater than after. It ends with the first error of visit,
-// and with the cause of ctx once that has ended. What vanishes on the way is left out.
+// and with the cause of ctx once that has ended. It skips what has vanished meanwhile.
 func (t *tree) walk(ctx context.Context, after string, visit func(entry) error) error {
 	return t.below(ctx, "", after, visit)
 }
@@ -71,7 +71,7 @@ func (t *tree) below(ctx context.Context, dir, after string, visit func(entry) e
 				return err
 			}
 		} else if !strings.HasPrefix(after, key) {
-			continue // it and all below it come before
+			continue // the directory and everything below it come before
 		}
 		if e.mode.IsDir() {
 			if err := t.below(ctx, key, after, visit); err != nil {
@@ -92,7 +92,7 @@ func readDir(root *os.Root, dir string) ([]fs.DirEntry, error) {
 	return names, errors.Join(err, f.Close())
 }
 
-// reader stops reading when its context has ended, with the cause, and keeps to a pace.
+// reader reads at a pace. When its context has ended, it returns the cause.
 type reader struct {
 	ctx  context.Context
 	f    *os.File

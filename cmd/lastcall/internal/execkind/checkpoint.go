@@ -14,15 +14,15 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// The checkpoint that a program writes is bytes, and is given back byte for byte; what a task keeps
-// is JSON. Compact JSON is kept as it is, so that it can be read where tasks are shown; other text as
-// {"text": "..."}, everything else as {"base64": "..."}.
+// A program's checkpoint is bytes, and the next run gets the same bytes; a task stores JSON.
+// Compact JSON is stored as it is, so that it is readable where tasks are shown, other text as
+// {"text": "..."}, and everything else as {"base64": "..."}.
 type wrapped struct {
 	Text   *string `json:"text,omitempty"`
 	Base64 *string `json:"base64,omitempty"`
 }
 
-// wrap returns the JSON that is kept for a program's checkpoint. An error says that it is too large.
+// wrap returns the JSON to store for a program's checkpoint. An error says that it is too large.
 func wrap(b []byte) (json.RawMessage, error) {
 	kept, err := json.Marshal(json.RawMessage(b))
 	if err != nil || !bytes.Equal(kept, b) || isWrapped(b) {
@@ -47,7 +47,7 @@ func tooLarge(n int) error {
 	return fmt.Errorf("the checkpoint has %d bytes, at most %d are kept, and less of what is no compact JSON: write a file's name and a position into it, and not the file", n, task.MaxCheckpoint)
 }
 
-// unwrap is the reverse of wrap. A checkpoint that another handler has left is given as it is.
+// unwrap is the reverse of wrap. A checkpoint of another handler is returned as it is.
 func unwrap(kept json.RawMessage) ([]byte, error) {
 	if !isWrapped(kept) {
 		return kept, nil
@@ -76,18 +76,18 @@ func isWrapped(b []byte) bool {
 	return value != nil && json.Unmarshal(value, &text) == nil
 }
 
-// ledger follows the checkpoint file of a run.
+// ledger watches the checkpoint file of a run.
 type ledger struct {
 	folder *folder
 	kept   []byte // what the store has, unwrapped; nil if nothing
 
 	seen os.FileInfo // the file that was last looked at
-	open *os.File    // a file that changed, until it is clear that nobody writes to it
+	open *os.File    // a file that changed, kept open until no process writes to it
 }
 
-// changed returns a new checkpoint once the file has one, and is called a few times a second while
-// the program runs. A file that takes the place of another one by renaming is whole; one that is
-// written in place is taken when it was left alone between two calls.
+// changed returns a new checkpoint once the file has one. It is called a few times a second while
+// the program runs. A file that replaced another one by a rename is complete. A file that is
+// written in place is read once it has not changed between two calls.
 func (l *ledger) changed() ([]byte, bool, error) {
 	if l.open != nil {
 		return l.settled()
@@ -111,7 +111,7 @@ func (l *ledger) changed() ([]byte, bool, error) {
 	return nil, false, err
 }
 
-// settled reads the open file, if nobody has written to it since it was opened.
+// settled reads the open file, if it was not written to since it was opened.
 func (l *ledger) settled() ([]byte, bool, error) {
 	f, before := l.open, l.seen
 	l.open = nil
@@ -135,8 +135,8 @@ func (l *ledger) settled() ([]byte, bool, error) {
 	return b, !bytes.Equal(b, l.kept), nil
 }
 
-// last returns what the file has when nobody can write to it any more, if that is new. A file that
-// is empty or gone is no checkpoint: the one before stays.
+// last returns the content of the file if that is new. It is called when no process can write to
+// the file any more. An empty or missing file is no checkpoint: the one before is kept.
 func (l *ledger) last() ([]byte, bool, error) {
 	if l.open != nil {
 		_ = l.open.Close() // only read

@@ -61,7 +61,7 @@ func newLedger(t *testing.T) (l *ledger, dir string) {
 	return &ledger{folder: s.folder}, s.dir
 }
 
-// looks calls changed until it has something to say, at most twice.
+// looks calls changed until it returns a checkpoint, at most twice.
 func looks(t *testing.T, l *ledger) (string, bool) {
 	t.Helper()
 	for range 2 {
@@ -103,7 +103,7 @@ func TestCheckpoint_FileIsReadWhenItIsNewAndNobodyWritesToIt(t *testing.T) {
 	if _, isNew := looks(t, l); isNew {
 		t.Error("an empty file is no checkpoint")
 	}
-	// A file that is written to between two looks is left alone.
+	// A file that is written to between two calls is not read yet.
 	write(0, "tw")
 	if _, isNew, err := l.changed(); isNew || err != nil {
 		t.Errorf("at the first look: %v, %v", isNew, err)
@@ -115,7 +115,7 @@ func TestCheckpoint_FileIsReadWhenItIsNewAndNobodyWritesToIt(t *testing.T) {
 	if got, _ := looks(t, l); got != "two" {
 		t.Errorf("got %q", got)
 	}
-	// One that took the first one's place is another file.
+	// A file that replaced the first one is another file.
 	if err := errors.Join(os.WriteFile(path+".new", []byte("three"), 0o600), os.Rename(path+".new", path)); err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// remove removes the directory with all that is in it, wherever it is by now.
+// remove removes the directory with everything in it, wherever the program has moved it.
 func (d *folder) remove() error {
 	err := clear(d.File)
 	if err == nil {
@@ -24,8 +24,8 @@ func (d *folder) remove() error {
 	return nil
 }
 
-// unlist removes the directory itself, which is empty. Where it was moved, a link or an empty
-// directory that has its name is removed with it.
+// unlist removes the directory itself, which is empty. If the program has moved it, a link or an
+// empty directory that took its name is removed too.
 func (d *folder) unlist() error {
 	at := int(d.parent.Fd())
 	var now unix.Stat_t
@@ -34,20 +34,20 @@ func (d *folder) unlist() error {
 		return nil
 	}
 	if errors.Is(err, unix.ENOTDIR) {
-		_ = unix.Unlinkat(at, d.name, 0) // follows nothing
+		_ = unix.Unlinkat(at, d.name, 0) // this follows no link
 	}
 	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", d.Fd()))
 	if err != nil {
 		return err
 	}
-	if err := unix.Rmdir(path); err != nil && !errors.Is(err, unix.ENOENT) { // gone, if the program has removed it
+	if err := unix.Rmdir(path); err != nil && !errors.Is(err, unix.ENOENT) { // the program may have removed it
 		return fmt.Errorf("the program has moved it to %.200q: %w", path, err)
 	}
 	return nil
 }
 
-// clear removes what is in a directory. However deep that is, it has two descriptors open: what is in
-// a directory below is brought up, so that nothing is ever two levels down.
+// clear removes the content of a directory. It needs two descriptors, however deep the directory
+// is: it moves what is in a subdirectory up to the top, so nothing is ever two levels down.
 func clear(top *os.File) error {
 	r := riser{top: top, prefix: ".lastcall-" + rand.Text() + "-"}
 	for {
@@ -58,10 +58,10 @@ func clear(top *os.File) error {
 	}
 }
 
-// sweep removes the files of a directory, and has its directories taken away. It says how many names
-// are gone, and of one that could not be removed.
+// sweep removes the files of a directory, and calls take to remove its directories. It returns how
+// many names it removed, and the error of one that it could not remove.
 func sweep(dir *os.File, take func(name string) error) (removed int, failed error) {
-	_ = dir.Chmod(0o700) // the program may have taken the right away
+	_ = dir.Chmod(0o700) // the program may have removed the permission
 	if _, err := dir.Seek(0, io.SeekStart); err != nil {
 		return 0, err
 	}
@@ -87,15 +87,15 @@ func sweep(dir *os.File, take func(name string) error) (removed int, failed erro
 	}
 }
 
-// riser brings up what is below a directory, under names that nobody has taken.
+// riser moves the content of subdirectories up to the top, under names that are not in use.
 type riser struct {
 	top     *os.File
 	prefix  string
 	moved   int
-	pending []int // of those, what has not been dropped
+	pending []int // the moved directories that are not yet dropped
 }
 
-// drop removes a directory of the top, and all that comes up from it.
+// drop removes a directory of the top, and everything that is moved up from it.
 func (r *riser) drop(name string) error {
 	failed := r.dropOne(name)
 	for len(r.pending) > 0 {
@@ -107,7 +107,7 @@ func (r *riser) drop(name string) error {
 	return failed
 }
 
-// dropOne removes a directory of the top, and brings up what is in it.
+// dropOne removes a directory of the top, and moves up the directories in it.
 func (r *riser) dropOne(name string) error {
 	dir, err := openUnlocked(r.top, name)
 	if err != nil {
@@ -119,7 +119,7 @@ func (r *riser) dropOne(name string) error {
 		if err == nil {
 			err = unix.Unlinkat(int(r.top.Fd()), name, unix.AT_REMOVEDIR)
 		}
-		// A directory that is read while it changes may not show everything.
+		// Reading a directory that changes meanwhile may miss some of its names.
 		if removed == 0 || !errors.Is(err, unix.ENOTEMPTY) {
 			return err
 		}
@@ -131,7 +131,7 @@ func (r *riser) name(n int) string { return fmt.Sprint(r.prefix, n) }
 func (r *riser) bringUp(dir *os.File, name string) error {
 	to := r.name(r.moved + 1)
 	err := unix.Renameat(int(dir.Fd()), name, int(r.top.Fd()), to)
-	if errors.Is(err, unix.EACCES) { // a directory that moves must be writable itself
+	if errors.Is(err, unix.EACCES) { // a directory can be moved only if it is writable itself
 		if err = unlock(dir, name); err == nil {
 			err = unix.Renameat(int(dir.Fd()), name, int(r.top.Fd()), to)
 		}
@@ -143,7 +143,7 @@ func (r *riser) bringUp(dir *os.File, name string) error {
 	return err
 }
 
-// openUnlocked opens a directory, also one that its owner may not read.
+// openUnlocked opens a directory, even one that its owner may not read.
 func openUnlocked(dir *os.File, name string) (*os.File, error) {
 	f, err := openAt(dir, name, openDir, 0)
 	if errors.Is(err, unix.EACCES) {
@@ -154,7 +154,7 @@ func openUnlocked(dir *os.File, name string) (*os.File, error) {
 	return f, err
 }
 
-// unlock gives its owner the rights to a directory, and follows no link to it.
+// unlock gives the owner of a directory the rights to it. It does not follow a link.
 func unlock(dir *os.File, name string) error {
 	at, err := openAt(dir, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {

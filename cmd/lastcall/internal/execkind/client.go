@@ -15,35 +15,36 @@ import (
 )
 
 const (
-	// settleWait is how long may pass between the two signs of a shim's end: its pipe's end, and its own.
+	// settleWait is how long after one sign of a shim's end the server waits for the other. The signs
+	// are the end of its pipe, and its exit.
 	settleWait = 250 * time.Millisecond
-	// killWait is how long the server's own killing of a shim and its tree may take.
+	// killWait is how long the server itself may take to kill a shim and its tree.
 	killWait = 5 * time.Second
 )
 
 // supervised is a program that runs under a shim, as the server sees it.
 //
-// Program and shim are of one user, so a program that means ill can stop, trace or kill its shim, and
-// hold the pipe. Nothing here waits for the shim's good will: what it is told, the server does itself
-// if it is not done in time (end).
+// Program and shim have the same user, so a malicious program can stop, trace or kill its shim, and
+// hold the pipe open. Therefore nothing here relies on the shim: if it does not carry out an order
+// in time, the server does so itself (end).
 type supervised struct {
 	keeper  *proc.Keeper
 	cmd     *exec.Cmd
-	orders  chan order    // room for more than there are
+	orders  chan order    // buffered for more orders than there are
 	ending  chan struct{} // closed by end
 	endOnce sync.Once
 
 	done chan struct{} // closed when the shim has ended, and with it the tree
-	// After done: how the program ended, or why that is not known.
+	// After done: how the program ended, or why that is unknown.
 	starting bool  // the shim was about to start the program
 	started  bool  // the program has begun
 	failed   error // why it could not be started
 	exit     *proc.Exit
 	troubles []string
-	forced   bool             // the server did not wait for the shim any more
+	forced   bool             // the server has stopped waiting for the shim
 	state    *os.ProcessState // of the shim; nil if it could not be waited for
 	shimEnd  string           // how the shim ended
-	left     error            // why something of the tree may live
+	left     error            // why a process of the tree may still live
 }
 
 // streams are the standard streams that a program gets.
@@ -77,8 +78,8 @@ func supervise(k *proc.Keeper, st start, io streams, lock *os.File, names ...str
 	return s, nil
 }
 
-// shimCommand is this program as a shim. It is not started by its name, which may be another file's
-// by now, and gets none of the server's environment, in which there may be secrets.
+// shimCommand is this program as a shim. It is not started by its name, which may by now be that of
+// another file. It gets no environment of the server, which may contain secrets.
 func shimCommand(names ...string) *exec.Cmd {
 	self := "/proc/self/exe"
 	if _, err := os.Stat(self); err != nil {
@@ -86,7 +87,7 @@ func shimCommand(names ...string) *exec.Cmd {
 			self = os.Args[0]
 		}
 	}
-	// It has no context: it ends with the pipe.
+	// It has no context: it ends when the pipe is closed.
 	cmd := exec.CommandContext(context.Background(), self)
 	cmd.Args = append([]string{"lastcall", ShimCommand}, names...)
 	cmd.Env = []string{"GOMAXPROCS=1"}
@@ -94,8 +95,9 @@ func shimCommand(names ...string) *exec.Cmd {
 	return cmd
 }
 
-// follow waits until the shim has ended, and with it the tree. Of the two signs of a shim's end one
-// comes without the other where the program has got hold of the pipe, or traces the shim.
+// follow waits until the shim has ended, and with it the tree. A shim's end has two signs, its exit
+// and the end of its pipe. One comes without the other if the program has got hold of the pipe, or
+// traces the shim.
 func (s *supervised) follow(orders, reports *os.File) {
 	defer close(s.done)
 	heard, waited := make(chan struct{}), make(chan struct{})
@@ -108,9 +110,9 @@ func (s *supervised) follow(orders, reports *os.File) {
 		defer close(heard)
 		s.hear(reports)
 	}()
-	go func() { // who traces a shim outlives it at most by its own end
+	go func() { // a process that traces the shim may delay this until its own end
 		defer close(waited)
-		_ = s.keeper.Wait(s.cmd) // what it reported counts
+		_ = s.keeper.Wait(s.cmd) // its reports count, not how it exited
 	}()
 	ended := false
 	select {
@@ -126,18 +128,18 @@ func (s *supervised) follow(orders, reports *os.File) {
 		closedWithin(settleWait, heard)
 	}
 	s.shimEnd = "it could not be waited for"
-	_ = reports.Close() // at its end, unless somebody holds it who is none of the tree
+	_ = reports.Close() // it is at its end, unless a process outside the tree holds it
 	<-heard
 	if closedWithin(settleWait, waited) {
 		s.state = s.cmd.ProcessState
 		s.shimEnd = describe(s.state)
 	}
 	close(over)
-	_ = orders.Close() // what is not sent has nobody to go to
+	_ = orders.Close() // orders that are not sent have no receiver
 	<-sent
 }
 
-// closedWithin waits so long for a channel to be closed, and reports whether it is.
+// closedWithin waits up to patience for a channel to be closed, and reports whether it is.
 func closedWithin(patience time.Duration, c <-chan struct{}) bool {
 	late := time.NewTimer(patience)
 	defer late.Stop()
@@ -149,7 +151,7 @@ func closedWithin(patience time.Duration, c <-chan struct{}) bool {
 	}
 }
 
-// hear takes what the shim reports, until nobody can report any more.
+// hear receives the shim's reports, until no process can send one any more.
 func (s *supervised) hear(reports *os.File) {
 	for decoder := gob.NewDecoder(reports); ; {
 		var r report
@@ -171,13 +173,13 @@ func (s *supervised) hear(reports *os.File) {
 	}
 }
 
-// send passes orders on until it is over. The pipe is full if the program has seen to that.
+// send sends orders until over is closed. The pipe may be full, if the program has seen to that.
 func (s *supervised) send(to *gob.Encoder, over <-chan struct{}) {
 	for {
 		select {
 		case o := <-s.orders:
 			if to.Encode(o) != nil {
-				return // the shim has ended or is about to, and done says so
+				return // the shim has ended or is about to; done is closed then
 			}
 		case <-over:
 			return
@@ -185,29 +187,29 @@ func (s *supervised) send(to *gob.Encoder, over <-chan struct{}) {
 	}
 }
 
-// stop asks for SIGTERM at once, and for SIGKILL after a time.
+// stop requests SIGTERM at once, and SIGKILL after a time.
 func (s *supervised) stop(killAfter time.Duration) {
 	select {
 	case s.orders <- order{Stop: &stop{KillAfter: max(0, killAfter)}}:
-	default: // the shim does not look; end does it
+	default: // the shim does not read its orders; end kills it
 	}
 }
 
-// wake lets the shim go on, if the program has stopped it.
-func (s *supervised) wake() { _ = s.cmd.Process.Signal(goOn) } // ended, perhaps
+// wake continues the shim, in case the program has stopped it (SIGSTOP).
+func (s *supervised) wake() { _ = s.cmd.Process.Signal(goOn) } // the shim may have ended
 
-// end has shim and tree killed, whatever the shim does. It returns at once; done says when they are
-// gone.
+// end has shim and tree killed, whatever the shim does. It returns at once; done is closed when
+// they are gone.
 func (s *supervised) end() { s.endOnce.Do(func() { close(s.ending) }) }
 
-// kill kills shim and tree. SIGKILL ends a process that is stopped, too.
+// kill kills shim and tree. SIGKILL also ends a process that is stopped.
 func (s *supervised) kill() {
 	ctx, cancel := context.WithTimeout(context.Background(), killWait)
 	defer cancel()
 	s.left = s.keeper.KillTree(ctx, s.cmd)
 }
 
-// lost says that the shim ended without having told how the program ended.
+// lost returns an error if the shim ended without having reported how the program ended.
 func (s *supervised) lost() error {
 	switch told := s.exit != nil || s.failed != nil; {
 	case told:
@@ -218,9 +220,10 @@ func (s *supervised) lost() error {
 	return fmt.Errorf("the shim that watched over the program has ended (%s), and the program was killed with it", s.shimEnd)
 }
 
-// neverBegan reports whether the shim has certainly not started the program. A program may kill its
-// shim before that has told of the start; but it cannot make it end by itself, as the Go runtime does
-// where there is no thread for it, by an exit code or by SIGABRT, which the shim ignores from others.
+// neverBegan reports whether the shim certainly did not start the program. The absence of a report
+// is not enough: a program may kill its shim before the start was reported. But a program cannot
+// make the shim end by itself, which the Go runtime does when it gets no thread: with an exit code
+// or by SIGABRT, which the shim ignores from others.
 func (s *supervised) neverBegan() bool {
 	byItself := false
 	if closedWithin(0, s.done) && s.state != nil {
@@ -230,7 +233,7 @@ func (s *supervised) neverBegan() bool {
 	return !s.started && s.exit == nil && (!s.starting || byItself)
 }
 
-// startError is why a program could not be started, as its shim has told.
+// startError is why a program could not be started, as its shim has reported.
 type startError struct {
 	text  string
 	errno syscall.Errno // 0 if there is none
@@ -246,7 +249,7 @@ func (e *startError) Unwrap() error {
 	return e.errno
 }
 
-// trouble is what the operator should know of a program that has ended.
+// trouble returns what the operator should know about a program that has ended.
 func (s *supervised) trouble() []string {
 	all := s.troubles
 	if s.forced {
@@ -258,7 +261,7 @@ func (s *supervised) trouble() []string {
 	return all
 }
 
-// describe says how a shim ended.
+// describe returns how a shim ended.
 func describe(state *os.ProcessState) string {
 	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		return fmt.Sprintf("killed by signal %d", status.Signal())

@@ -15,29 +15,29 @@ import (
 )
 
 const (
-	// maxLine is where a line of output is broken.
+	// maxLine is the length at which a line of output is broken.
 	maxLine = 16 << 10
-	// progressMark begins a line of standard output that is no output.
+	// progressMark begins a line of standard output that reports progress and is not kept as output.
 	progressMark = "::progress "
 )
 
-// console takes what a program prints. It never keeps the program waiting for the store, and keeps
-// of what it has not yet given to the run the last task.MaxLog bytes.
+// console receives what a program prints. It never makes the program wait for the store. Of the
+// output that it has not yet passed to the run, it keeps the last task.MaxLog bytes.
 type console struct {
 	readers sync.WaitGroup
-	close   func() // ends the reading if somebody should still hold the other ends
+	close   func() // ends the reading, even if a process still holds the other ends
 
 	mu       sync.Mutex
 	lines    []byte
-	left     int64 // bytes that were left out
+	left     int64 // bytes that were dropped
 	fraction float64
 	message  string
 	progress bool   // fraction and message are new
 	lastErr  string // the last line of standard error that was not empty
 }
 
-// read takes a stream until its end, in a goroutine of its own. line is given each line, or piece of
-// a very long one: then begins is true for the first.
+// read reads a stream to its end, in a goroutine of its own. It calls line with each line, or with
+// each piece of a very long one; begins is true for the first piece.
 func (c *console) read(f *os.File, line func(b []byte, begins bool)) {
 	c.readers.Go(func() {
 		r := bufio.NewReaderSize(f, maxLine)
@@ -53,7 +53,7 @@ func (c *console) read(f *os.File, line func(b []byte, begins bool)) {
 	})
 }
 
-// stdout takes a line of standard output.
+// stdout handles a line of standard output.
 func (c *console) stdout(line []byte, begins bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -67,7 +67,7 @@ func (c *console) stdout(line []byte, begins bool) {
 	c.add(line)
 }
 
-// stderr takes a line of standard error.
+// stderr handles a line of standard error.
 func (c *console) stderr(line []byte, _ bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -77,7 +77,7 @@ func (c *console) stderr(line []byte, _ bool) {
 	}
 }
 
-// add keeps a line. Old ones are left out, half of what is kept at a time.
+// add keeps a line. It drops old ones, half of what is kept at a time.
 func (c *console) add(line []byte) {
 	c.lines = append(append(c.lines, line...), '\n')
 	if len(c.lines) > 2*task.MaxLog {
@@ -85,7 +85,7 @@ func (c *console) add(line []byte) {
 	}
 }
 
-// trim leaves out the lines before the last task.MaxLog bytes.
+// trim drops the lines before the last task.MaxLog bytes.
 func (c *console) trim() {
 	over := len(c.lines) - task.MaxLog
 	if over <= 0 {
@@ -98,7 +98,7 @@ func (c *console) trim() {
 	c.lines = append(c.lines[:0], c.lines[over:]...)
 }
 
-// flush gives the run what has come since the last time.
+// flush passes to the run what has arrived since the last time.
 func (c *console) flush(run *task.Run) {
 	c.mu.Lock()
 	c.trim()
@@ -118,14 +118,14 @@ func (c *console) flush(run *task.Run) {
 	}
 }
 
-// complaint is the last thing that the program said on standard error.
+// complaint returns the last line that the program printed on standard error.
 func (c *console) complaint() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.lastErr
 }
 
-// pipes makes the two streams and begins to read them. The ends that are returned are the program's.
+// pipes creates the two streams and begins to read them. It returns the program's ends.
 func (c *console) pipes() (stdout, stderr *os.File, err error) {
 	outR, outW, err := os.Pipe()
 	if err != nil {

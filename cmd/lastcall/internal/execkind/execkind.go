@@ -1,16 +1,22 @@
 // Package execkind makes programs the handlers of tasks.
 //
-// Every run starts the program anew, under a shim: this same binary, started again for nothing but
-// that. The shim is the subreaper of the program's whole tree and has a pipe to the server. At the
-// pipe's end, so at any death of the server, it kills the tree; it passes on a stop, and tells how
-// the program ended. On SQLite it holds the worker's lock file, too: as long as something of the tree
-// may live, nobody takes up the task.
+// Every run is a new process of the program. It runs under a shim, which is this same binary,
+// started again for that purpose alone.
+//
+// The shim is the subreaper of the program's whole tree, and is connected to the server by a pipe:
+//
+//   - It passes on a stop, and reports how the program ended.
+//   - When the pipe is closed, so at any death of the server, it kills the tree.
+//   - On SQLite it also holds the worker's lock file. As long as any process of the tree may live,
+//     no other worker resumes the task.
+//
+// Who starts whom, and what goes where:
 //
 //	server ──starts──> shim ──starts──> the program ──> whatever it starts
 //	   │ orders (pipe)   ^ │
 //	   └─────────────────┘ └── reports (pipe), then exits when the tree is gone
 //
-// docs/exec.md says what a program sees of this.
+// docs/exec.md describes what a program sees of this.
 package execkind
 
 import (
@@ -25,14 +31,14 @@ import (
 
 // Kind is a kind of task whose handler is a program.
 type Kind struct {
-	// Name names it. Queue is where its tasks wait, empty for the default.
+	// Name is its name. Queue is the queue of its tasks, empty for the default.
 	Name, Queue string
-	// Path is the program's file, absolute, and Argv its arguments; Argv[0] is what it is called by.
+	// Path is the absolute path of the program's file. Argv are its arguments; Argv[0] is its name.
 	Path string
 	Argv []string
-	// Dir is the directory that it starts in, absolute.
+	// Dir is the absolute path of the directory that it starts in.
 	Dir string
-	// Env is its environment, as NAME=value, beside what every run adds.
+	// Env is its environment, as NAME=value. Every run adds the variables of [Variables].
 	Env []string
 	// Concurrency, Timeout, MaxRunTime, OnStop, MaxAttempts and MaxCrashes are those of task.Kind.
 	Concurrency             int
@@ -41,25 +47,25 @@ type Kind struct {
 	MaxAttempts, MaxCrashes int
 	// Retention is that of task.Kind.
 	Retention task.Retention
-	// Backoff is the wait after the first failed attempt; it doubles with each one, up to five
-	// minutes or itself. It is also the wait after exit code 75.
+	// Backoff is the wait after the first failed attempt. It doubles with each further one, up to five
+	// minutes, or up to itself if that is more. It is also the wait after exit code 75.
 	Backoff time.Duration
-	// KillAfter is the time from SIGTERM to SIGKILL. It never reaches into what a stop has left for
-	// recording.
+	// KillAfter is the time from SIGTERM to SIGKILL. In a stop it is cut short so that there is time
+	// left to record the run.
 	KillAfter time.Duration
 	// Permanent are the exit codes after which trying again would not help.
 	Permanent []int
-	// User is who it runs as, nil for the server's own user. Only root can run it as another one.
+	// User is the user that it runs as, nil for the server's own. Only root can run it as another one.
 	User *confine.User
-	// Limits bound what a run may use, with all its processes.
+	// Limits bound what a run may use, all its processes together.
 	Limits confine.Limits
-	// MaxTmp bounds the bytes that a run's directory may take, with all that is in it; 0 is no bound.
+	// MaxTmp bounds the bytes that a run's directory may take, with everything in it; 0 is no bound.
 	MaxTmp int64
-	// HostPID leaves it in the server's PID namespace also where the Runner has others for programs.
+	// HostPID leaves it in the server's PID namespace, even if the Runner isolates programs.
 	HostPID bool
 }
 
-// Register makes the kind known to a mux. It panics if the kind's name is invalid or taken.
+// Register registers the kind with a mux. It panics if the kind's name is invalid or taken.
 func (r *Runner) Register(m *task.Mux, k Kind) {
 	if k.User != nil {
 		r.users = append(r.users, k.User.UID)
@@ -73,11 +79,11 @@ func (r *Runner) Register(m *task.Mux, k Kind) {
 	})
 }
 
-// maxBackoff bounds the doubling.
+// maxBackoff bounds the doubling of the backoff.
 const maxBackoff = 5 * time.Minute
 
-// backoff doubles a wait, up to five minutes or itself, and spreads it by a fifth, so that what
-// failed together does not come back together.
+// backoff doubles a wait, up to five minutes, or up to itself if that is more. It spreads the wait
+// by a fifth, so that tasks that failed together are not retried together.
 func backoff(first time.Duration) func(n int) time.Duration {
 	return func(n int) time.Duration {
 		d, limit := first, max(first, maxBackoff)

@@ -14,29 +14,32 @@ import (
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/confine"
 )
 
-// folder is a directory in which a program does what it likes, opened before the program begins.
-// Every name in it is looked up from its descriptor, so that it stays the same directory wherever
-// the program moves it. No call follows a link, waits for whoever has a pipe's or a file system's
-// other end, or takes what is no regular file of the owner's with one name.
+// folder is a directory in which a program may do anything. It is opened before the program begins,
+// and every name in it is looked up from its descriptor, so it stays the same directory wherever
+// the program moves it. No call
 //
-// os.Root would stay inside the directory too; but it follows links there, crosses mounts, and takes
-// a descriptor for each level of what it removes.
+//   - follows a link,
+//   - waits for the other end of a pipe or of a file system,
+//   - accepts anything but a regular file that belongs to the owner and has one name.
+//
+// os.Root would stay inside the directory too, but it follows links there, crosses mounts, and
+// needs a descriptor for each level of what it removes.
 type folder struct {
 	*os.File
 	parent *os.File
 	name   string        // in parent
 	owner  uint32        // of what the program writes
-	user   *confine.User // who that is, nil for the server's own
+	user   *confine.User // that owner, nil for the server's own user
 }
 
 const (
 	openDir = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
-	// resolve keeps a look-up at one name, whatever stands there.
+	// resolve keeps a look-up to the one name, whatever kind of file has it.
 	resolve = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV
 )
 
-// makeFolder makes a directory of a random name, for this user alone, and returns its path, too. It is
-// held until it is closed.
+// makeFolder creates a directory with a random name, for this user alone. It also returns its path.
+// The folder is held until it is closed.
 func makeFolder(parent, prefix string) (*folder, string, error) {
 	for {
 		path := filepath.Join(parent, prefix+rand.Text())
@@ -45,18 +48,18 @@ func makeFolder(parent, prefix string) (*folder, string, error) {
 		}
 		f, err := openFolder(path)
 		if err != nil {
-			return nil, "", errors.Join(err, unix.Rmdir(path)) // which takes no descriptor
+			return nil, "", errors.Join(err, unix.Rmdir(path)) // rmdir needs no descriptor
 		}
 		if f.hold() {
 			return f, path, nil
 		}
-		f.close() // somebody sweeps, and took it for a dead run's
+		f.close() // a sweeping process took it for a dead run's
 	}
 }
 
-// hold locks a directory, as a sign that its run is alive, until this process and all others that
-// have locked it have closed it. It reports whether the directory is still there. A file system
-// without locks has nothing that could be swept.
+// hold locks a directory. The lock shows that its run is alive, until this process and all others
+// that have locked it have closed it. hold reports whether the directory still exists. On a file
+// system without locks nothing is swept.
 func (d *folder) hold() bool {
 	if errors.Is(unix.Flock(int(d.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK) {
 		return false
@@ -65,7 +68,7 @@ func (d *folder) hold() bool {
 	return unix.Fstat(int(d.Fd()), &now) != nil || now.Nlink > 0
 }
 
-// openFolder opens a directory that is no link.
+// openFolder opens a directory. It does not follow a link.
 func openFolder(path string) (*folder, error) {
 	parent, err := os.OpenFile(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
@@ -81,8 +84,8 @@ func openFolder(path string) (*folder, error) {
 
 func (d *folder) close() { _ = closeAll(d.File, d.parent) } // only read
 
-// openAt opens a name in a directory. A kernel or a sandbox without openat2 has openat, which misses
-// mounts.
+// openAt opens a name in a directory. If a kernel or a sandbox has no openat2, it uses openat,
+// which does not notice mounts.
 func openAt(dir *os.File, name string, flags int, mode uint32) (*os.File, error) {
 	how := unix.OpenHow{Flags: uint64(flags), Mode: uint64(mode), Resolve: resolve}
 	fd, err := unix.Openat2(int(dir.Fd()), name, &how)
@@ -95,10 +98,11 @@ func openAt(dir *os.File, name string, flags int, mode uint32) (*os.File, error)
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// errOdd says what a file must be to be read. What it is not, the program has put there.
+// errOdd says what a file must be to be read. A file that is not so was put there by the program.
 var errOdd = errors.New("is no regular file of its own: write it to another file, without links, and rename that")
 
-// look says what a name stands for. It opens nothing, so that it wakes no device and waits for nobody.
+// look returns what kind of file a name is. It opens nothing, so it wakes no device and cannot
+// block.
 func (d *folder) look(name string) (os.FileInfo, error) {
 	at, err := openAt(d.File, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -108,7 +112,7 @@ func (d *folder) look(name string) (os.FileInfo, error) {
 	return at.Stat()
 }
 
-// open opens a regular file to read it.
+// open opens a regular file for reading.
 func (d *folder) open(name string) (*os.File, error) {
 	if info, err := d.look(name); err != nil {
 		return nil, err
@@ -125,9 +129,9 @@ func (d *folder) open(name string) (*os.File, error) {
 	return f, nil
 }
 
-// checkOpened checks a file that was opened by a name, since another one may have taken its place
-// meanwhile. Its one name must be this one: another file's second name that was removed after the
-// opening has left that file with one, too.
+// checkOpened checks a file after it was opened by a name, since another file may have taken that
+// name meanwhile. The file's one name must be this one: a file that had a second name has one name
+// too, after the second was removed.
 func (d *folder) checkOpened(f *os.File, name string) error {
 	info, err := f.Stat()
 	if err != nil {
@@ -138,7 +142,7 @@ func (d *folder) checkOpened(f *os.File, name string) error {
 		if err == nil && os.SameFile(info, now) && d.plain(now) {
 			return nil
 		}
-		if info, err = f.Stat(); err != nil { // it has been replaced, and has no name then
+		if info, err = f.Stat(); err != nil { // it was replaced; then it has no name
 			return err
 		}
 	}
@@ -154,7 +158,7 @@ func nameless(info os.FileInfo) bool {
 	return ok && st.Nlink == 0
 }
 
-// odd says what it means that a look-up met a link or a mount.
+// odd explains the error of a look-up that met a link or a mount.
 func odd(name string, err error) error {
 	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.EXDEV) {
 		return fmt.Errorf("%s %w", name, errOdd)
@@ -162,15 +166,15 @@ func odd(name string, err error) error {
 	return err
 }
 
-// plain says whether a file is a regular one of the owner's, with one name or, if another has taken
-// its place since, none.
+// plain reports whether a file is a regular file that belongs to the owner and has one name. It may
+// also have none, if another file has taken its name since.
 func (d *folder) plain(info os.FileInfo) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	return ok && info.Mode().IsRegular() && st.Uid == d.owner && st.Nlink <= 1
 }
 
-// write makes a file that is there as a whole or not at all, in the place of what may have its name.
-// The name that it has at first nobody can know.
+// write creates a file atomically, and replaces whatever has its name. Until then the file has a
+// name that nobody can guess.
 func (d *folder) write(name string, content []byte) error {
 	first := ".lastcall-" + rand.Text()
 	f, err := openAt(d.File, first, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// newDirectory is a run's directory, and its path.
+// newDirectory returns a run's directory, and its path.
 func newDirectory(t *testing.T) (*folder, string) {
 	t.Helper()
 	t.Setenv("TMPDIR", t.TempDir())
@@ -24,7 +24,7 @@ func newDirectory(t *testing.T) (*folder, string) {
 	return s.folder, s.dir
 }
 
-// inTime fails the test when a call waits for somebody.
+// inTime fails the test if a call blocks.
 func inTime(t *testing.T, what string, call func()) {
 	t.Helper()
 	done := make(chan struct{})
@@ -37,7 +37,7 @@ func inTime(t *testing.T, what string, call func()) {
 	}
 }
 
-// odds are what a program can put in the place of a file, by what it is.
+// odds are the kinds of file that a program can put in the place of a regular one, by name.
 func odds(t *testing.T) map[string]func(path string) error {
 	t.Helper()
 	secret := filepath.Join(t.TempDir(), "secret")
@@ -89,7 +89,7 @@ func TestCheckpoint_WhatIsNoPlainFileIsNeitherReadNorWaitedFor(t *testing.T) {
 	}
 }
 
-// What takes a file's place between a look and the opening.
+// Another file takes a file's place between the check of its name and the opening.
 func TestCheckpoint_ThatIsReplacedWhileItIsOpenedIsRefusedToo(t *testing.T) {
 	for name, put := range odds(t) {
 		t.Run(name, func(t *testing.T) {
@@ -291,7 +291,7 @@ func TestFolder_WhatCannotBeRemovedIsToldInALineAndHoldsBackNothingElse(t *testi
 	if err != nil || files > 0 {
 		t.Errorf("%d files are left, %v", files, err)
 	}
-	// It may have been brought up.
+	// It may have been moved up.
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
 		t.Fatal(err)

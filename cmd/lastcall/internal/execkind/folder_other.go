@@ -8,7 +8,7 @@ import (
 	"os"
 )
 
-// errSystem says what every function says here.
+// errSystem is the error of every function here.
 var errSystem = fmt.Errorf("programs are run on Linux only: %w", errors.ErrUnsupported)
 
 // folder is the directory of a run.

@@ -17,17 +17,19 @@ import (
 )
 
 const (
-	// lookEvery is the time between two looks at the checkpoint file, and between two deliveries of
-	// the output.
+	// lookEvery is how often the checkpoint file is checked, and how often output is passed to the
+	// run.
 	lookEvery = 250 * time.Millisecond
-	// tightenEvery is the time between two looks, during a stop, at how much of it is left.
+	// tightenEvery is how often, during a stop, the time that is left is checked.
 	tightenEvery = 100 * time.Millisecond
-	// drainWait is how long the output is waited for when the tree is gone: it has an end by then,
-	// unless somebody else got hold of it.
+	// drainWait is how long to wait for the end of the output after the tree is gone. The output has
+	// ended by then, unless a process outside the tree got hold of it.
 	drainWait = 500 * time.Millisecond
-	// headStart is how long SIGTERM waits for the stop file: whoever gets the one shall find the other.
+	// headStart is how long SIGTERM waits for the stop file: a program that gets the signal should
+	// find the file.
 	headStart = 100 * time.Millisecond
-	// obeyWait is how long after the time for SIGKILL the server does itself what the shim has not done.
+	// obeyWait is how long after the time for SIGKILL the server itself does what the shim has not
+	// done.
 	obeyWait = time.Second
 )
 
@@ -43,11 +45,11 @@ type execution struct {
 	group   *confine.Cgroup // nil without limits
 
 	told    bool             // by SIGTERM or by the stop file
-	killAt  time.Time        // zero before SIGTERM
+	killAt  time.Time        // zero until SIGTERM
 	overdue <-chan time.Time // the shim must have ended by then; nil before SIGTERM
 	notice  notice
-	refuse  error // why the last checkpoint was not kept, if it was not
-	// complained is the last such reason in the task's log.
+	refuse  error // why the last checkpoint was not kept, nil if it was
+	// complained is the last such reason that was written to the task's log.
 	complained string
 }
 
@@ -86,7 +88,7 @@ func (x *execution) start() (err error) {
 	if inherit := x.runner.InheritLock; inherit != nil {
 		lock, err = inherit(x.run.Task().Worker)
 		switch {
-		case errors.Is(err, errors.ErrUnsupported): // no locks, no evidence, nothing to be held
+		case errors.Is(err, errors.ErrUnsupported): // without locks there is nothing to hold
 		case err != nil:
 			return fmt.Errorf("lock for the shim: %w", err)
 		default:
@@ -109,11 +111,11 @@ func (x *execution) start() (err error) {
 	return nil
 }
 
-// attend looks after the program until it has ended, and says what came of it.
+// attend monitors the program until it has ended, and returns the outcome.
 func (x *execution) attend(ctx context.Context) error {
 	recorded := make(chan struct{})
-	// A save may wait for the store as long as the program lives, and no longer: what has not been
-	// saved by then goes with the end.
+	// A save may wait for the store as long as the program lives, but no longer: a checkpoint that has
+	// not been saved by then is recorded with the outcome.
 	saving, ended := context.WithCancelCause(context.WithoutCancel(ctx))
 	go func() {
 		defer close(recorded)
@@ -136,8 +138,8 @@ func (x *execution) attend(ctx context.Context) error {
 	return x.end(ctx, cause)
 }
 
-// watch tells the program about a stop, and returns when its tree is gone. The cause is why it was
-// told to end, nil if it was not.
+// watch passes a stop to the program, and returns when its tree is gone. The cause is why the
+// program was asked to end, nil if it was not.
 func (x *execution) watch(ctx context.Context, tooMuch <-chan error) (cause error) {
 	lastCall, ended := lastcall.LastCall(ctx), ctx.Done()
 	tick := time.NewTicker(tightenEvery)
@@ -146,7 +148,7 @@ func (x *execution) watch(ctx context.Context, tooMuch <-chan error) (cause erro
 		select {
 		case <-x.program.done:
 			return cause
-		case <-lastCall: // the program may look for the file, and end before it must
+		case <-lastCall: // the program may see the file, and end early
 			lastCall = nil
 			if cause == nil {
 				left, limited := lastcall.TimeLeft(ctx)
@@ -168,7 +170,7 @@ func (x *execution) watch(ctx context.Context, tooMuch <-chan error) (cause erro
 			if cause == nil {
 				continue
 			}
-			// A second signal, or the interrupt after a timeout, may have left less time.
+			// A second signal, or the interrupt after a timeout, may have shortened the time.
 			if left := room(ctx, time.Until(x.killAt)); time.Now().Add(left).Before(x.killAt.Add(-tightenEvery)) {
 				x.terminate(ctx, left, whyStopped(cause))
 			}
@@ -176,9 +178,9 @@ func (x *execution) watch(ctx context.Context, tooMuch <-chan error) (cause erro
 	}
 }
 
-// room is for how long a program may go on after SIGTERM: what its kind allows, but so that a stop
-// has time left to kill it and to record the run. That takes milliseconds, and on a busy machine, in
-// which each of the processes waits for its turn, most of a second.
+// room is how long a program may go on after SIGTERM: as long as its kind allows, but in a stop
+// there must be time left to kill it and to record the run. That takes milliseconds; on a busy
+// machine, where each of the processes waits for its turn, it takes most of a second.
 func room(ctx context.Context, killAfter time.Duration) time.Duration {
 	left, limited := lastcall.TimeLeft(ctx)
 	if !limited {
@@ -187,12 +189,12 @@ func room(ctx context.Context, killAfter time.Duration) time.Duration {
 	return max(0, min(killAfter, left-recording(left)))
 }
 
-// recording is the part of what is left of a stop that is for killing and recording.
+// recording is how much of the time that is left of a stop is reserved for killing and recording.
 func recording(left time.Duration) time.Duration {
 	return min(max(left*2/3, 250*time.Millisecond), 2*time.Second)
 }
 
-// obey is how long the shim has for the killing before the server does it.
+// obey is how long the shim has to kill the tree before the server does so.
 func obey(ctx context.Context) time.Duration {
 	if left, limited := lastcall.TimeLeft(ctx); limited {
 		return min(obeyWait, recording(left)/3)
@@ -200,8 +202,8 @@ func obey(ctx context.Context) time.Duration {
 	return obeyWait
 }
 
-// terminate asks the program to end, and has it killed after a time: by the shim, and if that does not
-// obey, by the server.
+// terminate asks the program to end, and has it killed after a time: by the shim, or by the server
+// if the shim does not obey.
 func (x *execution) terminate(ctx context.Context, killAfter time.Duration, why string) {
 	killAfter = room(ctx, killAfter)
 	x.killAt = time.Now().Add(killAfter)
@@ -210,7 +212,7 @@ func (x *execution) terminate(ctx context.Context, killAfter time.Duration, why 
 	x.program.stop(time.Until(x.killAt))
 }
 
-// announce has the stop file written, and waits a moment for it.
+// announce has the stop file written, and waits a moment for that.
 func (x *execution) announce(left time.Duration, limited bool, why string) {
 	x.told = true
 	select {
@@ -222,8 +224,9 @@ func (x *execution) announce(left time.Duration, limited bool, why string) {
 	}
 }
 
-// record hands output, progress and checkpoints to the run while the program runs. It may wait for
-// the store, which must not keep the program or its stop waiting: so it has its own goroutine.
+// record passes output, progress and checkpoints to the run while the program runs. It has its own
+// goroutine, since it may wait for the store, and neither the program nor its stop must wait for
+// that.
 func (x *execution) record(ctx context.Context) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
@@ -235,7 +238,7 @@ func (x *execution) record(ctx context.Context) {
 		case <-tick.C:
 		}
 		x.console.flush(x.run)
-		if time.Since(saved) < 4*lookEvery { // each one is a write to the disk
+		if time.Since(saved) < 4*lookEvery { // each save is a write to the disk
 			continue
 		}
 		b, isNew, err := x.ledger.changed()
@@ -250,7 +253,7 @@ func (x *execution) record(ctx context.Context) {
 	}
 }
 
-// errProgramEnded ends a save whose program has ended meanwhile.
+// errProgramEnded cancels a save whose program has ended meanwhile.
 var errProgramEnded = errors.New("the program has ended")
 
 // save records a checkpoint.
@@ -266,7 +269,7 @@ func (x *execution) save(ctx context.Context, b []byte) error {
 	return nil
 }
 
-// refused remembers why a checkpoint was not kept, and says it in the task's log once.
+// refused records why a checkpoint was not kept, and writes it to the task's log once.
 func (x *execution) refused(err error) {
 	if x.refuse = err; err == nil || err.Error() == x.complained {
 		return
@@ -275,7 +278,7 @@ func (x *execution) refused(err error) {
 	x.run.Log("[lastcall: checkpoint not kept: " + x.complained + "]")
 }
 
-// drain takes the rest of the output.
+// drain reads the rest of the output.
 func (x *execution) drain() {
 	read := make(chan struct{})
 	go func() {
@@ -292,14 +295,14 @@ func (x *execution) drain() {
 	x.console.flush(x.run)
 }
 
-// end says what came of the run, when nothing of the program is left.
+// end returns how the run ended. It is called when nothing of the program is left.
 func (x *execution) end(ctx context.Context, cause error) error {
 	for _, trouble := range x.program.trouble() {
 		x.runner.Logger.Warn("trouble with a program", "task", x.run.ID(), "kind", x.kind.Name, "trouble", trouble)
 	}
 	err := x.outcome(ctx, cause)
 	if err == nil {
-		return nil // a checkpoint is of no use any more
+		return nil // after a success the checkpoint is of no use
 	}
 	b, isNew, lookErr := x.ledger.last()
 	kept := []byte(nil)
@@ -312,11 +315,11 @@ func (x *execution) end(ctx context.Context, cause error) error {
 	if kept == nil {
 		return err
 	}
-	// Together with the outcome, in one write.
+	// The checkpoint and the outcome are recorded in one write.
 	return carry(err, x.run.HandOver(json.RawMessage(kept)))
 }
 
-// outcome is the end of the run without its checkpoint.
+// outcome is how the run ended, without its checkpoint.
 func (x *execution) outcome(ctx context.Context, cause error) error {
 	p := x.program
 	if p.failed != nil {
@@ -343,15 +346,15 @@ func (x *execution) outcome(ctx context.Context, cause error) error {
 	return err
 }
 
-// notKept adds to an outcome that the checkpoint was not kept, so that it is seen.
+// notKept adds to an outcome that the checkpoint was not kept, so that people see it.
 func notKept(err, why error) error {
-	if errors.Is(err, task.ErrInterrupted) { // its text would be left out
+	if errors.Is(err, task.ErrInterrupted) { // the text of an ErrInterrupted is not recorded
 		return fmt.Errorf("interrupted; %w", why)
 	}
 	return fmt.Errorf("%w; %w", err, why)
 }
 
-// carry makes an outcome take a checkpoint along: the worker looks for one in every error.
+// carry adds a checkpoint to an outcome: the worker looks for one in every error.
 func carry(err, checkpoint error) error {
 	if errors.Is(err, task.ErrInterrupted) {
 		return checkpoint
@@ -359,8 +362,8 @@ func carry(err, checkpoint error) error {
 	return &carrier{error: err, checkpoint: checkpoint}
 }
 
-// carrier is an outcome in which the worker finds a checkpoint. It is no ErrInterrupted by that: what
-// the outcome says is kept.
+// carrier is an outcome in which the worker finds a checkpoint. The checkpoint does not turn it
+// into an ErrInterrupted: the outcome stays what it was.
 type carrier struct {
 	error
 	checkpoint error

@@ -22,7 +22,7 @@ import (
 // patience bounds every wait for something that will happen.
 const patience = 60 * time.Second
 
-// keeper is the one of this process: to another one its shims would be orphans.
+// keeper is the only one of this process: another keeper would take its shims for orphans.
 var keeper proc.Keeper
 
 // The test binary is started as a shim, as the program is.
@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// earlyDeath is a file that has the shims of a process die before they start anything.
+// earlyDeath is a file that makes the shims of a process die before they start anything.
 func earlyDeath(server int) string { return fmt.Sprintf("/tmp/lastcall-test-early-death-%d", server) }
 
 // fixture runs programs on a memory store.
@@ -55,15 +55,15 @@ type fixture struct {
 	dir    string // where the program starts
 	temp   string // where its scratch directory is made
 	log    strings.Builder
-	// isolation and cgroups are the Runner's.
+	// isolation and cgroups are those of the Runner.
 	isolation confine.Isolation
 	cgroups   *confine.Cgroups
-	// through, if set, is what the worker sees of the store.
+	// through, if set, wraps the store for the worker.
 	through func(task.Store) task.Store
 }
 
-// newFixture makes a fixture whose only kind is a shell script. Its tests do not run side by side,
-// since each has a temporary directory of its own.
+// newFixture creates a fixture whose only kind is a shell script. Its tests do not run in parallel,
+// since each sets a temporary directory of its own.
 func newFixture(t *testing.T, script string) *fixture {
 	t.Helper()
 	f := &fixture{t: t, store: memstore.New(), dir: t.TempDir(), temp: t.TempDir()}
@@ -84,7 +84,7 @@ func newFixture(t *testing.T, script string) *fixture {
 	return f
 }
 
-// serve runs a worker in a group that has so long for a stop.
+// serve runs a worker in a group with this much time for a stop.
 func (f *fixture) serve(grace time.Duration) {
 	f.t.Helper()
 	log := slog.New(slog.NewTextHandler(&f.log, nil))
@@ -139,7 +139,7 @@ func (f *fixture) enqueue(payload string) string {
 	return e.ID
 }
 
-// reaches waits until a task is as it shall be.
+// reaches waits until a task is in a state.
 func (f *fixture) reaches(id, what string, ok func(task.Task) bool) task.Task {
 	f.t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -176,7 +176,7 @@ func (f *fixture) output(id string) string {
 	return string(b)
 }
 
-// prints waits until the program has made a file in its directory, and returns what it wrote there.
+// prints waits until the program has created a file in its directory, and returns its content.
 func (f *fixture) prints(name string) string {
 	f.t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -197,7 +197,7 @@ func (f *fixture) prints(name string) string {
 	}
 }
 
-// want checks a task's end.
+// want checks how a task ended.
 func want(t *testing.T, got task.Task, status task.Status, reason task.Reason, attempts, interruptions, crashes int, text string) {
 	t.Helper()
 	if got.Status != status || got.Reason != reason || got.Attempts != attempts || got.Interruptions != interruptions || got.Crashes != crashes ||

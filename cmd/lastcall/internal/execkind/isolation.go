@@ -11,8 +11,8 @@ import (
 	"github.com/lastcall-go/lastcall/internal/proc"
 )
 
-// FindIsolation tries which isolation the system allows for programs. Where that is none, the error
-// says why.
+// FindIsolation tries out which isolation the system allows for programs. If that is none, the
+// error says why.
 func FindIsolation(k *proc.Keeper) (confine.Isolation, error) {
 	possible := confine.Possible()
 	if possible == confine.Shared {
@@ -37,7 +37,7 @@ func FindIsolation(k *proc.Keeper) (confine.Isolation, error) {
 	return possible, nil
 }
 
-// startAdmitted starts a shim, and lets it into its namespaces.
+// startAdmitted starts a shim, and admits it to its namespaces.
 func startAdmitted(k *proc.Keeper, cmd *exec.Cmd, i confine.Isolation) error {
 	if err := k.Start(cmd); err != nil {
 		return err
@@ -50,7 +50,7 @@ func startAdmitted(k *proc.Keeper, cmd *exec.Cmd, i confine.Isolation) error {
 	return err
 }
 
-// isolation is that of the run.
+// isolation returns the isolation of the run.
 func (x *execution) isolation() confine.Isolation {
 	if x.kind.HostPID {
 		return confine.Shared
@@ -58,7 +58,8 @@ func (x *execution) isolation() confine.Isolation {
 	return x.runner.Isolation
 }
 
-// confine hands the run's directory to the program's user, and makes a group for its limits.
+// confine gives the run's directory to the program's user, and creates a control group for its
+// limits.
 func (x *execution) confine() (err error) {
 	if err := x.giveTo(x.kind.User); err != nil {
 		return err
@@ -73,7 +74,7 @@ func (x *execution) confine() (err error) {
 	return err
 }
 
-// unconfine removes the group.
+// unconfine removes the control group.
 func (x *execution) unconfine() {
 	if err := x.group.Remove(); err != nil {
 		x.runner.Logger.Warn("cannot tidy up after a run", "task", x.run.ID(), "kind", x.kind.Name, "error", err)

@@ -17,7 +17,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// isolated makes a fixture whose programs have PID namespaces.
+// isolated creates a fixture whose programs have PID namespaces.
 func isolated(t *testing.T, script string) *fixture {
 	t.Helper()
 	f := newFixture(t, script)
@@ -28,7 +28,7 @@ func isolated(t *testing.T, script string) *fixture {
 	return f
 }
 
-// Both are told to the operator, so both must be what is there.
+// The operator reads both the isolation and the error, so both must be right.
 func TestFindIsolation_FindsWhatTheSystemAllowsToRootAndToOthers(t *testing.T) {
 	found, err := FindIsolation(&keeper)
 	if err != nil && found != confine.Shared || err == nil && found != confine.Possible() {
@@ -67,7 +67,7 @@ func TestIsolation_AProgramSeesItsOwnProcessesAloneAndIsWhoItWas(t *testing.T) {
 	}
 	var processes int
 	if _, after, ok := strings.Cut(out, "processes "); ok {
-		_, _ = fmt.Sscan(after, &processes) // 0 is too few
+		_, _ = fmt.Sscan(after, &processes) // on an error it stays 0, which is too few
 	}
 	if processes < 2 || processes > 6 { // the shim, the shell, its subshell, ls and grep
 		t.Errorf("it sees %d processes", processes)
@@ -102,7 +102,7 @@ func TestIsolation_AProgramCanNeitherStopNorKillItsShim(t *testing.T) {
 	asStranger(t)
 }
 
-// below lists what lives below a process.
+// below lists the living descendants of a process.
 func below(t *testing.T, pid int) (alive []proc.Process) {
 	t.Helper()
 	all, err := proc.Descendants(pid)
@@ -153,7 +153,7 @@ func TestIsolation_AProgramsMountsAreItsOwnAndThoseOutsideReachIt(t *testing.T) 
 	if err := os.MkdirAll(later, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	// Shared, as a service manager leaves it on most machines.
+	// The mount is shared, as a service manager configures it on most machines.
 	if err := errors.Join(unix.Mount(outside, outside, "", unix.MS_BIND, ""), unix.Mount("", outside, "", unix.MS_SHARED, "")); err != nil {
 		t.Skipf("mounts: run as root (%v)", err)
 	}
@@ -185,7 +185,7 @@ func TestIsolation_AKindWithHostPIDIsLeftWhereTheServerIs(t *testing.T) {
 	asStranger(t)
 }
 
-// Root may look into everything, so this is about others.
+// Root may look into everything, so this is about other users.
 func TestUndumpable_AProgramOfTheSameUserGetsNothingOfServerAndShim(t *testing.T) {
 	if asStranger(t) {
 		return

@@ -8,8 +8,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// lacking is the error of a run whose program has not begun: the server could not do its own part. It
-// says what to do, as far as the number of the error tells, and has the kind paused here.
+// lacking is the error of a run whose program has not begun because the server could not do its own
+// part. It says what to do, if its error number tells, and pauses the kind on this worker.
 func lacking(err error) error {
 	errno, _ := errors.AsType[syscall.Errno](err)
 	if what := remedies[errno]; what != "" {
@@ -18,7 +18,7 @@ func lacking(err error) error {
 	return task.PauseKind(err)
 }
 
-// noScratch is the error of a directory that could not be made in the temporary one.
+// noScratch is the error of a directory that could not be created in the temporary one.
 func noScratch(err error) error {
 	errno, _ := errors.AsType[syscall.Errno](err)
 	switch errno {
@@ -30,7 +30,7 @@ func noScratch(err error) error {
 	return fmt.Errorf("a run needs a directory of its own: %w: make the temporary directory writable, or name another one in TMPDIR", err)
 }
 
-// remedies say what to do about an error of the server's own doings.
+// remedies say what to do about an error of one of the server's own system calls.
 var remedies = map[syscall.Errno]string{
 	syscall.EMFILE: "the server may open no more files: raise its limit (ulimit -n, LimitNOFILE= of a unit), or lower its concurrency",
 	syscall.ENFILE: "the machine may open no more files: raise fs.file-max, or look who has so many open",
@@ -39,7 +39,7 @@ var remedies = map[syscall.Errno]string{
 }
 
 // notStarted is the error of a run whose program could not be started on this machine, though the
-// configuration was good: it would be so for every task of the kind.
+// configuration was good: every task of the kind would meet it.
 func (k Kind) notStarted(err error) error {
 	errno, _ := errors.AsType[syscall.Errno](err)
 	what := remedies[errno]

@@ -12,7 +12,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// released waits until a task was given back.
+// released waits until a task was released.
 func (f *fixture) released(id string) task.Task {
 	f.t.Helper()
 	return f.reaches(id, "given back", func(t task.Task) bool { return t.Status == task.StatusInterrupted })

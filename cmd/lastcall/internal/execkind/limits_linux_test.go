@@ -16,7 +16,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// limited makes a fixture whose kind has limits.
+// limited creates a fixture whose kind has limits.
 func limited(t *testing.T, l confine.Limits, script string) *fixture {
 	t.Helper()
 	f := newFixture(t, script)
@@ -28,7 +28,7 @@ func limited(t *testing.T, l confine.Limits, script string) *fixture {
 	return f
 }
 
-// groupsOf lists the groups that a program has said it is in, as directories below any mount.
+// groupsOf lists the groups that a program says it is in, as directories below any mount.
 func groupsOf(t *testing.T, output string) []string {
 	t.Helper()
 	names := regexp.MustCompile(`/lastcall-run-\S+`).FindAllString(output, -1)
@@ -97,7 +97,7 @@ func noGroups(t *testing.T, groups []string) {
 
 func TestLimits_WhoNeedsMoreMemoryIsKilledAndTheErrorSaysSo(t *testing.T) {
 	const said = "its limit of memory (32Mi) was reached, and 1 of its processes killed for it"
-	f := limited(t, confine.Limits{Memory: 32 << 20}, `exec tail /dev/zero`) // it looks for the end of a line that has none
+	f := limited(t, confine.Limits{Memory: 32 << 20}, `exec tail /dev/zero`) // tail keeps the whole endless line in memory
 	f.kind.MaxCrashes = 1
 	id := f.enqueue("{}")
 	f.serve(time.Minute)

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// noExec returns the directory of a file from whose file system no program may be started, and
-// nothing if it is none.
+// noExec returns the directory of a file if its file system is mounted so that no program may be
+// started from it, else "".
 func noExec(path string) string {
 	var st unix.Statfs_t
 	if unix.Statfs(path, &st) != nil || st.Flags&unix.ST_NOEXEC == 0 {

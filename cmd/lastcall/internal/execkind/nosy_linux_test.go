@@ -17,10 +17,11 @@ import (
 // nosyCommand makes the test binary a program that tries to get at other processes.
 const nosyCommand = "nosy"
 
-// stranger is a user without rights, whom no system knows.
+// stranger is the id of a user without rights, whom no system knows.
 const stranger = 23456
 
-// beNosy tries to read, trace and rob each process of the arguments, and prints what it could.
+// beNosy tries to read and trace each process of the arguments and to steal a descriptor from it,
+// and prints what succeeded.
 func beNosy() {
 	for _, arg := range os.Args[2:] {
 		pid, err := strconv.Atoi(arg)
@@ -70,8 +71,8 @@ func stealDescriptor(pid int) error {
 	return errors.Join(unix.Close(stolen), unix.Close(fd))
 }
 
-// asStranger does the test over in a process of a user without rights, and reports whether this
-// process, of root, has nothing left to do.
+// asStranger runs the test again in a process of a user without rights. It reports whether this
+// process, which is root's, has nothing left to do.
 func asStranger(t *testing.T) bool {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -92,11 +93,11 @@ func asStranger(t *testing.T) bool {
 	return true
 }
 
-// forStranger makes a directory of the stranger's, and puts this program where the stranger can
-// execute it.
+// forStranger creates a directory that belongs to the stranger, and puts this program where the
+// stranger can execute it.
 func forStranger(t *testing.T) (dir, binary string) {
 	t.Helper()
-	above, err := os.MkdirTemp("/tmp", "lastcall-stranger-") //nolint:usetesting // the stranger must be able to get there
+	above, err := os.MkdirTemp("/tmp", "lastcall-stranger-") //nolint:usetesting // the stranger must be able to enter it
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,7 @@
 
 package execkind
 
-// nosyCommand and beNosy are about Linux.
+// nosyCommand and beNosy are for Linux.
 const nosyCommand = "nosy"
 
 func beNosy() {}

@@ -5,18 +5,18 @@ import (
 	"sync"
 )
 
-// notice is a run's stop file. It is written beside everything else: the directory is the program's,
-// and whatever holds up the writing must not hold up the stop.
+// notice is a run's stop file. It is written concurrently to everything else: the directory is the
+// program's, and whatever delays the writing must not delay the stop.
 type notice struct {
 	folder *folder
 
 	sync.WaitGroup            // of the writers, which end with the program at the latest
-	mu             sync.Mutex // held while one writes
-	posted         int        // by watch alone
+	mu             sync.Mutex // held while a writer writes
+	posted         int        // only watch uses it
 	written        int
 }
 
-// post has a line written in the place of the one before, and says in the channel when it is there.
+// post replaces the content of the file by a line in the background. The channel gets the result.
 func (n *notice) post(line string) <-chan error {
 	n.posted++
 	number, result := n.posted, make(chan error, 1)
@@ -24,7 +24,7 @@ func (n *notice) post(line string) <-chan error {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		var err error
-		if number > n.written { // and no later one is there
+		if number > n.written { // no later line was written
 			n.written = number
 			err = n.folder.write(stopName, []byte(line))
 		}

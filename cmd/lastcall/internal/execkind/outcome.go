@@ -10,10 +10,10 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// tryAgain is the exit code of sysexits.h for what may work later.
+// tryAgain is the exit code that sysexits.h has for a failure that may pass (EX_TEMPFAIL).
 const tryAgain = 75
 
-// errKilled says that a program did not obey.
+// errKilled is the error of a program that did not end when it was asked to.
 var errKilled = errors.New("did not end in time after SIGTERM, and was killed")
 
 // fate is what is known about a program that has ended.
@@ -21,11 +21,11 @@ type fate struct {
 	exit proc.Exit
 	// cause is why the run's context had ended, nil if it had not.
 	cause error
-	// told says that the program had been told to end, by SIGTERM or by its stop file.
+	// told is whether the program had been asked to end, by SIGTERM or by its stop file.
 	told bool
-	// complaint is the last thing that it said on standard error.
+	// complaint is the last line that it printed on standard error.
 	complaint string
-	// memory says that the limit of memory has killed something; empty if not.
+	// memory says that the memory limit has killed something; empty if not.
 	memory string
 }
 
@@ -41,7 +41,7 @@ func (k Kind) outcome(f fate) error {
 	case e.Signal == 0 && slices.Contains(k.Permanent, e.Code):
 		return task.Permanent(fmt.Errorf("%s, which is permanent", f))
 	case errors.Is(f.cause, task.ErrTimeout):
-		return errors.New(f.String()) // the worker says that it was the timeout
+		return errors.New(f.String()) // the worker adds that it was the timeout
 	case e.Killed && e.Signal == syscall.SIGKILL && f.cause != nil:
 		return fmt.Errorf("%w (killAfter is %v, and a stop may leave less)", errKilled, k.KillAfter)
 	case f.cause != nil:
@@ -67,7 +67,7 @@ func is[E error](err error) bool {
 	return ok
 }
 
-// String says how the program ended, and what it said last.
+// String describes how the program ended, and what it printed last.
 func (f fate) String() string {
 	how := fmt.Sprintf("exit code %d", f.exit.Code)
 	if f.exit.Signal != 0 {

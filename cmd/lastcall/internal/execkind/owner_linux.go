@@ -12,8 +12,8 @@ import (
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/confine"
 )
 
-// giveTo hands the directory to the user of the program, nil for the server's own. Nothing of the
-// program runs yet.
+// giveTo gives the directory to the user of the program, nil for the server's own. No process of
+// the program runs yet.
 func (s *scratch) giveTo(u *confine.User) error {
 	if u == nil {
 		return nil
@@ -25,8 +25,8 @@ func (s *scratch) giveTo(u *confine.User) error {
 	return reachable(filepath.Dir(s.dir), u)
 }
 
-// giveTo hands the directory and the names in it that there are to a user, and what is written into
-// it later.
+// giveTo gives the directory to a user, and those of the names in it that exist. Files that are
+// written into it later will belong to that user too.
 func (d *folder) giveTo(u *confine.User, names ...string) error {
 	for _, name := range names {
 		err := unix.Fchownat(int(d.Fd()), name, int(u.UID), int(u.GID), unix.AT_SYMLINK_NOFOLLOW)
@@ -41,7 +41,7 @@ func (d *folder) giveTo(u *confine.User, names ...string) error {
 	return nil
 }
 
-// own hands a new file to the user, if there is one.
+// own gives a new file to the user, if there is one.
 func (d *folder) own(f *os.File) error {
 	if d.user == nil {
 		return nil
@@ -49,7 +49,7 @@ func (d *folder) own(f *os.File) error {
 	return f.Chown(int(d.user.UID), int(d.user.GID))
 }
 
-// reachable says which directory keeps a user from reaching one.
+// reachable returns an error that names the directory which keeps a user from reaching another one.
 func reachable(dir string, u *confine.User) error {
 	dir, err := filepath.EvalSymlinks(dir)
 	for ; err == nil; dir = filepath.Dir(dir) {

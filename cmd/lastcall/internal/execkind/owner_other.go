@@ -4,5 +4,5 @@ package execkind
 
 import "github.com/lastcall-go/lastcall/cmd/lastcall/internal/confine"
 
-// giveTo has nobody to give it to: there are no other users for programs here.
+// giveTo does nothing: there are no other users for programs here.
 func (s *scratch) giveTo(*confine.User) error { return nil }

@@ -14,17 +14,17 @@ import (
 )
 
 const (
-	// firstBytes is how much of a file the system reads to find out what it is: a script's first line
-	// must end in it.
+	// firstBytes is how much of a file the system reads to find out its type: the first line of a
+	// script must end within it.
 	firstBytes = 256
-	// maxNested is how many scripts may be each other's interpreters.
+	// maxNested is how many scripts may be interpreters of each other.
 	maxNested = 5
 )
 
 // MaxString is how many bytes an argument, or a variable with its name, may have on Linux.
 func MaxString() int { return 32*os.Getpagesize() - 1 }
 
-// marks are what files begin with.
+// marks are the bytes that files of a type begin with.
 var (
 	shebang  = []byte("#!")
 	elfMark  = []byte(elf.ELFMAG)
@@ -32,13 +32,13 @@ var (
 	utf16BOM = [][]byte{[]byte("\xff\xfe"), []byte("\xfe\xff")}
 )
 
-// Problem says why the system would not start a file as a program, and what to do, as far as the file
-// tells. It is empty where there is nothing to be seen, also because this user may not read the file.
+// Problem returns why the system would not start a file as a program, and what to do, as far as the
+// file shows it. It returns "" if nothing is wrong, and also if this user may not read the file.
 func Problem(path string) string { return problem(path, 0) }
 
 func problem(path string, nested int) string {
 	info, err := os.Stat(path)
-	if err != nil || !info.Mode().IsRegular() { // opened, a pipe would keep us waiting
+	if err != nil || !info.Mode().IsRegular() { // opening a pipe would block
 		return ""
 	}
 	if nested > maxNested {
@@ -53,7 +53,7 @@ func problem(path string, nested int) string {
 	}
 	defer f.Close() // only read
 	begin := make([]byte, firstBytes)
-	n, _ := io.ReadFull(f, begin) // what there is
+	n, _ := io.ReadFull(f, begin) // as many bytes as there are
 	begin = begin[:n]
 	switch {
 	case bytes.HasPrefix(begin, elfMark):
@@ -72,7 +72,7 @@ func problem(path string, nested int) string {
 	return "it is no program of this machine, and no script, which begins with a line such as #!/bin/sh"
 }
 
-// scriptProblem looks at the first line of a script.
+// scriptProblem checks the first line of a script.
 func scriptProblem(begin []byte, nested int) string {
 	line, _, whole := bytes.Cut(begin, []byte("\n"))
 	if !whole && len(begin) == firstBytes {
@@ -87,7 +87,7 @@ func scriptProblem(begin []byte, nested int) string {
 	}
 	interpreter := words[0]
 	if !filepath.IsAbs(interpreter) {
-		return "" // it depends on where it starts
+		return "" // a relative path depends on the directory
 	}
 	info, err := os.Stat(interpreter)
 	switch {
@@ -102,13 +102,13 @@ func scriptProblem(begin []byte, nested int) string {
 	return ""
 }
 
-// machines are those whose programs a processor runs, by its name in Go.
+// machines are the machine types of the programs that a processor runs, by its name in Go.
 var machines = map[string][]elf.Machine{
 	"amd64": {elf.EM_X86_64, elf.EM_386}, "386": {elf.EM_386},
 	"arm64": {elf.EM_AARCH64, elf.EM_ARM}, "arm": {elf.EM_ARM},
 }
 
-// elfProblem looks at a compiled program.
+// elfProblem checks a compiled program.
 func elfProblem(f *os.File) string {
 	program, err := elf.NewFile(f)
 	if err != nil {
@@ -137,15 +137,15 @@ func elfProblem(f *os.File) string {
 	return ""
 }
 
-// emulates reports whether the system may start what is no program of its own (binfmt_misc).
+// emulates reports whether the system may start programs of other machines (binfmt_misc).
 func emulates() bool {
 	entries, err := os.ReadDir("/proc/sys/fs/binfmt_misc")
 	return err == nil && slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() != "register" && e.Name() != "status" })
 }
 
 // whyNotStarted says where to look when the program could not be started, though config check found
-// nothing wrong with it then. For a script whose interpreter is missing the system says "no such
-// file" of the script itself.
+// nothing wrong with it. If the interpreter of a script is missing, the system reports "no such
+// file" about the script itself.
 func (k Kind) whyNotStarted() string {
 	info, err := os.Stat(k.Path)
 	switch {

@@ -71,7 +71,7 @@ func TestProblem_OfAFileThatIsNoProgramSaysWhatToDo(t *testing.T) {
 		string(binaryOf(elf.EM_S390, "/bin/sh")):   "built for another machine (EM_S390",
 	} {
 		if emulates() && strings.Contains(want, "machine") {
-			continue // the system may have somebody for it
+			continue // the system may have an emulator for it
 		}
 		if got := Problem(write("program", content)); got != want && (want == "" || !strings.Contains(got, want)) {
 			t.Errorf("%.40q: %q, want %q", content, got, want)
@@ -82,7 +82,7 @@ func TestProblem_OfAFileThatIsNoProgramSaysWhatToDo(t *testing.T) {
 	}
 }
 
-// here is this machine.
+// here is the machine type of this machine.
 func here() elf.Machine {
 	self, err := elf.Open("/proc/self/exe")
 	if err != nil {

@@ -15,26 +15,26 @@ import (
 )
 
 const (
-	// tidyWait is how long a run waits until its directory is removed. It ends when that takes longer,
-	// as with a million files, but for maxLate of them: a program must not fill the disk faster than
-	// it is emptied.
+	// tidyWait is how long a run waits until its directory is removed. If the removal takes longer, as
+	// with a million files, the run ends without waiting, but only while fewer than maxLate removals
+	// are in progress: a program must not fill the disk faster than it is emptied.
 	tidyWait = 500 * time.Millisecond
 	maxLate  = 4
 )
 
 // Runner runs the programs of one server.
 type Runner struct {
-	// Keeper starts the shims, and ends what one of them leaves that was killed itself. The server
-	// should be a subreaper for that, or PID 1.
+	// Keeper starts the shims, and ends what is left of the tree of a shim that was killed. For that
+	// the server should be a subreaper, or PID 1.
 	Keeper *proc.Keeper
-	// InheritLock returns a descriptor of the lock that proves the life of a worker, for a shim to
-	// hold. Nil where the store has no such locks.
+	// InheritLock returns a descriptor, for a shim to hold, of the lock that proves that a worker is
+	// alive. It is nil if the store has no such locks.
 	InheritLock func(worker string) (*os.File, error)
-	// Isolation keeps programs apart from other processes. [FindIsolation] finds what the system allows.
+	// Isolation isolates programs from other processes. [FindIsolation] finds what the system allows.
 	Isolation confine.Isolation
-	// Cgroups makes the groups of kinds with Limits, and must be there if there are some.
+	// Cgroups creates the control groups of kinds with Limits. It must be set if there are such kinds.
 	Cgroups *confine.Cgroups
-	// Logger hears what is the operator's to know and not the task's.
+	// Logger gets the messages that are for the operator and not for the log of a task.
 	Logger *slog.Logger
 
 	users []uint32 // of the kinds
@@ -45,9 +45,9 @@ type Runner struct {
 	late     map[<-chan struct{}]bool // directories that are being removed though their runs are over
 }
 
-// Close kills the programs that still run, which is so when their handlers were abandoned, and waits
-// until nothing of them is left or ctx ends. It is to be called before the store is closed: as long
-// as a program may live, its worker is not given up.
+// Close kills programs that still run because their handlers were abandoned. It waits until nothing
+// of them is left, or until ctx ends. Call it before the store is closed: as long as a program may
+// live, its worker's lock must be held.
 func (r *Runner) Close(ctx context.Context) error {
 	r.mu.Lock()
 	r.closed = true
@@ -66,7 +66,7 @@ func (r *Runner) Close(ctx context.Context) error {
 	for i, done := range late {
 		select {
 		case <-done:
-		case <-ctx.Done(): // which is no reason for a stop to fail
+		case <-ctx.Done(): // a removal that takes long does not fail the stop
 			r.Logger.Warn("directories of runs are left behind, since it takes long to remove them", "n", len(late)-i, "in", os.TempDir())
 			return nil
 		}
@@ -74,7 +74,7 @@ func (r *Runner) Close(ctx context.Context) error {
 	return nil
 }
 
-// keep remembers a program until it is forgotten.
+// keep registers a program until forget is called.
 func (r *Runner) keep(p *supervised) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -87,7 +87,7 @@ func (r *Runner) keep(p *supervised) {
 	}
 }
 
-// forget is for a program that has ended.
+// forget removes a program that has ended.
 func (r *Runner) forget(p *supervised) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -108,7 +108,8 @@ func (r *Runner) tidy(remove func() error, task, kind string) {
 	}
 }
 
-// leave lets a run end before its directory is removed, unless too many do.
+// leave reports whether a run may end before its directory is removed: not if too many have done
+// so.
 func (r *Runner) leave(done <-chan struct{}) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

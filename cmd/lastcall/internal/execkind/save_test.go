@@ -11,10 +11,10 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// saveless is a store that takes ends, and no saves.
+// saveless is a store that records how runs end, but fails to save checkpoints.
 type saveless struct {
 	task.Store
-	refused chan struct{} // has room for one: a save was refused
+	refused chan struct{} // buffered for one; receives when a save was refused
 }
 
 func (s saveless) Apply(ctx context.Context, changes []task.Change) []error {
@@ -32,8 +32,8 @@ func (s saveless) Apply(ctx context.Context, changes []task.Change) []error {
 	return errs
 }
 
-// withoutSaves makes a fixture whose program has saved in vain when it has started, and goes on
-// when there is a file.
+// withoutSaves creates a fixture whose program, once started, has tried in vain to save, and goes
+// on when a file exists.
 func withoutSaves(t *testing.T, onStop task.OnStop, script string) (*fixture, <-chan struct{}) {
 	t.Helper()
 	f := newFixture(t, `echo 5 > "$LASTCALL_CHECKPOINT"; `+script)

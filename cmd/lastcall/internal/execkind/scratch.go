@@ -40,13 +40,13 @@ const (
 // runPrefix begins the names of the runs' directories.
 const runPrefix = "lastcall-run-"
 
-// scratch is the directory of one run, and is removed with all that is in it at the run's end.
+// scratch is the directory of one run. It is removed with everything in it when the run ends.
 type scratch struct {
 	folder *folder
 	dir    string // its path, for the program
 }
 
-// newScratch makes a run's directory with the payload in it, and the checkpoint if there is one.
+// newScratch creates a run's directory with the payload in it, and the checkpoint if there is one.
 func newScratch(payload, checkpoint []byte) (*scratch, error) {
 	f, dir, err := makeFolder(os.TempDir(), runPrefix)
 	if err != nil {
@@ -63,10 +63,10 @@ func newScratch(payload, checkpoint []byte) (*scratch, error) {
 	return s, nil
 }
 
-// path is that of a name, for the program: here names are opened in the folder.
+// path returns the path of a name, for the program. The server opens names in the folder instead.
 func (s *scratch) path(name string) string { return filepath.Join(s.dir, name) }
 
-// env is the program's whole environment. Of two values of a variable the later one counts.
+// env returns the program's whole environment. Of two values of a variable the later one counts.
 func (s *scratch) env(k Kind, run *task.Run) []string {
 	all := slices.Concat([]string{"PWD=" + k.Dir, "TMPDIR=" + s.path(tmpName)}, k.Env, []string{
 		envTaskID + "=" + run.ID(),
@@ -91,11 +91,11 @@ func (s *scratch) env(k Kind, run *task.Run) []string {
 	return env
 }
 
-// stopLine tells the program until when it may go on, and why it must end.
+// stopLine says until when the program may go on, and why it must end.
 //
 //	2026-01-02T15:04:05.678Z 9.500 stop
 //
-// Where there is no deadline the first two are "-".
+// Without a deadline the first two are "-".
 func stopLine(left time.Duration, limited bool, why string) string {
 	if !limited {
 		return "- - " + why + "\n"
@@ -103,7 +103,7 @@ func stopLine(left time.Duration, limited bool, why string) string {
 	return fmt.Sprintf("%s %.3f %s\n", time.Now().Add(left).UTC().Format("2006-01-02T15:04:05.000Z07:00"), left.Seconds(), why)
 }
 
-// whyStopped is the word in a stop file for the cause of a context's end.
+// whyStopped is the word in a stop file for why a context has ended.
 func whyStopped(cause error) string {
 	for _, c := range []struct {
 		err  error
@@ -117,7 +117,7 @@ func whyStopped(cause error) string {
 	return "stop"
 }
 
-// remove removes the directory and all that is in it.
+// remove removes the directory and everything in it.
 func (s *scratch) remove() error {
 	defer s.folder.close()
 	if err := s.folder.remove(); err != nil {

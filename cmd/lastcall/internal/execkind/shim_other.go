@@ -2,5 +2,5 @@
 
 package execkind
 
-// Shim is not possible here.
+// Shim is not supported here.
 func Shim() int { return 1 }

@@ -41,7 +41,7 @@ func TestShim_RemovesTheRunsDirectoryWhenTheServerIsGone(t *testing.T) {
 		gone   func(orders, reports *os.File) error
 	}{
 		"before the program has ended": {"while :; do sleep 1000; done", func(orders, reports *os.File) error { return closeAll(orders, reports) }},
-		// A program dies by what it prints, and the shim sees that before it sees the pipe's end.
+		// The program dies because it prints, and the shim notices that before the end of the pipe.
 		"and the program ends by that": {"sleep 0.3; exit 1", func(_, reports *os.File) error { return reports.Close() }},
 	} {
 		scratch := filepath.Join(t.TempDir(), "run")
@@ -56,6 +56,6 @@ func TestShim_RemovesTheRunsDirectoryWhenTheServerIsGone(t *testing.T) {
 		if _, err := os.Stat(scratch); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s: %v", name, err)
 		}
-		_ = orders.Close() // closed, perhaps
+		_ = orders.Close() // it may be closed already
 	}
 }

@@ -15,13 +15,14 @@ import (
 	"github.com/lastcall-go/lastcall/internal/proc"
 )
 
-// Shim is what the program does when it is started as a shim, and returns its exit code.
+// Shim is the main function of the program when it is started as a shim. It returns the exit code.
 //
-// It starts one program and stays until nothing of the program's tree is left. It kills the tree when
-// the program proper has ended, when it is told to, and when the server is gone. It ignores signals:
-// a terminal's Ctrl-C and a service manager's SIGTERM are the server's business.
+// It starts one program and stays until nothing of the program's tree is left. It kills the tree
+// when the program itself has ended, when the server orders it, and when the server is gone. It
+// ignores signals: a terminal's Ctrl-C and a service manager's SIGTERM are for the server to
+// handle.
 func Shim() int {
-	signal.Notify(make(chan os.Signal, 1)) // all; a program that is started gets them as they were
+	signal.Notify(make(chan os.Signal, 1)) // discard all; a program that is started gets their original actions
 	for _, fd := range []int{ordersFD, reportsFD, lockFD} {
 		syscall.CloseOnExec(fd)
 	}
@@ -29,8 +30,8 @@ func Shim() int {
 		orders:  gob.NewDecoder(os.NewFile(ordersFD, "orders")),
 		reports: gob.NewEncoder(os.NewFile(reportsFD, "reports")),
 	}
-	// The first process of a PID namespace must first be let in, and those that could look at it
-	// are not in there. What a server tells, secrets perhaps, nobody can read here.
+	// The first process of a PID namespace must first be admitted. Processes that could inspect it are
+	// not in that namespace, so nobody can read what the server sends here, which may contain secrets.
 	err := closedUnless(os.Getpid() == 1)
 	var first order
 	if s.orders.Decode(&first) != nil || first.Start == nil {
@@ -47,7 +48,7 @@ func Shim() int {
 	return s.run(*first.Start)
 }
 
-// closedUnless closes this process to others, unless it is to be let in first.
+// closedUnless protects this process from others, unless it still has to be admitted.
 func closedUnless(admitted bool) error {
 	if admitted {
 		return nil
@@ -55,7 +56,7 @@ func closedUnless(admitted bool) error {
 	return confine.Undumpable()
 }
 
-// try reports whether a program could be looked after here.
+// try reports whether a program could be monitored here.
 func (s *shim) try() int {
 	if _, err := proc.Children(os.Getpid()); err != nil {
 		s.report(report{Failed: err.Error()})
@@ -63,7 +64,7 @@ func (s *shim) try() int {
 	return 0
 }
 
-// shimThreads is how many a shim needs at once, and a few more.
+// shimThreads is how many threads a shim needs at once, and a few more.
 const shimThreads = 6
 
 type shim struct {
@@ -79,7 +80,7 @@ func (s *shim) run(st start) int {
 	if noScratch == nil {
 		scratch.hold()
 	}
-	proc.ReserveThreads(shimThreads) // what ends this process for want of one does so before the program begins
+	proc.ReserveThreads(shimThreads) // a lack of threads must end this process before the program begins
 	s.report(report{Starting: true})
 	if err := s.start(st); err != nil {
 		s.report(failure(err))
@@ -112,14 +113,15 @@ func (s *shim) run(st start) int {
 			s.kill()
 		case <-exited:
 			exited = nil
-			// A program may die of the server's death, which closes its output, before we see it.
+			// The death of the server closes the program's output, so the program may die of that before the
+			// shim notices that the server is gone.
 			orphans = !s.tellExit() || orphans
 			s.kill() // what the program has left behind
 		case <-s.tree.Gone():
-			if exited != nil { // both at once
+			if exited != nil { // the program and the tree ended at once
 				orphans = !s.tellExit() || orphans
 			}
-			if orphans { // nobody is left to be told
+			if orphans { // the server is gone, and cannot clean up
 				if noScratch == nil {
 					_ = scratch.remove()
 				}
@@ -137,11 +139,12 @@ func (s *shim) start(st start) (err error) {
 	if err != nil {
 		return err
 	}
-	// From now on the program alone has them: who reads the output sees its end with the tree's.
+	// From now on only the program holds these streams: a reader of the output sees its end when the
+	// tree ends.
 	return errors.Join(os.Stdin.Close(), os.Stdout.Close())
 }
 
-// listen passes on orders until the server is gone.
+// listen passes orders on until the server is gone.
 func (s *shim) listen(orders chan<- order) {
 	defer close(orders)
 	for {
@@ -153,7 +156,7 @@ func (s *shim) listen(orders chan<- order) {
 	}
 }
 
-// terminate tells the program's group to end, also one that is stopped.
+// terminate sends SIGTERM to the program's group, and continues it if it is stopped.
 func (s *shim) terminate() {
 	if err := errors.Join(s.tree.Signal(syscall.SIGTERM), s.tree.Signal(syscall.SIGCONT)); err != nil {
 		s.report(report{Trouble: "SIGTERM: " + err.Error()})
@@ -176,12 +179,12 @@ func (s *shim) kill() {
 	}()
 }
 
-// tellExit reports how the program proper has ended, and reports whether the server was there to hear
-// it.
+// tellExit reports how the program itself has ended. It returns whether the server was there to
+// receive that.
 func (s *shim) tellExit() bool {
 	e := s.tree.Exit()
 	return s.report(report{Exit: &e})
 }
 
-// report tells the server, and reports whether it was there to hear it.
+// report sends a report, and returns whether the server was there to receive it.
 func (s *shim) report(r report) bool { return s.reports.Encode(r) == nil }

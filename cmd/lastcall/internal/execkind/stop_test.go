@@ -145,14 +145,14 @@ func TestKillAfter_NeverReachesIntoWhatTheStopHasLeftForRecording(t *testing.T) 
 	}
 }
 
-// stubborn ignores SIGTERM, with a child that has a session of its own.
+// stubborn ignores SIGTERM, and so does its child, which has a session of its own.
 const stubborn = `trap '' TERM
 	setsid sh -c 'trap "" TERM HUP; echo $$ > away; while :; do sleep 1000; done' &
 	until [ -s away ]; do sleep 0.02; done
 	echo $$ > own; while :; do sleep 1000; done`
 
-// killed stops a fixture with a stubborn program, checks that nothing of it is left and that the run is
-// recorded, and returns when the stop began.
+// killed stops a fixture with a stubborn program, and checks that nothing of it is left and that
+// the run is recorded. It returns when the stop began.
 func killed(f *fixture, grace time.Duration) time.Time {
 	f.t.Helper()
 	id := f.enqueue("{}")
@@ -216,7 +216,7 @@ func TestStop_AProgramThatIsStoppedHearsOfItsEnd(t *testing.T) {
 	want(t, got, task.StatusInterrupted, task.ReasonStop, 0, 1, 0, "")
 }
 
-// dead checks that the processes are dead whose numbers the program has written.
+// dead checks that the processes whose ids the program has written are dead.
 func (f *fixture) dead(names ...string) {
 	f.t.Helper()
 	for _, name := range names {
@@ -243,7 +243,7 @@ func TestShim_ThatItsProgramStopsAgainAndAgainHoldsUpNoTimeout(t *testing.T) {
 	}
 }
 
-// A program without a timeout, whose shim cannot tell that it has ended.
+// The program has no timeout, and its shim cannot report that it has ended.
 func TestShim_ThatIsStoppedTellsOfItsProgramsEndAllTheSame(t *testing.T) {
 	f := newFixture(t, "kill -STOP $PPID; exit 0")
 	id := f.enqueue("{}")

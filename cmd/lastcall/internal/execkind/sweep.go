@@ -9,16 +9,20 @@ import (
 	"github.com/lastcall-go/lastcall"
 )
 
-// sweepEvery is the time between two looks at what dead runs have left.
+// sweepEvery is how often directories of dead runs are looked for.
 const sweepEvery = time.Minute
 
-// Sweep removes the directories of dead runs from the temporary directory, at once and every minute,
-// until last call: those of servers that were killed together with their shims, and those that this
-// one could not remove when their runs ended, as for want of descriptors. A run is alive as long as a
-// server or a shim on this machine holds its directory. Directories of other users are left alone,
-// but for those of the users of kinds.
+// Sweep removes the directories of dead runs from the temporary directory, at once and every
+// minute, until last call:
 //
-// At last call it returns at once. Close waits for what is being removed then.
+//   - those of servers that were killed together with their shims,
+//   - those that this server could not remove when their runs ended, for example for want of
+//     descriptors.
+//
+// A run is alive as long as a server or a shim on this machine holds its directory. Directories of
+// other users are left alone, except those of the users of kinds.
+//
+// At last call it returns at once. Close waits for the removals that are in progress then.
 func (r *Runner) Sweep(ctx context.Context) error {
 	stop := lastcall.LastCall(ctx)
 	if stop == nil {
@@ -42,7 +46,7 @@ func (r *Runner) Sweep(ctx context.Context) error {
 	}
 }
 
-// sweep removes the directories that are dead now.
+// sweep removes the directories of runs that are dead now.
 func (r *Runner) sweep(stop <-chan struct{}) (failed error) {
 	n := 0
 	err := deadFolders(os.TempDir(), r.owns, func(d *folder) bool {
@@ -76,12 +80,13 @@ func (r *Runner) sweep(stop <-chan struct{}) (failed error) {
 	return failed
 }
 
-// owns reports whether directories of a user are this server's: its own, and those of its kinds' users.
+// owns reports whether directories of a user are this server's. They are if the user is its own or
+// that of one of its kinds.
 func (r *Runner) owns(uid uint32) bool {
 	return uid == uint32(os.Geteuid()) || slices.Contains(r.users, uid)
 }
 
-// waitLater has Close wait for a removal.
+// waitLater makes Close wait for a removal.
 func (r *Runner) waitLater(done <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -14,9 +14,9 @@ import (
 // runName matches the names that makeFolder gives to runs' directories.
 var runName = regexp.MustCompile("^" + runPrefix + "[A-Z2-7]{26}$")
 
-// deadFolders opens the directories of runs that are dead: of a name that runs' directories have, of
-// an owner of ours, and held by nobody. It holds them alone: whoever finds them too leaves them.
-// use is called with each, and reports whether to go on.
+// deadFolders opens the directories of dead runs: those with the name of a run's directory, of an
+// owner of ours, that no process holds. It locks them exclusively, so another sweeping process
+// skips them. It calls use with each, which returns whether to go on.
 func deadFolders(parent string, ours func(uid uint32) bool, use func(*folder) bool) error {
 	dir, err := os.Open(parent)
 	if err != nil {
@@ -45,7 +45,7 @@ func deadFolders(parent string, ours func(uid uint32) bool, use func(*folder) bo
 	}
 }
 
-// openDead opens the directory of a dead run, and returns nil if it is none.
+// openDead opens the directory of a dead run. It returns nil if the directory is none.
 func openDead(dir *os.File, name string, ours func(uid uint32) bool) (*folder, error) {
 	at, err := openAt(dir, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -60,7 +60,7 @@ func openDead(dir *os.File, name string, ours func(uid uint32) bool) (*folder, e
 		return nil, nil
 	}
 	d, err := openFolder(dir.Name() + "/" + name)
-	if errors.Is(err, unix.EACCES) && unlock(dir, name) == nil { // by a program that means ill
+	if errors.Is(err, unix.EACCES) && unlock(dir, name) == nil { // a malicious program may have removed the permission
 		d, err = openFolder(dir.Name() + "/" + name)
 	}
 	if err != nil {
@@ -70,14 +70,15 @@ func openDead(dir *os.File, name string, ours func(uid uint32) bool) (*folder, e
 		return d, nil
 	}
 	if mode := info.Mode().Perm(); mode != 0o700 {
-		_ = d.Chmod(mode) // as its program had it, which lives
+		_ = d.Chmod(mode) // restore the mode: its program is alive
 	}
 	d.close()
 	return nil, nil
 }
 
-// scarce is an error that is about this process: of one about a directory nobody needs to hear, it is
-// gone or somebody else's.
+// scarce returns an error that is about this process, such as a lack of descriptors. It returns nil
+// for an error about the directory, which is gone or belongs to somebody else: that is of no
+// interest.
 func scarce(err error) error {
 	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
 		return err

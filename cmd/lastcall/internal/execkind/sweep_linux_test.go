@@ -11,7 +11,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// runFolder makes a run's directory with something in it.
+// runFolder creates a run's directory with something in it.
 func runFolder(t *testing.T, parent string) (*folder, string) {
 	t.Helper()
 	d, path, err := makeFolder(parent, runPrefix)
@@ -42,7 +42,7 @@ func TestSweep_RemovesDirectoriesOfDeadRunsAndNothingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	stay = append(stay, path)
-	d, path := runFolder(t, temp) // as a shim holds it whose server is dead
+	d, path := runFolder(t, temp) // as a shim does whose server is dead
 	shim, err := openFolder(path)
 	if err != nil || !shim.hold() {
 		t.Fatal(err)

@@ -10,22 +10,22 @@ import (
 )
 
 const (
-	// measureEvery is the time between two measurements of a run's directory, at least; one that takes
-	// long is followed by a rest of measureRest times as long.
+	// measureEvery is the shortest time between two measurements of a run's directory. A measurement
+	// that takes long is followed by a rest of measureRest times as long.
 	measureEvery = 250 * time.Millisecond
 	measureRest  = 10
 )
 
-// errTooDeep is about directories in each other, deeper than a path can be long.
+// errTooDeep is the error of directories that are nested deeper than a path can be long.
 var errTooDeep = errors.New("its directories are too deep in each other to be measured")
 
-// tmpError is the end of a program that has exceeded its limit of TMPDIR.
+// tmpError ends a program that has exceeded its limit of TMPDIR.
 type tmpError struct{ text string }
 
 func (e *tmpError) Error() string { return e.text }
 
-// measure looks at how much the run's directory takes, until the program has ended, and sends the
-// error of one that takes too much.
+// measure measures the run's directory until the program has ended, and sends an error if it takes
+// too much.
 func (x *execution) measure(tooMuch chan<- error) {
 	for pause := measureEvery; ; {
 		select {

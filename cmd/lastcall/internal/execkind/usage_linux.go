@@ -9,15 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// leastBytes is what each name counts for at least: a million empty files need room, too.
+// leastBytes is how much each name counts at least: a million empty files need space, too.
 const leastBytes = 1 << 10
 
-// usage adds up what a directory takes on its disk, with all that is below it: blocks, so a file with
-// holes counts as what it has, and one with two names once. It stops beyond limit. What is mounted
-// there is not measured, and no link is followed. What goes away meanwhile is no error.
+// usage adds up the disk space of a directory with everything below it. It counts blocks, so holes
+// in a file are free, and it counts a file with two names once. It stops beyond limit. It measures
+// no mounts below the directory and follows no links. A file that disappears meanwhile is no error.
 func (d *folder) usage(limit int64) (total int64, err error) {
 	type file struct{ dev, ino uint64 }
-	linked := make(map[file]bool) // those with more than one name that were counted
+	linked := make(map[file]bool) // files with more than one name that were counted
 	for dirs := []string{""}; len(dirs) > 0 && total <= limit; {
 		last := len(dirs) - 1
 		path := dirs[last]
@@ -42,8 +42,8 @@ func (d *folder) usage(limit int64) (total int64, err error) {
 	return total, nil
 }
 
-// list calls use with what is in a directory below, which "" or the end of path in a slash names,
-// until that returns false.
+// list calls use for each name in a directory, until use returns false. A path that is "" or ends
+// in a slash names the directory.
 func (d *folder) list(path string, use func(name string, st *unix.Stat_t) bool) error {
 	dir, err := openAt(d.File, path+".", openDir, 0)
 	if errors.Is(err, unix.EACCES) && path != "" && unlock(d.File, path[:len(path)-1]) == nil {
@@ -53,7 +53,7 @@ func (d *folder) list(path string, use func(name string, st *unix.Stat_t) bool) 
 	case errors.Is(err, unix.ENAMETOOLONG):
 		return errTooDeep
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP), errors.Is(err, unix.EXDEV):
-		return nil // gone, another one by now, or a mount
+		return nil // gone, replaced, or a mount
 	case err != nil:
 		return fmt.Errorf("what is in TMPDIR: %w", err)
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// ofStranger makes a fixture of root's whose program is the stranger's.
+// ofStranger creates a fixture that root owns, with a program that runs as the stranger.
 func ofStranger(t *testing.T, script string) *fixture {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -67,7 +67,7 @@ func TestUser_AProgramGainsNoPrivilegesAndReachesNothingOfRoots(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// id is root's and would be root for everyone, if new privileges were not refused.
+		// id is setuid root: everyone would be root with it, if new privileges were not refused.
 		if err := errors.Join(os.WriteFile(secret, []byte("secret"), 0o600), os.WriteFile(id, binary, 0o755), os.Chmod(id, 0o755|os.ModeSetuid)); err != nil {
 			t.Fatal(err)
 		}
@@ -114,7 +114,8 @@ func TestUser_AProgramThatTheUserMayNotExecuteIsToldWithWhoThatIs(t *testing.T) 
 	f.stop()
 }
 
-// The server is root and reads what the program leaves, which the program is not allowed to read.
+// The server is root and reads files that the program leaves. It must not read for the program what
+// the program itself is not allowed to read.
 func TestUser_ACheckpointThatLeadsToAFileOfRootsIsNotRead(t *testing.T) {
 	f := ofStranger(t, `
 		case $LASTCALL_RUN in

@@ -4,5 +4,5 @@ package image
 
 import "syscall"
 
-// apart keeps a process from the signals that are sent to this one's group or terminal.
+// apart shields a process from the signals that are sent to this one's group or terminal.
 func apart() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }

@@ -10,17 +10,17 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// defaultPath is what container runtimes take where an image says none.
+// defaultPath is the PATH that container runtimes use if an image sets none.
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// healthConfig is a HEALTHCHECK, as far as a rehearsal uses it: when it asks, and how often it may
-// fail, is not as Docker does it.
+// healthConfig is the part of a HEALTHCHECK that a rehearsal uses. How often a rehearsal runs it,
+// and how often it may fail, differs from Docker.
 type healthConfig struct {
 	Test    []string
 	Timeout time.Duration
 }
 
-// configure takes what is needed out of the configuration, with the users that are in the files.
+// configure reads the configuration, and looks its user up in the image's files.
 func (i *Image) configure(c config, t *tree) error {
 	said := c.Config
 	i.Entrypoint, i.Cmd, i.Dir = said.Entrypoint, said.Cmd, said.WorkingDir
@@ -55,7 +55,7 @@ func (i *Image) configure(c config, t *tree) error {
 	return err
 }
 
-// probe is nil where nothing is to be executed.
+// probe returns the check as a probe, nil if there is nothing to execute.
 func (h *healthConfig) probe() *rehearse.Probe {
 	if h == nil || len(h.Test) < 2 {
 		return nil
@@ -72,6 +72,6 @@ func (h *healthConfig) probe() *rehearse.Probe {
 	if timeout <= 0 {
 		timeout = 30 * time.Second
 	}
-	const often = 1000 // the rehearsal itself says for how long a program may take to become ready
+	const often = 1000 // the rehearsal itself limits how long a program may take to become ready
 	return &rehearse.Probe{Exec: command, Period: time.Second, Timeout: timeout, FailureThreshold: often}
 }

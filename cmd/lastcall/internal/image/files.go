@@ -17,16 +17,16 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// files are those that an image consists of: manifests, a configuration and layers.
+// files are the files that an image consists of: manifests, a configuration and layers.
 type files interface {
-	// open opens the file of a name with slashes. One that is not there is fs.ErrNotExist.
+	// open opens a file by its name, which has slashes. The error of a missing file is fs.ErrNotExist.
 	open(name string) (io.ReadCloser, error)
 	Close() error
 }
 
 var errNoImage = errors.New("it is neither a file of docker save or podman save nor an OCI layout")
 
-// openFiles opens a directory, or a tar that may be compressed: it is then unpacked into dir.
+// openFiles opens a directory, or a tar. A tar may be compressed: it is then unpacked into dir.
 func openFiles(ctx context.Context, name, dir string) (files, error) {
 	info, err := os.Stat(name)
 	if err != nil {
@@ -63,10 +63,11 @@ func openFiles(ctx context.Context, name, dir string) (files, error) {
 	return a, nil
 }
 
-// maxWindow bounds the memory that a stream compressed with zstd may ask for.
+// maxWindow bounds the memory that a zstd stream may request.
 const maxWindow = 64 << 20
 
-// decompress reads what may be compressed, as its first bytes say. Closing it leaves r open.
+// decompress decompresses r if its first bytes are those of gzip or zstd. Closing the result does
+// not close r.
 func decompress(r io.Reader) (plain io.ReadCloser, packed bool, err error) {
 	buffered := bufio.NewReaderSize(r, 64<<10)
 	magic, err := buffered.Peek(6)
@@ -89,13 +90,13 @@ func decompress(r io.Reader) (plain io.ReadCloser, packed bool, err error) {
 	return io.NopCloser(buffered), false, nil
 }
 
-// keep writes an archive to a file that ends with its last descriptor.
+// keep writes an archive to a file that disappears when its last descriptor is closed.
 func keep(ctx context.Context, r io.Reader, name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	_ = os.Remove(name) // where that is possible already; else it goes with its directory
+	_ = os.Remove(name) // if the system can remove an open file; else it goes with its directory
 	n, err := io.Copy(f, io.LimitReader(contextReader{ctx, r}, maxBytes+1))
 	if err == nil && n > maxBytes {
 		err = fmt.Errorf("it has more than %d GiB", maxBytes>>30)
@@ -122,7 +123,8 @@ func (c contextReader) Read(p []byte) (int, error) {
 	return c.Reader.Read(p)
 }
 
-// layout is a directory in the form of the Open Container Initiative. Links in it cannot lead out.
+// layout is a directory in the format of the Open Container Initiative. Links in it cannot lead
+// out.
 type layout struct{ *os.Root }
 
 func (l layout) open(name string) (io.ReadCloser, error) {
@@ -140,7 +142,7 @@ func (l layout) open(name string) (io.ReadCloser, error) {
 	return f, nil
 }
 
-// archive is a tar, of which it is known where each file begins.
+// archive is a tar with an index of where each file begins.
 type archive struct {
 	f  *os.File
 	at map[string]member
@@ -151,10 +153,10 @@ type member struct {
 	link         string // the name of another member
 }
 
-// maxMembers bounds an archive: it has some files for each layer.
+// maxMembers bounds an archive. It has a few files for each layer.
 const maxMembers = 10_000
 
-// readArchive finds the files of a tar.
+// readArchive indexes the files of a tar.
 func readArchive(ctx context.Context, f *os.File) (*archive, error) {
 	a := &archive{f: f, at: make(map[string]member)}
 	for r := tar.NewReader(f); ; {
@@ -185,7 +187,7 @@ func readArchive(ctx context.Context, f *os.File) (*archive, error) {
 				return nil, fmt.Errorf("%q has holes: pack the archive without", h.Name)
 			}
 			a.at[name] = member{offset: offset, size: h.Size}
-		case tar.TypeSymlink: // older ones have a layer once, and links to it
+		case tar.TypeSymlink: // older versions save equal layers once, and link to them
 			a.at[name] = member{link: path.Join(path.Dir(name), h.Linkname)}
 		case tar.TypeLink:
 			a.at[name] = member{link: path.Clean(h.Linkname)}
@@ -206,7 +208,7 @@ func (a *archive) open(name string) (io.ReadCloser, error) {
 
 func (a *archive) Close() error { return a.f.Close() }
 
-// text is what is in a file that people could read.
+// text returns the content of a file of readable text, as a manifest.
 func text(f files, name string) ([]byte, error) {
 	r, err := f.open(name)
 	if err != nil {

@@ -12,13 +12,13 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// chosen is the one image that is unpacked.
+// chosen is the one image that will be unpacked.
 type chosen struct {
 	config config
 	layers []string // names of files, the lowest first
 }
 
-// config is an image's configuration, with what Docker has added to it.
+// config is an image's configuration, with the fields that Docker has added.
 type config struct {
 	v1.Image
 	Config struct {
@@ -27,7 +27,7 @@ type config struct {
 	} `json:"config"`
 }
 
-// choose finds the image of this machine's kind, and its configuration.
+// choose finds the image for this machine, and its configuration.
 func choose(f files) (*chosen, error) {
 	c := new(chosen)
 	docker, err := text(f, "manifest.json")
@@ -64,7 +64,7 @@ func choose(f files) (*chosen, error) {
 	return c, nil
 }
 
-// docker reads what docker save writes: a list of images.
+// docker reads the list of images that docker save writes.
 func (c *chosen) docker(f files, manifest []byte) (config []byte, err error) {
 	var images []struct {
 		Config   string
@@ -85,10 +85,10 @@ func (c *chosen) docker(f files, manifest []byte) (config []byte, err error) {
 	return text(f, images[0].Config)
 }
 
-// maxNested bounds how deep an index is in another one.
+// maxNested bounds how deep indexes are nested.
 const maxNested = 4
 
-// oci reads a layout.
+// oci reads a layout of the Open Container Initiative.
 func (c *chosen) oci(f files) (config []byte, err error) {
 	raw, err := text(f, v1.ImageIndexFile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -131,7 +131,7 @@ func (c *chosen) oci(f files) (config []byte, err error) {
 	return nil, errors.New("its indexes are too deep in each other")
 }
 
-// fitting is the manifest for this machine.
+// fitting returns the manifest for this machine.
 func fitting(all []v1.Descriptor) (v1.Descriptor, error) {
 	var others []string
 	all = slices.DeleteFunc(slices.Clone(all), func(d v1.Descriptor) bool {
@@ -139,7 +139,7 @@ func fitting(all []v1.Descriptor) (v1.Descriptor, error) {
 		if p == nil || p.OS == "linux" && p.Architecture == runtime.GOARCH {
 			return false
 		}
-		if p.OS != "unknown" { // a statement about another image
+		if p.OS != "unknown" { // this one is an attestation about another image
 			others = append(others, p.OS+"/"+p.Architecture)
 		}
 		return true
@@ -157,7 +157,7 @@ func fitting(all []v1.Descriptor) (v1.Descriptor, error) {
 	return all[0], nil
 }
 
-// blob is the name of the file of a digest.
+// blob returns the name of the file with a digest.
 func blob(d v1.Descriptor) (string, error) {
 	if err := d.Digest.Validate(); err != nil {
 		return "", fmt.Errorf("it is damaged: the digest %q: %w", d.Digest, err)
@@ -165,7 +165,7 @@ func blob(d v1.Descriptor) (string, error) {
 	return v1.ImageBlobsDir + "/" + string(d.Digest.Algorithm()) + "/" + d.Digest.Encoded(), nil
 }
 
-// checked is a text with the digest that it has to have.
+// checked returns a text, and an error if it does not have the digest that it must have.
 func checked(f files, d v1.Descriptor) ([]byte, error) {
 	name, err := blob(d)
 	if err != nil {

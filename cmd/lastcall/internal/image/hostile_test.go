@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// kind is an entry of some kind, without content.
+// kind returns an entry of some type, without content.
 func kind(name string, flag byte) tarred {
 	return tarred{Header: tar.Header{Name: name, Mode: 0o666, Typeflag: flag, Devmajor: 1, Devminor: 3}}
 }
@@ -67,7 +67,7 @@ func TestUnpack_RefusesWhatLeadsOutOrIsTooMuch(t *testing.T) {
 	}
 }
 
-// outside lists what is in a directory in which nothing of an image may stay.
+// outside lists a directory in which nothing of an image may stay.
 func outside(t testing.TB, dir string) (all []string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
@@ -150,7 +150,7 @@ func TestUnpack_BoundsFilesAndBytes(t *testing.T) {
 		}
 		return nil
 	}
-	// A directory that nobody has named counts too.
+	// A directory that has no entry counts too.
 	if err := apply(2, 10, file("a/b", "12345"), file("c", "12345")); err == nil || !strings.Contains(err.Error(), "files") {
 		t.Errorf("3 files of 2: %v", err)
 	}
@@ -180,7 +180,7 @@ func TestRemover_RemovesTheImageOfAProcessThatIsKilled(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := out.Read(make([]byte, 1)); err != nil { // it has unpacked the image
+	if _, err := out.Read(make([]byte, 1)); err != nil { // the child prints a byte when it has unpacked the image
 		t.Fatal(err)
 	}
 	if left, err := os.ReadDir(temporary); err != nil || len(left) != 1 {
@@ -213,7 +213,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// Directories that do not let their owner in are still removed.
+// Directories that deny access to their owner are still removed.
 func TestRemoveAll_RemovesWhatIsClosed(t *testing.T) {
 	at := filepath.Join(t.TempDir(), "image")
 	if err := os.MkdirAll(filepath.Join(at, "a/b/c"), 0o700); err != nil {
@@ -232,7 +232,7 @@ func TestRemoveAll_RemovesWhatIsClosed(t *testing.T) {
 	}
 }
 
-// inMemory is a directory that is not on a disk, where there is one: files come and go by
+// inMemory returns a directory that is not on a disk, if there is one: files come and go by
 // thousands.
 func inMemory(t testing.TB) string {
 	t.Helper()
@@ -252,8 +252,8 @@ func inMemory(t testing.TB) string {
 	return at
 }
 
-// FuzzUnpack_ALayerStaysInItsDirectory unpacks anything, twice, above a layer whose links lead
-// everywhere: nothing outside changes, and it ends.
+// FuzzUnpack_ALayerStaysInItsDirectory unpacks any layer, twice, above a layer whose links lead
+// everywhere. Nothing outside changes, and it ends.
 func FuzzUnpack_ALayerStaysInItsDirectory(f *testing.F) {
 	for _, layer := range [][]tarred{
 		{file("a", "x"), dir("d/"), symlink("s", "/d"), hardlink("h", "a"), file("d/.wh.x", ""), file("d/.wh..wh..opq", "")},
@@ -309,7 +309,7 @@ func FuzzUnpack_ALayerStaysInItsDirectory(f *testing.F) {
 	})
 }
 
-// FuzzUnpack_ReadsAnyArchive reads any archive: it is an image or an error.
+// FuzzUnpack_ReadsAnyArchive reads any archive: the result is an image or an error.
 func FuzzUnpack_ReadsAnyArchive(f *testing.F) {
 	f.Add(tarOf(f, whole.parts(f, true)...))
 	f.Add(tarOf(f, whole.parts(f, false)...))

@@ -1,10 +1,13 @@
-// Package image unpacks the image of a container for a rehearsal: a file that docker save or
-// podman save has written, or a layout of the Open Container Initiative, as a directory or in a
-// tar. A file may be compressed with gzip or zstd.
+// Package image unpacks the image of a container for a rehearsal. An image is a file that docker
+// save or podman save has written, or a layout of the Open Container Initiative, as a directory or
+// in a tar. A file may be compressed with gzip or zstd.
 //
-// What is in an image is not trusted. Nothing outside of a directory of its own is read or written,
-// whatever names and links it has; devices, links that lead out, and more files or bytes than an
-// image has are refused; each layer must have the checksum that the image's configuration says.
+// An image is not trusted:
+//
+//   - Nothing outside of the image's own directory is read or written, whatever names and links the
+//     image has.
+//   - Devices, links that lead out, and more files or bytes than an image has are refused.
+//   - Each layer must have the checksum that the image's configuration gives.
 package image
 
 import (
@@ -23,8 +26,8 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// Bounds on an image. They are beyond those that people build, and keep one that means ill from
-// filling a disk with nothing.
+// Bounds on an image. They are larger than what people build, and keep a malicious image from
+// filling a disk.
 const (
 	maxBytes  = 16 << 30  // of all files together, and of the file that is given
 	maxFiles  = 1_000_000 // of all layers together
@@ -34,31 +37,31 @@ const (
 	maxDepth  = 255 // directories below each other
 )
 
-// Image is an unpacked image, and what its configuration says.
+// Image is an unpacked image, and its configuration.
 type Image struct {
-	// Root has its files.
+	// Root is the directory with its files.
 	Root string
-	// Entrypoint and Cmd are the program with its arguments, both of which may be empty.
+	// Entrypoint and Cmd are the program with its arguments. Both may be empty.
 	Entrypoint, Cmd []string
-	// Env is the whole environment, with a PATH and a HOME, and Dir the working directory.
+	// Env is the whole environment, with a PATH and a HOME. Dir is the working directory.
 	Env []string
 	Dir string
-	// User, Group and Groups are whose rights the program has.
+	// User, Group and Groups are the user and groups that the program runs as.
 	User, Group int
 	Groups      []int
-	// StopSignal is 0 if the image names none.
+	// StopSignal is the stop signal, 0 if the image names none.
 	StopSignal syscall.Signal
-	// Healthcheck asks the image's HEALTHCHECK, each second; nil for none. Kubernetes takes no notice
-	// of it: it says when the program has started, and nothing after that.
+	// Healthcheck runs the image's HEALTHCHECK, each second; nil for none. Kubernetes ignores it. Here
+	// it shows when the program has started, and has no effect after that.
 	Healthcheck *rehearse.Probe
-	// Ports are those of EXPOSE, for TCP, the smallest first.
+	// Ports are the TCP ports of EXPOSE, the smallest first.
 	Ports []int
 
 	remover *remover
 }
 
 // Unpack unpacks the image of a file or directory. Close removes what it has written, and so does
-// the end of this process, however it comes.
+// any end of this process.
 func Unpack(ctx context.Context, name string) (*Image, error) {
 	im, err := unpack(ctx, name)
 	if err != nil {
@@ -93,7 +96,7 @@ func (i *Image) fill(ctx context.Context, name, dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Mkdir(i.Root, 0o755); err != nil { //nolint:gosec // its directory is closed to others
+	if err := os.Mkdir(i.Root, 0o755); err != nil { //nolint:gosec // its parent directory is closed to others
 		return err
 	}
 	root, err := os.OpenRoot(i.Root)
@@ -108,7 +111,7 @@ func (i *Image) fill(ctx context.Context, name, dir string) error {
 	return i.configure(found.config, t)
 }
 
-// temporary is where images are unpacked: on a disk, which /tmp need not be.
+// temporary returns the directory for unpacked images. It is on a disk, which /tmp need not be.
 func temporary() string {
 	const onDisk = "/var/tmp"
 	if os.Getenv("TMPDIR") == "" && path.IsAbs(onDisk) {
@@ -119,7 +122,7 @@ func temporary() string {
 	return os.TempDir()
 }
 
-// Close removes the unpacked image. Of no image there is nothing to remove.
+// Close removes the unpacked image. It may be called on nil.
 func (i *Image) Close() error {
 	if i == nil {
 		return nil
@@ -127,8 +130,8 @@ func (i *Image) Close() error {
 	return i.remover.remove()
 }
 
-// Container is the image's program as a container that is rehearsed. With a command, that is
-// executed in the place of the image's; neither may be there.
+// Container returns the image's program as a container to rehearse. A command, if there is one, is
+// executed instead of the image's. There may be neither.
 func (i *Image) Container(command []string) rehearse.Container {
 	if len(command) == 0 {
 		command = slices.Concat(i.Entrypoint, i.Cmd)
@@ -139,18 +142,18 @@ func (i *Image) Container(command []string) rehearse.Container {
 	}
 }
 
-// removeCommand is the name under which this process is executed again, to remove an image.
+// removeCommand is the name under which this program executes itself again, to remove an image.
 const removeCommand = "lastcall-image-remove"
 
-// A remover is a process that removes a directory on demand, or when this process is gone.
+// remover is a process that removes a directory on demand, or when this process is gone.
 type remover struct {
 	cmd  *exec.Cmd
 	tell *os.File
 	said strings.Builder
 }
 
-// Temporary makes a directory for files that go with an image. It is removed by remove, and when this
-// process is gone.
+// Temporary creates a directory for files that go with an image. The function remove removes it,
+// and so does the end of this process.
 func Temporary() (dir string, remove func() error, err error) {
 	dir, err = os.MkdirTemp("", "lastcall-rehearse-")
 	if err != nil {
@@ -169,7 +172,7 @@ func startRemover(dir string) (*remover, error) {
 		return nil, err
 	}
 	defer told.Close()
-	self := "/proc/self/exe" // this file, whatever becomes of its name
+	self := "/proc/self/exe" // this file, even if it is renamed
 	if runtime.GOOS != "linux" {
 		if self, err = os.Executable(); err != nil {
 			return nil, errors.Join(err, tell.Close())

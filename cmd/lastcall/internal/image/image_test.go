@@ -33,7 +33,7 @@ func unpacked(t *testing.T, name string) *Image {
 	return im
 }
 
-// whole is an image that says all that an image can say.
+// whole is an image with everything that an image can have.
 var whole = packed{
 	config: v1.ImageConfig{
 		User: "web:staff", Env: []string{"COLOR=blue"}, Entrypoint: []string{"/server"}, Cmd: []string{"--port", "80"}, WorkingDir: "/data",
@@ -181,7 +181,8 @@ func TestUser_IsFoundInTheImageItself(t *testing.T) {
 	}
 }
 
-// What an image is not, and what it says wrongly, is one sentence, and nothing is left of it.
+// Something that is no image, or a wrong one, is an error of one sentence, and leaves nothing
+// behind.
 func TestUnpack_WhatIsNoImageIsAnErrorThatSaysWhy(t *testing.T) {
 	temporary := t.TempDir()
 	t.Setenv("TMPDIR", temporary)
@@ -233,7 +234,7 @@ func TestUnpack_WhatIsNoImageIsAnErrorThatSaysWhy(t *testing.T) {
 	}
 }
 
-// spoil changes a byte of the files of a kind.
+// spoil changes a byte of the files of a media type.
 func spoil(media string) func(string, []byte) []byte {
 	return func(kind string, b []byte) []byte {
 		b = slices.Clone(b)
@@ -244,7 +245,7 @@ func spoil(media string) func(string, []byte) []byte {
 	}
 }
 
-// Layers of docker save that are alike were saved once, and as links to it.
+// docker save saved equal layers once, and the others as links to it.
 func TestUnpack_FollowsTheLinksOfOlderArchives(t *testing.T) {
 	parts := whole.parts(t, true)
 	for i, e := range parts[:2] {

@@ -23,7 +23,7 @@ func (t *tree) apply(ctx context.Context, f files, im *chosen) error {
 	return nil
 }
 
-// verifier takes what was read, and says at the end whether that had the right checksum.
+// verifier receives what was read, and reports at the end whether it had the right checksum.
 type verifier interface {
 	io.Writer
 	Verified() bool
@@ -55,7 +55,7 @@ func (t *tree) layer(ctx context.Context, f files, name string, v verifier) erro
 			return err
 		}
 	}
-	// Zeros follow, a few. They belong to the checksum.
+	// A few zeros follow. They are part of the checksum.
 	n, err := io.Copy(io.Discard, io.LimitReader(r, maxText))
 	switch {
 	case err != nil:
@@ -68,10 +68,10 @@ func (t *tree) layer(ctx context.Context, f files, name string, v verifier) erro
 	return nil
 }
 
-// Marks of a layer for what it takes away from those below it.
+// Prefixes of the names by which a layer removes files of the layers below.
 const (
 	whiteout       = ".wh."
-	whiteoutMark   = whiteout + whiteout // of files that are about the layer itself
+	whiteoutMark   = whiteout + whiteout // names that concern the layer itself
 	whiteoutOpaque = whiteoutMark + ".opq"
 )
 
@@ -109,7 +109,7 @@ func (t *tree) entry(h *tar.Header, content io.Reader) error {
 	return nil
 }
 
-// clean is a name below the root, "." for the root itself.
+// clean returns a name below the root, "." for the root itself.
 func clean(name string) (string, error) {
 	if len(name) > maxPath {
 		return "", fmt.Errorf("a name has %d bytes: %q", len(name), shown(name))
@@ -122,7 +122,8 @@ func clean(name string) (string, error) {
 	return path.Join(".", strings.TrimLeft(path.Clean(name), "/")), nil
 }
 
-// takeAway removes what layers below have: one file, or for an opaque directory all that is in it.
+// takeAway removes files of the layers below: one file, or the whole content of an opaque
+// directory.
 func (t *tree) takeAway(dir, base, hidden string) error {
 	t.forget()
 	switch {
@@ -140,7 +141,7 @@ func (t *tree) takeAway(dir, base, hidden string) error {
 	return t.root.RemoveAll(at)
 }
 
-// removeOld removes from a directory what is not of the present layer.
+// removeOld removes from a directory what the present layer has not put there.
 func (t *tree) removeOld(dir string) error {
 	f, err := t.root.Open(dir)
 	if err != nil {
@@ -164,7 +165,7 @@ func (t *tree) removeOld(dir string) error {
 	return nil
 }
 
-// put puts one file into its place, from which it takes what was there.
+// put puts one file into its place, and removes what was there.
 func (t *tree) put(at, name string, h *tar.Header, content io.Reader) error {
 	there, err := t.root.Lstat(at)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -207,7 +208,7 @@ func (t *tree) put(at, name string, h *tar.Header, content io.Reader) error {
 	return fmt.Errorf("it is of the kind %q, which no image has", h.Typeflag)
 }
 
-// link makes another name for a file of the image.
+// link creates another name for a file of the image.
 func (t *tree) link(at string, h *tar.Header) error {
 	name, err := clean(h.Linkname)
 	if err != nil {
@@ -250,18 +251,19 @@ func (t *tree) write(at string, h *tar.Header, content io.Reader) (err error) {
 	return t.root.Chtimes(at, h.ModTime, h.ModTime)
 }
 
-// latest is beyond what some file systems can keep.
+// latest is later than the times that some file systems can store.
 var latest = time.Date(2400, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// dress gives a file or a directory its owner and its permissions. A program of an image gains no
-// rights by what it executes, so that the bits for that would help others alone.
+// dress sets the owner and the permissions of a file or directory, without the bits for setuid and
+// setgid. A rehearsed program gains no rights by what it executes, so those bits would help only
+// others.
 func (t *tree) dress(at string, h *tar.Header) error {
 	if err := t.own(at, h.Uid, h.Gid); err != nil {
 		return err
 	}
 	mode := h.FileInfo().Mode() & (fs.ModePerm | fs.ModeSticky)
 	if h.Typeflag == tar.TypeDir {
-		mode |= 0o700 // who is not root could not put anything into it, nor remove it
+		mode |= 0o700 // otherwise only root could write into it, or remove it
 	} else {
 		mode &= fs.ModePerm
 	}

@@ -20,8 +20,8 @@ type packed struct {
 	config v1.ImageConfig
 	health map[string]any
 	layers [][]tarred
-	by     func([]byte) []byte // what compresses the layers, nil for nothing
-	arch   string              // this machine's if it is empty
+	by     func([]byte) []byte // compresses the layers; nil if they are not compressed
+	arch   string              // empty for that of this machine
 	damage func(name string, content []byte) []byte
 }
 
@@ -47,7 +47,7 @@ func hardlink(name, to string) tarred {
 	return tarred{Header: tar.Header{Name: name, Linkname: to, Mode: 0o644, Typeflag: tar.TypeLink}}
 }
 
-// tarOf packs entries as they are, which tar.Writer does with most of what it should not.
+// tarOf packs entries as they are: tar.Writer accepts most of what it should not.
 func tarOf(t testing.TB, entries ...tarred) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -61,7 +61,7 @@ func tarOf(t testing.TB, entries ...tarred) []byte {
 			t.Fatal(err)
 		}
 	}
-	_ = w.Close() // what is shorter than it says is what some tests want
+	_ = w.Close() // some tests want an entry that is shorter than its header says
 	return b.Bytes()
 }
 
@@ -78,8 +78,8 @@ func zstandard(b []byte) []byte {
 	return w.EncodeAll(b, nil)
 }
 
-// parts are the files of the image: the configuration and the layers, with what lists them as
-// docker save does (docker), or as an OCI layout does.
+// parts returns the files of the image: the configuration and the layers, with their list as docker
+// save writes it (docker), or as an OCI layout has it.
 func (p packed) parts(t testing.TB, docker bool) []tarred {
 	t.Helper()
 	arch := p.arch
@@ -139,7 +139,7 @@ func (p packed) parts(t testing.TB, docker bool) []tarred {
 		file("index.json", string(object(v1.Index{Manifests: []v1.Descriptor{list}}))))
 }
 
-// write writes the image to a file, as docker save writes it or an OCI layout, and compressed.
+// write writes the image to a file, as docker save does or as an OCI layout, and compressed.
 func (p packed) write(t testing.TB, docker bool, by func([]byte) []byte) string {
 	t.Helper()
 	b := tarOf(t, p.parts(t, docker)...)

@@ -17,7 +17,7 @@ func init() { //nolint:gochecknoinits // a test binary that unpacks has no main 
 		return
 	}
 	signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	_, _ = io.Copy(io.Discard, os.Stdin) // until the other end is closed, or gone
+	_, _ = io.Copy(io.Discard, os.Stdin) // until the other end is closed, or its process gone
 	if err := removeAll(os.Args[1]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -25,7 +25,7 @@ func init() { //nolint:gochecknoinits // a test binary that unpacks has no main 
 	os.Exit(0)
 }
 
-// removeAll removes a directory also where its own directories do not let their owner in.
+// removeAll removes a directory, even if directories in it deny access to their owner.
 func removeAll(dir string) error {
 	err := os.RemoveAll(dir)
 	if !errors.Is(err, fs.ErrPermission) {
@@ -42,7 +42,7 @@ func removeAll(dir string) error {
 	return root.RemoveAll(filepath.Base(dir))
 }
 
-// letIn lets the owner into a directory and all that are below it.
+// letIn gives the owner access to a directory and to all directories below it.
 func letIn(root *os.Root, dir string) error {
 	if err := root.Chmod(dir, 0o700); err != nil {
 		return err

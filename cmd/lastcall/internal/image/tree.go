@@ -13,11 +13,11 @@ import (
 )
 
 // tree is the directory into which layers are unpacked. Links are followed as the image's program
-// will follow them: an absolute one begins at the tree's root, and nothing is above that.
+// will follow them: an absolute one begins at the tree's root, and nothing is above the root.
 type tree struct {
 	root  *os.Root
-	files int             // how many there may still be
-	bytes int64           // and of how many bytes
+	files int             // how many more files are allowed
+	bytes int64           // and how many more bytes
 	fresh map[string]bool // where the present layer has put something
 
 	asked, resolved string // the last directory that was resolved
@@ -29,8 +29,9 @@ func newTree(root *os.Root) *tree {
 
 var errLinks = errors.New("too many links behind each other")
 
-// resolve follows the links of a path of directories. It makes those that are missing, if it is
-// told to. There is nothing behind a path that has no links: who changes a directory calls forget.
+// resolve follows the links in the path of a directory. If create is set, it creates missing
+// directories. It remembers the last path that it resolved: a caller that changes a directory or a
+// link calls forget.
 func (t *tree) resolve(dir string, create bool) (string, error) {
 	if dir == t.asked {
 		return t.resolved, nil
@@ -81,10 +82,10 @@ func (t *tree) resolve(dir string, create bool) (string, error) {
 	return t.resolved, nil
 }
 
-// forget forgets what was resolved, since a directory or a link is another one now.
+// forget discards the remembered path, since a directory or a link has changed.
 func (t *tree) forget() { t.asked, t.resolved = "", "." }
 
-// mkdir makes a directory that no entry is about.
+// mkdir creates a directory that has no entry of its own.
 func (t *tree) mkdir(at string) error {
 	if err := t.count(); err != nil {
 		return err
@@ -96,7 +97,7 @@ func (t *tree) mkdir(at string) error {
 	return t.own(at, 0, 0)
 }
 
-// own gives a file to the user and group that it has in the image.
+// own gives a file the user and group that it has in the image.
 func (t *tree) own(at string, user, group int) error {
 	u, ok := rehearse.ImageOwner(user)
 	if !ok {
@@ -114,8 +115,8 @@ func (t *tree) count() error {
 	return nil
 }
 
-// read returns what is in a file of the image, which may be behind links. What is not there is
-// empty.
+// read returns the content of a file of the image, to which links may lead. It returns "" if there
+// is no such file.
 func (t *tree) read(name string) (string, error) {
 	for range 40 {
 		dir, err := t.resolve(path.Dir(name), false)
@@ -155,7 +156,7 @@ func (t *tree) read(name string) (string, error) {
 	return "", fmt.Errorf("%s: %w", name, errLinks)
 }
 
-// shown is a name for a message, of which nobody needs more.
+// shown shortens a name for a message.
 func shown(name string) string {
 	if len(name) > 100 {
 		return name[:100] + "..."

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// user finds who USER is: a name or a number, and a group's behind a colon. Names are those of the
+// user resolves USER: a name or a number, and after a colon a group's. Names are looked up in the
 // image's own /etc/passwd and /etc/group.
 func (t *tree) user(said string) (uid, gid int, groups []int, home string, err error) {
 	name, group, hasGroup := strings.Cut(said, ":")
@@ -71,7 +71,7 @@ func (t *tree) user(said string) (uid, gid int, groups []int, home string, err e
 	return uid, gid, groups, home, nil
 }
 
-// id reads the number of a user or group.
+// id parses the number of a user or group.
 func id(text string) (int, bool) {
 	n, err := strconv.ParseUint(text, 10, 31)
 	return int(n), err == nil && n < math.MaxInt32

@@ -9,8 +9,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// address is what clients ask for: / of the port that a Service of the manifest leads to, or else of
-// the container's first one that is not for probes alone. Empty means that the manifest says nothing.
+// address is the URL that clients request: the path / of the port that a Service of the manifest
+// leads to. Without such a Service it is that of the container's first port that is not for probes
+// alone. Empty means that the manifest has no such port.
 func (p *Plan) address() string {
 	for _, s := range p.set.services {
 		if !p.workload.selectedBy(s.object.Spec.Selector, s.object.Namespace) {
@@ -51,8 +52,8 @@ func (p *Plan) address() string {
 	return ""
 }
 
-// target is the address of a port by its protocol, which is the first word of the port's name where
-// nothing else says it. Empty is a protocol that the rehearsal's clients do not talk.
+// target returns the URL of a port by its protocol, which is the first word of the port's name if
+// nothing else names it. It returns "" for a protocol that the rehearsal's clients do not speak.
 func (p *Plan) target(name string, port int, transport core.Protocol) string {
 	if transport != "" && transport != core.ProtocolTCP {
 		return ""
@@ -73,17 +74,18 @@ func (p *Plan) target(name string, port int, transport core.Protocol) string {
 	return fmt.Sprintf("%s://127.0.0.1:%d/", scheme, port)
 }
 
-// otherProtocols are names of ports for which there are no clients here, or that are not for clients.
+// otherProtocols are names of ports with a protocol for which there are no clients here, and of
+// ports that are not for clients.
 var otherProtocols = []string{
 	"grpc", "grpcs", "tcp", "metrics", "prometheus", "redis", "postgres", "postgresql", "mysql", "mongo", "amqp", "mqtt", "debug", "pprof", "admin",
 }
 
-// hasHealth reports whether a probe asks a port by the gRPC health protocol.
+// hasHealth reports whether a probe checks a port by the gRPC health protocol.
 func (p *Plan) hasHealth(port int) bool {
 	return slices.ContainsFunc(probesOf(p.container), func(one namedProbe) bool { return one.probe.GRPC != nil && int(one.probe.GRPC.Port) == port })
 }
 
-// probed are the ports of the container's probes.
+// probed returns the ports of the container's probes.
 func (p *Plan) probed() (all []int) {
 	for _, one := range probesOf(p.container) {
 		var port intstr.IntOrString
@@ -102,7 +104,7 @@ func (p *Plan) probed() (all []int) {
 	return all
 }
 
-// selectedBy reports whether a selector of equal labels finds the workload's pods.
+// selectedBy reports whether a selector of equal labels selects the workload's pods.
 func (w *Workload) selectedBy(selector map[string]string, namespace string) bool {
 	if len(selector) == 0 || namespace != "" && w.Namespace != "" && namespace != w.Namespace {
 		return false

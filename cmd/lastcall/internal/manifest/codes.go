@@ -7,7 +7,8 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// The findings that need no rehearsal. What a rehearsal finds too has its code: LC111, LC112 and LC118.
+// The findings that need no rehearsal. Findings that a rehearsal can have too use its codes: LC111,
+// LC112 and LC118.
 const (
 	// Budget: a time limit of the program itself is longer than what the grace leaves it.
 	Budget rehearse.Code = "LC201"
@@ -17,27 +18,28 @@ const (
 	BelowShell rehearse.Code = "LC203"
 	// BadSignal: the stop signal cannot be handled, or is not the one that is sent.
 	BadSignal rehearse.Code = "LC204"
-	// NoReadiness: nothing says when a pod can answer.
+	// NoReadiness: no probe shows when a pod can answer.
 	NoReadiness rehearse.Code = "LC205"
-	// SameProbe: liveness asks what readiness asks, and is no more patient.
+	// SameProbe: the liveness probe makes the same request as the readiness probe, and is no more
+	// patient.
 	SameProbe rehearse.Code = "LC206"
-	// SharedFile: several pods have one SQLite file.
+	// SharedFile: several pods share one SQLite file.
 	SharedFile rehearse.Code = "LC207"
-	// NoBudget: no PodDisruptionBudget holds a drain back.
+	// NoBudget: no PodDisruptionBudget protects the pods in a drain.
 	NoBudget rehearse.Code = "LC208"
 	// NoEviction: a PodDisruptionBudget allows no eviction at all.
 	NoEviction rehearse.Code = "LC209"
 	// TwoAtOnce: a Job's pod is replaced while it is still running.
 	TwoAtOnce rehearse.Code = "LC210"
-	// DrainFails: a Job counts the drain of a node as a failure, and has no other try.
+	// DrainFails: a Job counts the drain of a node as a failure, and is not retried.
 	DrainFails rehearse.Code = "LC211"
-	// AlwaysReady: a Service sends clients to pods that say they are not ready.
+	// AlwaysReady: a Service sends clients to pods that are not ready.
 	AlwaysReady rehearse.Code = "LC212"
 	// AllAtOnce: a rollout may end all pods before a new one is ready.
 	AllAtOnce rehearse.Code = "LC213"
 )
 
-// meaning is what a code says.
+// meaning explains a code.
 type meaning struct{ title, why, change string }
 
 var meanings = map[rehearse.Code]meaning{
@@ -59,7 +61,7 @@ var meanings = map[rehearse.Code]meaning{
 	BadSignal: {
 		"has a stop signal that does not do its work",
 		"SIGKILL and SIGSTOP cannot be handled. Kubernetes takes lifecycle.stopSignal only with spec.os.name.",
-		"Use SIGTERM, or the signal that the program documents, and set spec.os.name: linux beside lifecycle.stopSignal.",
+		"Use SIGTERM, or the signal that the program documents, and set spec.os.name: linux next to lifecycle.stopSignal.",
 	},
 	NoReadiness: {
 		"does not say when it is ready",
@@ -108,11 +110,11 @@ var meanings = map[rehearse.Code]meaning{
 	},
 }
 
-// Codes are all findings that only a manifest has, in order.
+// Codes returns all findings that only a manifest can have, in order.
 func Codes() []rehearse.Code { return slices.Sorted(maps.Keys(meanings)) }
 
-// Title says in a few words what a pod does, Why in a sentence or two why that matters, and Change what
-// to do. They are empty for a code that is none.
+// Title describes a finding in a few words. Why explains in a sentence or two why it matters, and
+// Change what to do about it. All three are empty for an unknown code.
 func Title(c rehearse.Code) string {
 	if m, ok := meanings[c]; ok {
 		return m.title
@@ -120,7 +122,7 @@ func Title(c rehearse.Code) string {
 	return c.Title()
 }
 
-// Why says why a finding matters.
+// Why explains why a finding matters.
 func Why(c rehearse.Code) string {
 	if m, ok := meanings[c]; ok {
 		return m.why
@@ -128,7 +130,7 @@ func Why(c rehearse.Code) string {
 	return c.Why()
 }
 
-// Change says what to do about a finding.
+// Change explains what to do about a finding.
 func Change(c rehearse.Code) string {
 	if m, ok := meanings[c]; ok {
 		return m.change

@@ -18,7 +18,7 @@ import (
 	core "k8s.io/api/core/v1"
 )
 
-// composeGrace is stop_grace_period where nothing is said.
+// composeGrace is the default of stop_grace_period.
 const composeGrace = 10 * time.Second
 
 // isCompose reports whether a document is a Compose file.
@@ -28,9 +28,9 @@ func (d *document) isCompose() bool {
 	return services != nil && version == nil
 }
 
-// addCompose adds the services of Compose files, of which a later one changes what an earlier one says.
-// They are read as docker compose reads them: with the variables of the environment and of .env, with
-// includes and extends. All profiles are active.
+// addCompose adds the services of Compose files. A later file overrides an earlier one. The files
+// are read as docker compose reads them: with the variables of the environment and of .env, and
+// with includes and extends. All profiles are active.
 func (s *Set) addCompose(files []*document) error {
 	if len(files) == 0 {
 		return nil
@@ -53,7 +53,7 @@ func (s *Set) addCompose(files []*document) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}
-		maps.Copy(more, environment) // which wins
+		maps.Copy(more, environment) // the process environment wins
 		environment = more
 	}
 	details := types.ConfigDetails{WorkingDir: dir, Environment: environment}
@@ -82,7 +82,8 @@ var (
 	composeExtra = regexp.MustCompile(`additional properties '([\w.-]+)' not allowed`)
 )
 
-// composeError is an error of Compose's own reader, with the line that it is about if that is known.
+// composeError adds to an error of Compose's own reader the line that it is about, if that is
+// known.
 func composeError(files []*document, err error) error {
 	text := err.Error()
 	path := composePath.FindString(text)
@@ -95,7 +96,7 @@ func composeError(files []*document, err error) error {
 	return files[0].errorAt(path, "%s", text)
 }
 
-// composeWorkload is a service as a pod of one container would be.
+// composeWorkload describes a service as a pod with one container.
 func composeWorkload(files []*document, project *types.Project, service types.ServiceConfig) (*Workload, error) {
 	w := &Workload{document: files[0], Kind: "service", Name: service.Name, Replicas: service.GetScale(), compose: true, pod: "services." + service.Name}
 	for _, file := range files {
@@ -144,13 +145,13 @@ func composeWorkload(files []*document, project *types.Project, service types.Se
 	return w, w.check()
 }
 
-// remark is a note of every plan of the workload.
+// remark adds a note to every plan of the workload.
 func (w *Workload) remark(format string, args ...any) {
 	w.remarks = append(w.remarks, fmt.Sprintf(format, args...))
 }
 
-// healthcheck says when a service is ready. Docker sends no client by it and asks it every 30 s; here it
-// is asked every second, until it succeeds.
+// healthcheck is the probe that shows when a service is ready. Docker does not use it to route
+// clients, and runs it every 30 s by default. Here it runs every second until it succeeds.
 func healthcheck(h *types.HealthCheckConfig) *core.Probe {
 	if h == nil || h.Disable || len(h.Test) == 0 {
 		return nil

@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// compose writes a Compose file, with what stands beside it, and reads it.
+// compose writes a Compose file with the files next to it, and reads it.
 func compose(t *testing.T, text string, files map[string]string) (*Set, error) {
 	t.Helper()
 	dir := t.TempDir()

@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// maxSource bounds what is read: the output of the largest charts is some megabytes.
+	// maxSource bounds what is read: the output of the largest charts is a few megabytes.
 	maxSource = 16 << 20
-	// maxErrors is how many unknown fields are named at once.
+	// maxErrors is how many unknown fields one error names.
 	maxErrors = 8
 )
 
@@ -25,7 +25,7 @@ type document struct {
 	source string
 	// line is the line of the source on which the document begins, from 1.
 	line int
-	// standardInput is set for what has no file, and so no folder.
+	// standardInput is set if the document has no file, and so no directory.
 	standardInput bool
 	text, json    []byte // json is empty for a Compose file
 	root          *yaml.Node
@@ -37,7 +37,7 @@ var (
 	lineIn    = regexp.MustCompile(`line (\d+)`)
 )
 
-// split cuts a source into its documents, of which the empty ones are left out.
+// split splits a source into its documents, without the empty ones.
 func split(s Source) (all []*document, err error) {
 	standardInput := s.Name == ""
 	if standardInput {
@@ -67,13 +67,14 @@ func split(s Source) (all []*document, err error) {
 		if err := add(at[0]); err != nil {
 			return nil, err
 		}
-		// What follows on the separator's own line is a comment, or belongs to the next document.
+		// The rest of the separator's own line is a comment, or belongs to the next document.
 		begins = at[0] + len("---")
 	}
 	return all, add(len(text))
 }
 
-// parse reads the nodes of a document with their lines, and what Kubernetes reads in it.
+// parse parses a document into nodes with their lines, and into the JSON that Kubernetes would
+// read.
 func (d *document) parse(text []byte) (err error) {
 	var file yaml.Node
 	if err := yaml.Unmarshal(text, &file); err != nil {
@@ -99,7 +100,7 @@ func (d *document) parse(text []byte) (err error) {
 	return nil
 }
 
-// broken is the error of a document that is no YAML. The lines in it become those of the source.
+// broken is the error of a document that is not YAML. Its line numbers become those of the source.
 func (d *document) broken(text []byte, err error) error {
 	said := strings.TrimPrefix(err.Error(), "yaml: ")
 	said = strings.TrimPrefix(said, "unmarshal errors:\n  ")
@@ -113,7 +114,7 @@ func (d *document) broken(text []byte, err error) error {
 	return fmt.Errorf("%s is no YAML: %s", d.source, said)
 }
 
-// decode decodes the document into an object of the API, strictly.
+// decode decodes the document strictly into an object of the API.
 func (d *document) decode(into any) error {
 	unknown, err := kjson.UnmarshalStrict(d.json, into)
 	if err != nil {
@@ -143,10 +144,11 @@ func (d *document) decode(into any) error {
 	return errors.Join(all...)
 }
 
-// mistyped is what the decoder says about a value of a wrong type: which, where, and what is wanted.
+// mistyped matches what the decoder says about a value of a wrong type: the type, the field, and
+// the type that is wanted.
 var mistyped = regexp.MustCompile(`^cannot unmarshal (\w+) into Go struct field \w*\.([\w./-]+) of type (\S+)$`)
 
-// goTypes names a Go type in the words of YAML.
+// goTypes returns the name of a Go type in the words of YAML.
 func goTypes(name string) string {
 	switch {
 	case strings.HasPrefix(name, "int"), strings.HasPrefix(name, "uint"), strings.HasPrefix(name, "float"):
@@ -159,18 +161,18 @@ func goTypes(name string) string {
 	return strings.TrimPrefix(name, "*")
 }
 
-// errorAt is an error that begins with the place of a path in the source.
+// errorAt returns an error that begins with the place of a path in the source.
 func (d *document) errorAt(path, format string, args ...any) error {
 	return fmt.Errorf("%s: %w", d.place(path), fmt.Errorf(format, args...))
 }
 
-// place is a path's place in the source, as file:line.
+// place returns a path's place in the source, as file:line.
 func (d *document) place(path string) string {
 	return d.source + ":" + strconv.Itoa(d.lineOf(path))
 }
 
-// lineOf is the line of what stands at a path such as spec.containers[0].image, or of the last part
-// of the path that is there.
+// lineOf returns the line of a path such as spec.containers[0].image, or of the last part of the
+// path that exists.
 func (d *document) lineOf(path string) int {
 	node, line := d.root, 1
 	if d.root != nil {
@@ -186,14 +188,14 @@ func (d *document) lineOf(path string) int {
 	return d.line + line - 1
 }
 
-// steps are the parts of a path: names, and indexes in brackets.
+// steps returns the parts of a path: names, and indexes in brackets.
 func steps(path string) []string {
 	path = strings.ReplaceAll(path, "[", ".[")
 	return strings.FieldsFunc(path, func(r rune) bool { return r == '.' })
 }
 
-// child is what stands below a node: the node whose line is shown, and the value; nil if there is
-// nothing.
+// child returns a child of a node: the node whose line is shown, and the value. It returns nil if
+// there is no such child.
 func child(node *yaml.Node, step string) (at, value *yaml.Node) {
 	for node != nil && node.Kind == yaml.AliasNode {
 		node = node.Alias
@@ -219,7 +221,7 @@ func child(node *yaml.Node, step string) (at, value *yaml.Node) {
 	return nil, nil
 }
 
-// findMistyped is the path of the first value of a type below a path without indexes.
+// findMistyped returns the path of the first value of a type below a path without indexes.
 func (d *document) findMistyped(path, kind string) string {
 	var look func(node *yaml.Node, at string, rest []string) string
 	look = func(node *yaml.Node, at string, rest []string) string {
@@ -248,7 +250,7 @@ func (d *document) findMistyped(path, kind string) string {
 	return look(d.root, "", steps(path))
 }
 
-// jsonKind is what the decoder calls the type of a node.
+// jsonKind returns the name that the decoder has for the type of a node.
 func jsonKind(node *yaml.Node) string {
 	switch {
 	case node.Kind == yaml.MappingNode:
@@ -263,5 +265,5 @@ func jsonKind(node *yaml.Node) string {
 	return "string"
 }
 
-// oldBool is what YAML 1.1, which Kubernetes reads, takes for true or false.
+// oldBool matches what YAML 1.1, which Kubernetes reads, takes for true or false.
 var oldBool = regexp.MustCompile(`^(?i:y|yes|no?|on|off)$`)

@@ -14,8 +14,8 @@ import (
 // variable is a variable of the container's environment.
 type variable struct{ name, value string }
 
-// environment takes the variables of a container, in the order in which Kubernetes makes them: those of
-// envFrom, those of env, which replace them, and at last what the command line gives.
+// environment builds the variables of a container in the order in which Kubernetes does: those of
+// envFrom, then those of env, which replace them, and last those of the command line.
 func (p *Plan) environment(c *core.Container) {
 	p.env = nil
 	given := make(map[string]string)
@@ -54,7 +54,7 @@ func (p *Plan) setenv(name, value string) {
 	p.env = append(p.env, variable{name, value})
 }
 
-// variables is the environment, as NAME=VALUE.
+// variables returns the environment, as NAME=VALUE.
 func (p *Plan) variables() (all []string) {
 	for _, v := range p.env {
 		all = append(all, v.name+"="+v.value)
@@ -62,7 +62,7 @@ func (p *Plan) variables() (all []string) {
 	return all
 }
 
-// envFrom takes all keys of a ConfigMap or a Secret.
+// envFrom adds all keys of a ConfigMap or a Secret.
 func (p *Plan) envFrom(from *core.EnvFromSource) {
 	var data map[string]string
 	var what, name string
@@ -88,7 +88,7 @@ func (p *Plan) envFrom(from *core.EnvFromSource) {
 	}
 }
 
-// valueFrom is a value that stands elsewhere.
+// valueFrom returns a value that is defined elsewhere.
 func (p *Plan) valueFrom(e *core.EnvVar) (string, bool) {
 	from := e.ValueFrom
 	switch {
@@ -111,7 +111,8 @@ func (p *Plan) valueFrom(e *core.EnvVar) (string, bool) {
 	return p.keyOf(e.Name, "a file of a volume", "", nil, false)
 }
 
-// keyOf is the value of a key, of this process's environment where the object is not there.
+// keyOf returns the value of a key. If the object is not in the manifest, it returns a variable of
+// this process's environment.
 func (p *Plan) keyOf(variable, object, key string, data map[string]string, optional bool) (string, bool) {
 	if value, ok := data[key]; ok {
 		return value, true
@@ -125,7 +126,7 @@ func (p *Plan) keyOf(variable, object, key string, data map[string]string, optio
 	return "", false
 }
 
-// configMap is the data of a ConfigMap of the manifest.
+// configMap returns the data of a ConfigMap of the manifest.
 func (p *Plan) configMap(name string) (map[string]string, bool) {
 	for _, c := range p.set.configMaps {
 		if c.object.Name == name {
@@ -142,7 +143,7 @@ func (p *Plan) configMap(name string) (map[string]string, bool) {
 	return nil, false
 }
 
-// secret is the data of a Secret of the manifest.
+// secret returns the data of a Secret of the manifest.
 func (p *Plan) secret(name string) (map[string]string, bool) {
 	for _, s := range p.set.secrets {
 		if s.object.Name == name {
@@ -159,7 +160,7 @@ func (p *Plan) secret(name string) (map[string]string, bool) {
 	return nil, false
 }
 
-// field is a field of the pod, as there is one here.
+// field returns a field of the pod, as far as it has one here.
 func (p *Plan) field(path string) (string, bool) {
 	namespace := p.workload.Namespace
 	if namespace == "" {
@@ -193,7 +194,7 @@ func (p *Plan) field(path string) (string, bool) {
 	return "", false
 }
 
-// lines is a map as a volume of the downward API has it.
+// lines returns a map as a volume of the downward API shows it.
 func lines(all map[string]string) string {
 	var b strings.Builder
 	keys := make([]string, 0, len(all))
@@ -207,7 +208,7 @@ func lines(all map[string]string) string {
 	return b.String()
 }
 
-// resource is a request or a limit of the container, in units of the divisor, rounded up.
+// resource returns a request or a limit of the container, in units of the divisor, rounded up.
 func (p *Plan) resource(ref *core.ResourceFieldSelector) string {
 	list, name, _ := strings.Cut(ref.Resource, ".")
 	quantities := p.container.Resources.Limits
@@ -216,7 +217,7 @@ func (p *Plan) resource(ref *core.ResourceFieldSelector) string {
 	}
 	value, limited := quantities[core.ResourceName(name)]
 	if !limited && name == "cpu" {
-		value = *resource.NewQuantity(int64(runtime.NumCPU()), resource.DecimalSI) // the node's
+		value = *resource.NewQuantity(int64(runtime.NumCPU()), resource.DecimalSI) // the number of the node
 	}
 	divisor := ref.Divisor.DeepCopy()
 	if divisor.IsZero() {
@@ -226,8 +227,8 @@ func (p *Plan) resource(ref *core.ResourceFieldSelector) string {
 	return strconv.FormatInt((value.MilliValue()+by-1)/by, 10)
 }
 
-// expand replaces $(NAME) by the value of a variable that is known. $$ is a dollar sign, and what is not
-// known stays. Compose knows nothing of it.
+// expand replaces $(NAME) by the value of a known variable. $$ becomes a dollar sign, and an
+// unknown name stays as it is. Compose has no such syntax.
 func (p *Plan) expand(text string) string {
 	if p.workload.compose {
 		return text

@@ -15,18 +15,18 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// Finding is something that is wrong in a manifest, and is seen without running anything.
+// Finding is something wrong in a manifest that can be seen without running anything.
 type Finding struct {
 	Code rehearse.Code
-	// Fails is false for what may be meant so, or cannot be known for sure.
+	// Fails is false if it may be intended, or is not certain.
 	Fails bool
-	// Place is FILE:LINE, Who the workload and its container, and Seen what stands there.
+	// Place is FILE:LINE. Who is the workload and its container. Seen is what was found there.
 	Place, Who, Seen string
 
 	workload *Workload
 }
 
-// Empty is an error that says why there is nothing to examine, nil if there is something.
+// Empty returns an error that says why there is nothing to examine, nil if there is something.
 func (s *Set) Empty() error {
 	if len(s.Workloads) > 0 {
 		return nil
@@ -34,7 +34,7 @@ func (s *Set) Empty() error {
 	return s.nothing()
 }
 
-// Place is where the workload begins, as FILE:LINE.
+// Place returns where the workload begins, as FILE:LINE.
 func (w *Workload) Place() string {
 	if w.compose {
 		return w.place(w.pod)
@@ -47,7 +47,7 @@ func (w *Workload) In(findings []Finding) bool {
 	return slices.ContainsFunc(findings, func(f Finding) bool { return f.workload == w })
 }
 
-// Examine says what is wrong with all workloads, in the order of the manifest.
+// Examine returns the findings of all workloads, in the order of the manifest.
 func (s *Set) Examine() []Finding {
 	x := &examination{set: s}
 	for _, w := range s.Workloads {
@@ -65,11 +65,11 @@ func (s *Set) Examine() []Finding {
 	return x.found
 }
 
-// examination looks at one container of one workload after another.
+// examination checks one container of one workload after another.
 type examination struct {
 	set       *Set
 	workload  *Workload
-	container *core.Container // nil for what concerns the whole workload
+	container *core.Container // nil for findings about the whole workload
 	found     []Finding
 }
 
@@ -81,12 +81,12 @@ func (x *examination) say(code rehearse.Code, fails bool, place, format string, 
 	x.found = append(x.found, Finding{workload: x.workload, Code: code, Fails: fails, Place: place, Who: who, Seen: fmt.Sprintf(format, args...)})
 }
 
-// at is the place of something of the container.
+// at returns the place of a field of the container.
 func (x *examination) at(rest string) string {
 	return x.workload.place(x.workload.pathOf(x.container) + rest)
 }
 
-// containers looks at one container.
+// containers checks one container.
 func (x *examination) containers() {
 	x.hook()
 	x.budget()
@@ -96,7 +96,7 @@ func (x *examination) containers() {
 	x.proxy()
 }
 
-// hook compares the preStop hook with the grace, and with what the image is known to lack.
+// hook checks the preStop hook against the grace, and against the programs that the image lacks.
 func (x *examination) hook() {
 	c := x.container
 	if c.Lifecycle == nil || c.Lifecycle.PreStop == nil {
@@ -116,10 +116,10 @@ func (x *examination) hook() {
 	}
 }
 
-// tools are programs that an image has only with a distribution in it.
+// tools are programs that only an image with a distribution has.
 var tools = []string{"sh", "bash", "ash", "sleep", "curl", "wget", "kill", "pkill", "killall", "nc"}
 
-// bare reports whether an image is known to have a program and nothing else.
+// bare reports whether an image is known to contain a program and nothing else.
 func bare(image string) bool {
 	name, tag, _ := strings.Cut(image, ":")
 	switch {
@@ -131,7 +131,7 @@ func bare(image string) bool {
 	return false
 }
 
-// hookTime is how many whole seconds a hook takes at least: those of a sleep.
+// hookTime returns how many whole seconds a hook takes at least: those of a sleep.
 func hookTime(c *core.Container) int64 {
 	if c.Lifecycle == nil || c.Lifecycle.PreStop == nil {
 		return 0
@@ -156,7 +156,7 @@ func hookTime(c *core.Container) int64 {
 
 var sleeps = regexp.MustCompile(`(?:^|[;&|\n/]|\s)sleep\s+(\d+(?:\.\d+)?)([smh]?)(?:$|[;&|\n\s])`)
 
-// seconds is the grace, as it is written.
+// seconds returns the grace, as the manifest has it.
 func (w *Workload) seconds() int64 {
 	if s := w.Pod.TerminationGracePeriodSeconds; s != nil {
 		return *s
@@ -164,12 +164,12 @@ func (w *Workload) seconds() int64 {
 	return 30
 }
 
-// budget compares the limits that the program has set itself with what the grace leaves.
+// budget compares the time limits of the program itself with what the grace leaves.
 func (x *examination) budget() {
 	c := x.container
 	left := time.Duration(x.workload.seconds()-hookTime(c)) * time.Second
 	if left <= 0 {
-		return // the hook is the finding
+		return // the hook is a finding of its own
 	}
 	for _, l := range limits(c) {
 		most := left - time.Second
@@ -182,7 +182,7 @@ func (x *examination) budget() {
 	}
 }
 
-// shell looks for a shell, or a tool, between the runtime and the program.
+// shell finds a shell, or a tool, between the runtime and the program.
 func (x *examination) shell() {
 	command, at := x.container.Command, ".command"
 	if len(command) == 0 {
@@ -200,10 +200,10 @@ func (x *examination) shell() {
 	if strings.TrimSpace(text) == "" || replacesItself(path.Base(command[0]), text) {
 		return
 	}
-	x.say(BelowShell, false, x.at(at), "%s gets the signal, and runs what it is told, %q, as its children", path.Base(command[0]), text)
+	x.say(BelowShell, false, x.at(at), "%s gets the signal, and runs its command, %q, as its children", path.Base(command[0]), text)
 }
 
-// signal looks at the stop signal.
+// signal checks the stop signal.
 func (x *examination) signal() {
 	l := x.container.Lifecycle
 	if l == nil || l.StopSignal == nil {
@@ -229,7 +229,7 @@ func (x *examination) liveness() {
 	}
 }
 
-// patience is after how many seconds of failures a probe gives up.
+// patience returns after how many seconds of failures a probe gives up.
 func patience(p *core.Probe) int {
 	period, failures := int(p.PeriodSeconds), int(p.FailureThreshold)
 	if period == 0 {
@@ -241,7 +241,7 @@ func patience(p *core.Probe) int {
 	return period * failures
 }
 
-// proxy looks for one that serves the program, and is an ordinary container beside it.
+// proxy finds a proxy that serves the program, but is an ordinary container of the same pod.
 func (x *examination) proxy() {
 	if len(x.workload.Pod.Containers) < 2 || x.workload.isSidecar(x.container) {
 		return
@@ -253,7 +253,8 @@ func (x *examination) proxy() {
 	}
 }
 
-// proxies are images that are run beside a program which reaches others, or is reached, through them.
+// proxies are images that run in the same pod as a program, which reaches others, or is reached,
+// through them.
 var proxies = []string{
 	"envoy", "proxyv2", "linkerd-proxy", "proxy", "cloud-sql-proxy", "cloudsql-proxy", "gce-proxy", "alloydb-auth-proxy", "pgbouncer",
 	"oauth2-proxy", "consul-dataplane", "daprd", "vault", "fluent-bit", "fluentd", "filebeat", "vector", "opentelemetry-collector", "opentelemetry-collector-contrib",

@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// mistake is one change of a manifest in which nothing is wrong.
+// mistake is one change to a manifest in which nothing is wrong.
 type mistake struct {
 	code     rehearse.Code
 	fails    bool
@@ -35,7 +35,7 @@ var mistakes = map[string][]mistake{
 		{Budget, true, "- {name: PORT, value: \"8080\"}", "- {name: GUNICORN_CMD_ARGS, value: --workers=2 --graceful-timeout=50}", "--graceful-timeout gives it 50s"},
 		{Budget, true, "- {name: PORT, value: \"8080\"}", "- {name: LASTCALL_GRACE, value: 40s}", "LASTCALL_GRACE gives it 40s, of the 35s"},
 		{Budget, false, "terminationGracePeriodSeconds: 40", "terminationGracePeriodSeconds: 30", "of the 25s that preStop leaves"},
-		{BelowShell, false, "[/server, --shutdown-timeout=30s]", "[/bin/sh, -c, 'cd /app && ./server']", `sh gets the signal, and runs what it is told, "cd /app && ./server", as its children`},
+		{BelowShell, false, "[/server, --shutdown-timeout=30s]", "[/bin/sh, -c, 'cd /app && ./server']", `sh gets the signal, and runs its command, "cd /app && ./server", as its children`},
 		{BelowShell, false, "[/server, --shutdown-timeout=30s]", "[bash, -ec, './server | tee log']", "bash gets the signal"},
 		{BelowShell, false, "[/server, --shutdown-timeout=30s]", "[sh, -c, ./server --port 80]", "sh gets the signal"},
 		{BelowShell, false, "[/server, --shutdown-timeout=30s]", "[bash, -c, './server & wait']", "bash gets the signal"},
@@ -45,7 +45,7 @@ var mistakes = map[string][]mistake{
 		{BadSignal, true, "os: {name: linux}", "hostname: x", "the pod has no os.name"},
 		{NoReadiness, false, "readinessProbe:", "startupProbe:", "no container has a readinessProbe"},
 		{SameProbe, false, "failureThreshold: 6", "periodSeconds: 2", "gives up after the same 6 s"},
-		{SharedFile, true, `"postgres://db/api"`, `"sqlite:/data/api.db"`, "3 replicas, and it is told sqlite:/data/api.db"},
+		{SharedFile, true, `"postgres://db/api"`, `"sqlite:/data/api.db"`, "3 replicas, and an argument is sqlite:/data/api.db"},
 		{SharedFile, true, `value: "8080"`, `value: "/data/api.sqlite3"`, "PORT is /data/api.sqlite3"},
 		{NoBudget, false, "selector: {matchLabels: {app: api}}\n---", "selector: {matchLabels: {app: web}}\n---", "selects its 3 pods"},
 		{NoEviction, true, "maxUnavailable: 1\n", "maxUnavailable: 0\n", "lets none of 3 pods go"},
@@ -136,7 +136,7 @@ func TestExamine_SaysNothingAboutWhatIsMeantSo(t *testing.T) {
 	}
 }
 
-// The shells of this machine do what is said about them.
+// The shells of this machine behave as replacesItself says.
 func TestExamine_KnowsWhichShellsReplaceThemselves(t *testing.T) {
 	for _, shell := range []string{"bash", "dash"} {
 		if _, err := exec.LookPath(shell); err != nil {
@@ -176,7 +176,7 @@ func TestExamine_KnowsImagesWithoutAShell(t *testing.T) {
 	}
 }
 
-// Each finding has its row in the documentation, with what it does to the exit code.
+// Each finding has its row in the documentation, with its effect on the exit code.
 func TestCodes_HaveTheirRows(t *testing.T) {
 	page, err := os.ReadFile("../../../../docs/manifests.md")
 	if err != nil {
@@ -199,7 +199,7 @@ func TestCodes_HaveTheirRows(t *testing.T) {
 	}
 }
 
-// Each code has its words, and none has those of another.
+// Each code has a text of its own.
 func TestCodes_HaveTheirWords(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, code := range Codes() {

@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// workloads looks at what concerns all pods of a workload.
+// workloads checks what concerns all pods of a workload.
 func (x *examination) workloads() {
 	w := x.workload
 	if grace := w.seconds(); grace < 2 {
@@ -28,7 +28,7 @@ func (x *examination) workloads() {
 	x.job()
 }
 
-// readiness looks for pods that get clients and do not say whether they are ready for them.
+// readiness finds pods that get clients but do not show whether they are ready for them.
 func (x *examination) readiness() {
 	w := x.workload
 	if w.job != nil {
@@ -56,7 +56,7 @@ func (x *examination) readiness() {
 	}
 }
 
-// sqlite looks for several pods over one file.
+// sqlite finds several pods that share one file.
 func (x *examination) sqlite() {
 	w := x.workload
 	place, word := x.mentionsSQLite()
@@ -69,14 +69,14 @@ func (x *examination) sqlite() {
 	}
 }
 
-// mentionsSQLite is where a container is told about an SQLite file, and what it is told.
+// mentionsSQLite returns where a container is configured with an SQLite file, and how.
 func (x *examination) mentionsSQLite() (place, word string) {
 	w := x.workload
 	for i := range w.Pod.Containers {
 		c := &w.Pod.Containers[i]
 		for _, one := range append(slices.Clone(c.Command), c.Args...) {
 			if sqliteFile.MatchString(one) {
-				return w.place(w.pathOf(c)), "it is told " + one
+				return w.place(w.pathOf(c)), "an argument is " + one
 			}
 		}
 		for j := range c.Env {
@@ -88,7 +88,8 @@ func (x *examination) mentionsSQLite() (place, word string) {
 	return "", ""
 }
 
-// sqliteFile is the address or the name of a file of SQLite. One in memory is nobody else's.
+// sqliteFile matches the address or the name of an SQLite file. A database in memory is not shared,
+// and does not match.
 var sqliteFile = regexp.MustCompile(`(?i)\bsqlite3?:(?://)?[^:\s]*[^:\s/]|\.sqlite3?\b`)
 
 // disruption compares a PodDisruptionBudget with the number of pods.
@@ -113,7 +114,7 @@ func (x *examination) disruption() {
 	}
 }
 
-// share is a number of pods, or a part of them, of which the API server takes the next whole number.
+// share returns a number of pods. A percentage is rounded up, as the API server does it.
 func share(n intstr.IntOrString, of int) int {
 	scaled, err := intstr.GetScaledValueFromIntOrPercent(&n, of, true)
 	if err != nil {
@@ -122,7 +123,7 @@ func share(n intstr.IntOrString, of int) int {
 	return scaled
 }
 
-// matched reports whether a label selector finds the workload's pods.
+// matched reports whether a label selector selects the workload's pods.
 func (w *Workload) matched(selector *meta.LabelSelector, namespace string) bool {
 	s, err := meta.LabelSelectorAsSelector(selector)
 	if err != nil || namespace != "" && w.Namespace != "" && namespace != w.Namespace {
@@ -131,7 +132,7 @@ func (w *Workload) matched(selector *meta.LabelSelector, namespace string) bool 
 	return s.Matches(labels.Set(w.Labels))
 }
 
-// rollout looks for one that may end all pods.
+// rollout finds a rollout that may end all pods.
 func (x *examination) rollout() {
 	w := x.workload
 	if w.unavailable == nil || w.recreates || w.Replicas == 0 {
@@ -144,7 +145,7 @@ func (x *examination) rollout() {
 	}
 }
 
-// job looks at what becomes of a Job's pods that are evicted.
+// job checks what happens to a Job's pods that are evicted.
 func (x *examination) job() {
 	w := x.workload
 	if w.job == nil {
@@ -159,7 +160,8 @@ func (x *examination) job() {
 	}
 }
 
-// ignoresDisruption reports whether a policy does not count a pod that its node or the scheduler has ended.
+// ignoresDisruption reports whether a policy does not count a pod that its node or the scheduler
+// has ended.
 func ignoresDisruption(p *batch.PodFailurePolicy) bool {
 	if p == nil {
 		return false

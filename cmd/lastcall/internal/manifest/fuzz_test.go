@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Whatever is read, the answer is a set or an error, whose place is in the file.
+// Whatever is read, the answer is a set, or an error with its place in the file.
 func FuzzRead_AnswersWithASetOrAnError(f *testing.F) {
 	for _, name := range []string{"service.yaml", "job.yaml"} {
 		text, err := os.ReadFile(filepath.Join("testdata", name))
@@ -22,7 +22,7 @@ func FuzzRead_AnswersWithASetOrAnError(f *testing.F) {
 	f.Add([]byte("apiVersion: v1\nkind: List\nitems: [{}, null, {apiVersion: v1, kind: Pod, spec: &s {containers: [{name: *s}]}}]"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if bytes.Contains(text, []byte("services")) {
-			return // Compose's own library reads it, and files that it names
+			return // Compose's own library reads such a file, and files that it names
 		}
 		set, err := Read(Source{Name: "m.yaml", Text: text})
 		if err != nil {
@@ -34,12 +34,12 @@ func FuzzRead_AnswersWithASetOrAnError(f *testing.F) {
 		set.Examine()
 		for _, w := range set.Workloads {
 			for i := range w.Pod.Containers {
-				w.Pod.Containers[i].VolumeMounts = nil // no directories by the thousand
+				w.Pod.Containers[i].VolumeMounts = nil // so that it does not create thousands of directories
 				p, err := set.Plan(w, Given{Container: w.Pod.Containers[i].Name, Command: []string{"./s"}, WithoutMissing: true})
 				if err == nil {
 					err = p.Close()
 				}
-				_ = err // what Kubernetes refuses too
+				_ = err // Kubernetes refuses such manifests too
 			}
 		}
 	})

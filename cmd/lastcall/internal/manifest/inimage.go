@@ -13,14 +13,14 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// What is copied into an image at most.
+// Bounds on what is copied into an image.
 const (
 	maxFiles = 100_000
 	maxBytes = 1 << 30
 )
 
-// enterImage gives a program its image, with the user and the directory of the manifest, and puts the
-// files of its volumes into the image's.
+// enterImage gives a program its image, with the user and the directory of the manifest, and copies
+// the files of its volumes into the image.
 func (p *Plan) enterImage(program *rehearse.Container) error {
 	image := p.given.Image
 	if image == nil {
@@ -41,7 +41,7 @@ func (p *Plan) enterImage(program *rehearse.Container) error {
 	for target := range p.paths {
 		targets = append(targets, target)
 	}
-	slices.Sort(targets) // what is mounted below another mount comes after it
+	slices.Sort(targets) // a mount below another mount comes after it
 	for _, target := range targets {
 		if err := p.place(root, target, p.paths[target], in); err != nil {
 			return fmt.Errorf("put %s into the image: %w", target, err)
@@ -50,7 +50,7 @@ func (p *Plan) enterImage(program *rehearse.Container) error {
 	return nil
 }
 
-// runAs takes the user and the groups of the manifest.
+// runAs sets the user and the groups of the manifest.
 func (p *Plan) runAs(in *rehearse.Image) {
 	var user, group *int64
 	if pod := p.workload.Pod.SecurityContext; pod != nil {
@@ -78,7 +78,8 @@ func (p *Plan) runAs(in *rehearse.Image) {
 	}
 }
 
-// place copies a file or a directory of this machine to a path of the image, in the place of what is there.
+// place copies a file or a directory of this machine to a path of the image, and replaces what is
+// there.
 func (p *Plan) place(root *os.Root, target, local string, owner *rehearse.Image) error {
 	at, err := inside(root, target)
 	if err != nil {
@@ -128,8 +129,8 @@ func (p *Plan) place(root *os.Root, target, local string, owner *rehearse.Image)
 	})
 }
 
-// inside is a path of the image without its symbolic links, relative to its root. What does not exist
-// yet has none.
+// inside resolves the symbolic links of a path of the image, relative to its root. A part that does
+// not exist yet has none.
 func inside(root *os.Root, target string) (string, error) {
 	const mostLinks = 40
 	rest, at, links := strings.Split(strings.Trim(path.Clean(target), "/"), "/"), ".", 0

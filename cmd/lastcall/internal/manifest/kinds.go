@@ -11,7 +11,7 @@ import (
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// object is what every object of Kubernetes has.
+// object has the fields of every Kubernetes object.
 type object struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
@@ -59,7 +59,7 @@ func (s *Set) add(d *document) error {
 	return w.check()
 }
 
-// versions are the kinds that make pods.
+// versions are the API versions of the kinds that create pods.
 var versions = map[string]string{
 	"Pod": "v1", "Deployment": "apps/v1", "StatefulSet": "apps/v1", "DaemonSet": "apps/v1", "ReplicaSet": "apps/v1",
 	"Job": "batch/v1", "CronJob": "batch/v1",
@@ -72,7 +72,7 @@ func keep[T any](d *document, list *[]*located[T]) error {
 	return d.decode(&one.object)
 }
 
-// addList adds the items of a List, which kubectl get makes of several objects.
+// addList adds the items of a List, in which kubectl get wraps several objects.
 func (s *Set) addList(d *document) error {
 	var list struct{ Items []json.RawMessage }
 	if err := json.Unmarshal(d.json, &list); err != nil {
@@ -150,7 +150,7 @@ func (w *Workload) decodeKind() error {
 	}
 }
 
-// template takes a pod's template, with the namespace of what makes the pods.
+// template stores a pod's template, with the namespace of the object that creates the pods.
 func (w *Workload) template(path string, owner meta.ObjectMeta, t core.PodTemplateSpec) {
 	t.Namespace = owner.Namespace
 	w.take(path+".spec", t.ObjectMeta, t.Spec)

@@ -14,11 +14,11 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// lifecycle gives a container its hook, its stop signal and its probes.
+// lifecycle sets the hook, the stop signal and the probes of a container.
 func (p *Plan) lifecycle(to *rehearse.Container, c *core.Container) error {
 	if l := c.Lifecycle; l != nil {
 		if l.StopSignal != nil {
-			to.StopSignal, _ = rehearse.ParseSignal(string(*l.StopSignal)) // check has refused what is none
+			to.StopSignal, _ = rehearse.ParseSignal(string(*l.StopSignal)) // check has refused invalid signals
 		}
 		if l.PreStop != nil {
 			hook, err := p.hook(c, l.PreStop)
@@ -45,13 +45,13 @@ type namedProbe struct {
 	probe *core.Probe
 }
 
-// probesOf are the probes that a container has.
+// probesOf returns the probes that a container has.
 func probesOf(c *core.Container) []namedProbe {
 	all := []namedProbe{{"startupProbe", c.StartupProbe}, {"readinessProbe", c.ReadinessProbe}, {"livenessProbe", c.LivenessProbe}}
 	return slices.DeleteFunc(all, func(one namedProbe) bool { return one.probe == nil })
 }
 
-// hook is a preStop hook.
+// hook converts a preStop hook.
 func (p *Plan) hook(c *core.Container, h *core.LifecycleHandler) (*rehearse.Hook, error) {
 	switch {
 	case h.Exec != nil:
@@ -68,7 +68,7 @@ func (p *Plan) hook(c *core.Container, h *core.LifecycleHandler) (*rehearse.Hook
 	}
 }
 
-// probe is a probe of a container.
+// probe converts a probe of a container.
 func (p *Plan) probe(c *core.Container, what string, from *core.Probe) (*rehearse.Probe, error) {
 	seconds := func(n int32) time.Duration { return time.Duration(n) * time.Second }
 	to := &rehearse.Probe{
@@ -103,7 +103,7 @@ func (p *Plan) probe(c *core.Container, what string, from *core.Probe) (*rehears
 	return to, nil
 }
 
-// httpGet is a request of a hook or a probe.
+// httpGet converts the request of a hook or a probe.
 func (p *Plan) httpGet(c *core.Container, from *core.HTTPGetAction) (*rehearse.HTTPGet, error) {
 	port, err := portOf(c, from.Port)
 	if err != nil {
@@ -119,7 +119,8 @@ func (p *Plan) httpGet(c *core.Container, from *core.HTTPGetAction) (*rehearse.H
 	return to, nil
 }
 
-// portOf is the number of a port, which may be the name of one of the container's.
+// portOf returns the number of a port, which may be given by the name of one of the container's
+// ports.
 func portOf(c *core.Container, port intstr.IntOrString) (int, error) {
 	number := port.IntValue()
 	if port.Type == intstr.String {
@@ -204,7 +205,7 @@ func count(all ...bool) (n int) {
 	return n
 }
 
-// everyContainer are the containers and the init containers.
+// everyContainer returns the containers and the init containers.
 func (w *Workload) everyContainer() (all []*core.Container) {
 	for i := range w.Pod.InitContainers {
 		all = append(all, &w.Pod.InitContainers[i])
@@ -215,7 +216,7 @@ func (w *Workload) everyContainer() (all []*core.Container) {
 	return all
 }
 
-// pathOf is the path of a container in the document.
+// pathOf returns the path of a container in the document.
 func (w *Workload) pathOf(c *core.Container) string {
 	for i := range w.Pod.InitContainers {
 		if &w.Pod.InitContainers[i] == c {

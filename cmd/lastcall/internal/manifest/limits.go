@@ -14,12 +14,12 @@ import (
 type limit struct {
 	name, path string
 	takes      time.Duration
-	// known says that the setting's meaning is known and not guessed from its name; wholeGrace that it is
-	// the grace as a whole, of which the program itself keeps something back.
+	// known is whether the setting's meaning is known, rather than guessed from its name. wholeGrace
+	// is whether it is the grace as a whole, of which the program itself reserves a part.
 	known, wholeGrace bool
 }
 
-// limits are those in a container's words and variables.
+// limits returns the limits in a container's arguments and variables.
 func limits(c *core.Container) (all []limit) {
 	for i := range c.Env {
 		e := &c.Env[i]
@@ -39,7 +39,8 @@ func limits(c *core.Container) (all []limit) {
 	return append(all, inWords(c.Args, ".args")...)
 }
 
-// knownVariables are those whose documentation says that a server waits for so long when it is stopped.
+// knownVariables are those that, according to the documentation, limit how long a server waits when
+// it is stopped.
 var knownVariables = map[string]bool{
 	"SPRING_LIFECYCLE_TIMEOUT_PER_SHUTDOWN_PHASE": true, // Spring Boot
 	"QUARKUS_SHUTDOWN_TIMEOUT":                    true,
@@ -54,7 +55,8 @@ var knownFlags = map[string]bool{
 	"--drain-time-s":              true, // envoy
 }
 
-// inWords finds limits in --flag=value and --flag value. The words of a shell are those of its command.
+// inWords finds limits in --flag=value and --flag value. The words of a shell are those of its
+// command.
 func inWords(words []string, at string) (all []limit) {
 	if text := shellOf(words); strings.TrimSpace(text) != "" {
 		words = strings.Fields(text)
@@ -84,7 +86,7 @@ var (
 // likeLimit reports whether a name sounds like the time that a program takes to stop.
 func likeLimit(name string) bool { return aboutStop.MatchString(name) && aboutTime.MatchString(name) }
 
-// duration reads 30s, PT30S, and 30 as seconds, or as milliseconds where the name says so.
+// duration parses 30s, PT30S, and a bare 30 as seconds, or as milliseconds if the name says so.
 func duration(text, name string) (time.Duration, bool) {
 	if iso := isoTime.FindString(strings.ToUpper(text)); iso != "" && len(iso) > 2 {
 		text = strings.ToLower(iso[2:])

@@ -1,8 +1,8 @@
-// Package manifest reads what Kubernetes is told about a program, and makes of it what package
-// rehearse needs: the grace, the hooks, the probes, the stop signal and the environment. It also
-// says what is wrong in a manifest without running anything.
+// Package manifest reads the manifests of a program and turns them into the configuration of
+// package rehearse: the grace, the hooks, the probes, the stop signal and the environment. It also
+// reports what is wrong in a manifest, without running anything.
 //
-// A manifest is decoded strictly, as the API server does it when it is asked to: a field that
+// A manifest is decoded strictly, as the API server does with strict field validation: a field that
 // Kubernetes does not know is an error with its line.
 package manifest
 
@@ -25,11 +25,11 @@ type Source struct {
 	Text []byte
 }
 
-// Set is what one or several files say.
+// Set is the content of one or several files.
 type Set struct {
-	// Workloads are what makes pods, in the order of the files.
+	// Workloads are the objects that create pods, in the order of the files.
 	Workloads []*Workload
-	// Others are the objects that make none and were not looked at, as "Kind name".
+	// Others are the objects that create none and were not examined, as "Kind name".
 	Others []string
 
 	services   []*located[core.Service]
@@ -38,49 +38,50 @@ type Set struct {
 	secrets    []*located[core.Secret]
 }
 
-// located is an object with the document that it stands in.
+// located is an object with the document that contains it.
 type located[T any] struct {
 	*document
 	object T
 }
 
-// Workload is something that makes pods.
+// Workload is an object that creates pods.
 type Workload struct {
 	*document
 	// Kind is Deployment, StatefulSet, DaemonSet, ReplicaSet, Job, CronJob or Pod, or the service of a
 	// Compose file.
 	Kind, Name, Namespace string
-	// Replicas is how many pods there are at a time; 0 for a DaemonSet, which has one a node.
+	// Replicas is how many pods there are at a time. It is 0 for a DaemonSet, which has one on each
+	// node.
 	Replicas int
 	// Labels are those of its pods.
 	Labels map[string]string
-	// Pod is what a pod of it is made of, and stands at the path pod of the document.
+	// Pod is the template of its pods. It is at the path pod of the document.
 	Pod core.PodSpec
 	pod string
-	// defaultContainer is what an annotation names for kubectl logs and kubectl exec.
+	// defaultContainer is the container that an annotation names for kubectl logs and kubectl exec.
 	defaultContainer string
 	annotations      map[string]string
 	// claims are the names of a StatefulSet's volumeClaimTemplates.
 	claims []string
 	// job is set for a Job and a CronJob.
 	job *batch.JobSpec
-	// recreates says that a Deployment ends all old pods before it starts a new one.
+	// recreates is whether a Deployment ends all old pods before it starts a new one.
 	recreates bool
-	// unavailable is a Deployment's maxUnavailable, nil where nothing is said.
+	// unavailable is a Deployment's maxUnavailable, nil if it is not set.
 	unavailable *intstr.IntOrString
-	// compose says that it is a service of a Compose file.
+	// compose is whether it is a service of a Compose file.
 	compose bool
-	// init says that Docker's own init is PID 1 and passes signals on.
+	// init is whether Docker's own init is PID 1 and passes signals on.
 	init bool
-	// remarks are notes of every plan.
+	// remarks are notes for every plan.
 	remarks []string
 }
 
-// String is the workload as people name it.
+// String returns the kind and the name of the workload.
 func (w *Workload) String() string { return w.Kind + " " + w.Name }
 
-// Read reads the documents of all sources: objects of Kubernetes, and Compose files. What is no
-// workload, Service, PodDisruptionBudget, ConfigMap or Secret is left out.
+// Read reads the documents of all sources: Kubernetes objects, and Compose files. It skips
+// everything that is no workload, Service, PodDisruptionBudget, ConfigMap or Secret.
 func Read(sources ...Source) (*Set, error) {
 	set := new(Set)
 	var compose []*document
@@ -103,7 +104,8 @@ func Read(sources ...Source) (*Set, error) {
 	return set, nil
 }
 
-// Workload is the one of this name, which may be NAME or KIND/NAME. Without a name it is the only one.
+// Workload returns the workload with a name, which may be NAME or KIND/NAME. Without a name it
+// returns the only workload.
 func (s *Set) Workload(name string) (*Workload, error) {
 	if len(s.Workloads) == 0 {
 		return nil, s.nothing()
@@ -128,7 +130,7 @@ func (s *Set) Workload(name string) (*Workload, error) {
 	return nil, fmt.Errorf("several workloads have the name %q: say which with --workload KIND/NAME: %s", name, strings.Join(names, ", "))
 }
 
-// nothing says that there is no workload.
+// nothing is the error of a set without a workload.
 func (s *Set) nothing() error {
 	if len(s.Others) == 0 {
 		return errors.New("the manifest is empty: is the command that makes it right?")
@@ -142,8 +144,9 @@ func (s *Set) nothing() error {
 	return fmt.Errorf("nothing in the manifest makes pods: it has %s", strings.Join(shown, ", "))
 }
 
-// Container is the container of this name, among the restartable init containers too. Without a name it
-// is the only container, or the one of the annotation kubectl.kubernetes.io/default-container.
+// Container returns the container with a name, which may be that of a restartable init container.
+// Without a name it returns the only container, or the one of the annotation
+// kubectl.kubernetes.io/default-container.
 func (w *Workload) Container(name string) (*core.Container, error) {
 	if len(w.Pod.Containers) == 0 {
 		return nil, w.errorAt(w.pod, "%s has no containers", w)

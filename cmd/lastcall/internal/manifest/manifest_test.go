@@ -15,17 +15,17 @@ func read(t *testing.T, text string) *Set {
 	return set
 }
 
-// pod is a Pod whose spec has these lines.
+// pod returns a Pod whose spec has these lines.
 func pod(spec string) string {
 	return "apiVersion: v1\nkind: Pod\nmetadata: {name: p, labels: {app: p}}\nspec:\n" + indent(spec, "  ")
 }
 
-// container is a Pod with one container that has these lines.
+// container returns a Pod with one container that has these lines.
 func container(lines string) string {
 	return pod("containers:\n- name: c\n  image: i\n" + indent(lines, "  "))
 }
 
-// deployment is a Deployment of two with a pod of this spec.
+// deployment returns a Deployment of two pods with this spec.
 func deployment(spec string) string {
 	return "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec:\n  replicas: 2\n  selector: {matchLabels: {app: d}}\n" +
 		"  template:\n    metadata: {labels: {app: d}}\n    spec:\n" + indent(spec, "      ")

@@ -15,12 +15,12 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// Given is what a command line says beside the manifest.
+// Given is what the command line adds to the manifest.
 type Given struct {
 	// Container is the name of the container that is rehearsed, empty for the only one.
 	Container string
-	// Command stands for the command of the image. A program alone takes the args of the manifest, one
-	// with arguments is run as it stands.
+	// Command replaces the command of the image. A program without arguments gets the args of the
+	// manifest; one with arguments is run as it is.
 	Command []string
 	// Env are variables, each as NAME=VALUE, that replace those of the manifest.
 	Env []string
@@ -28,16 +28,17 @@ type Given struct {
 	Image *Image
 	// Files are files and directories of this machine by their path in the container.
 	Files map[string]string
-	// Sidecars are commands of /bin/sh by the name of the restartable init container that they stand for.
+	// Sidecars are commands of /bin/sh, by the name of the restartable init container that each
+	// replaces.
 	Sidecars map[string]string
-	// WithoutMissing goes on without what the manifest wants and nobody has given.
+	// WithoutMissing goes on without what the manifest needs but the command line does not give.
 	WithoutMissing bool
-	// Environ is the environment of this process, from which a variable is taken that a Secret or a
+	// Environ is the environment of this process. It provides the variables that a Secret or a
 	// ConfigMap has in the cluster.
 	Environ func(name string) (string, bool)
 }
 
-// Image is an unpacked image, as far as a manifest has to do with it.
+// Image is the part of an unpacked image that concerns a manifest.
 type Image struct {
 	Root            string
 	Entrypoint, Cmd []string
@@ -46,11 +47,11 @@ type Image struct {
 	Env             []string
 }
 
-// Plan is a rehearsal as a manifest describes it.
+// Plan is the rehearsal that a manifest describes.
 type Plan struct {
 	// Config has the program, its sidecars, the grace and the address of the clients.
 	Config rehearse.Config
-	// Notes say what is not as in the cluster, one sentence each.
+	// Notes say what differs from the cluster, one sentence each.
 	Notes []string
 
 	set       *Set
@@ -60,15 +61,16 @@ type Plan struct {
 	env       []variable
 	paths     map[string]string // paths of the container, and where they are here
 	lacks     []string
-	dir       string // of files that were made, empty if there are none
+	dir       string // of files that were created, empty if there are none
 	remove    func() error
 	made      map[string]string // directories of dir, by the volume
 	copied    int               // files that were copied into the image
 	bytes     int64
 }
 
-// Plan makes a rehearsal of a container of a workload. What the container wants and nobody has given is
-// the error, all of it at once. The caller closes the plan when the rehearsal is over.
+// Plan plans the rehearsal of a container of a workload. If something that the container needs is
+// not given, the error lists all of it at once. The caller closes the plan when the rehearsal is
+// over.
 func (s *Set) Plan(w *Workload, given Given) (*Plan, error) {
 	c, err := w.Container(given.Container)
 	if err != nil {
@@ -84,7 +86,7 @@ func (s *Set) Plan(w *Workload, given Given) (*Plan, error) {
 	return p, nil
 }
 
-// Close removes the files that the plan has made, and so does the end of this process. It may be
+// Close removes the files that the plan has created, and so does the end of this process. It may be
 // called on nil.
 func (p *Plan) Close() error {
 	if p == nil || p.remove == nil {
@@ -137,7 +139,7 @@ func (p *Plan) note(format string, args ...any) {
 	p.Notes = append(p.Notes, fmt.Sprintf(format, args...))
 }
 
-// grace is the pod's. The kubelet makes a second of 0, too.
+// grace returns the pod's grace. The kubelet turns 0 into a second, too.
 func (w *Workload) grace() time.Duration {
 	seconds := int64(30)
 	if s := w.Pod.TerminationGracePeriodSeconds; s != nil {
@@ -146,7 +148,7 @@ func (w *Workload) grace() time.Duration {
 	return time.Duration(max(seconds, 1)) * time.Second
 }
 
-// command is what is run, below an init if the manifest has one.
+// command returns the command to run, as the child of an init if the manifest has one.
 func (p *Plan) command() []string {
 	words := p.program()
 	if !p.workload.init || len(words) == 0 {
@@ -161,7 +163,7 @@ func (p *Plan) command() []string {
 	return words
 }
 
-// program is what is run, without an init.
+// program returns the command to run, without an init.
 func (p *Plan) program() []string {
 	words := slices.Clone(p.given.Command)
 	if image := p.given.Image; image != nil && len(words) == 0 {
@@ -180,7 +182,7 @@ func (p *Plan) program() []string {
 	return words
 }
 
-// ofImage is what Kubernetes runs: command takes the place of ENTRYPOINT and CMD, args that of CMD.
+// ofImage returns what Kubernetes runs: command replaces ENTRYPOINT and CMD, args replaces CMD.
 func (p *Plan) ofImage(image *Image) (words []string) {
 	all := append(slices.Clone(p.container.Command), p.container.Args...)
 	switch {
@@ -196,8 +198,8 @@ func (p *Plan) ofImage(image *Image) (words []string) {
 	return words
 }
 
-// here puts the paths of this machine into a text that has those of the container. In an image they are
-// what they are.
+// here replaces the paths of the container in a text by those of this machine. In an image it
+// changes nothing.
 func (p *Plan) here(text string) string {
 	if p.given.Image != nil {
 		return text
@@ -230,12 +232,12 @@ func (p *Plan) here(text string) string {
 	return b.String()
 }
 
-// pathByte reports whether a byte goes on with the name of a file.
+// pathByte reports whether a byte continues the name of a file.
 func pathByte(b byte) bool {
 	return b == '/' || b == '.' || b == '-' || b == '_' || b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= 0x80
 }
 
-// words are the words of a hook or a probe, as they are run here.
+// words returns the words of a hook or a probe, as they are run here.
 func (p *Plan) words(what string, command []string) []string {
 	var words []string
 	for _, word := range command {

@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// plan is the plan of the first workload.
+// plan returns the plan of the first workload.
 func plan(t *testing.T, text string, given Given) *Plan {
 	t.Helper()
 	if given.Environ == nil {
@@ -59,7 +59,7 @@ func TestPlan_HasTheGraceOfTheManifest(t *testing.T) {
 	for spec, want := range map[string]time.Duration{
 		"":                                     30 * time.Second,
 		"terminationGracePeriodSeconds: 45\n":  45 * time.Second,
-		"terminationGracePeriodSeconds: 0\n":   time.Second, // which the kubelet makes of it
+		"terminationGracePeriodSeconds: 0\n":   time.Second, // the kubelet turns 0 into 1
 		"terminationGracePeriodSeconds: 600\n": 10 * time.Minute,
 	} {
 		if p := plan(t, pod(spec+"containers: [{name: c}]"), Given{}); p.Config.Grace != want {
@@ -245,7 +245,7 @@ func TestPlan_SendsClientsWhereTheServiceLeads(t *testing.T) {
 	}
 }
 
-// trafficURL is the address of a plan's clients, empty if there are none.
+// trafficURL returns the address of a plan's clients, empty if there are none.
 func trafficURL(p *Plan) string {
 	if len(p.Config.Traffic) == 0 {
 		return ""

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// shellOf is what a shell is told to run by a command such as ["/bin/sh", "-c", "./server"], empty if the
-// command is no shell. A shell without -c, whose text comes in the args, is told " ".
+// shellOf returns the script of a command such as ["/bin/sh", "-c", "./server"], empty if the
+// command is no shell. It returns " " for a shell without -c, whose script is in the args.
 func shellOf(command []string) string {
 	if len(command) == 0 || !slices.Contains([]string{"sh", "bash", "ash", "dash", "zsh", "ksh"}, path.Base(command[0])) {
 		return ""
@@ -24,9 +24,10 @@ func shellOf(command []string) string {
 	return ""
 }
 
-// replacesItself reports whether a shell handles the signal itself, or executes the last command of a
-// text in its own place. bash, and ash of busybox, do so without being told, unless it is in a pipe or
-// in the background. dash, which is sh in Debian and Ubuntu, does it for exec alone.
+// replacesItself reports whether a shell handles the signal itself, or executes the last command of
+// a script in its own place (exec). bash, and the ash of busybox, do so by themselves, unless the
+// command is in a pipe or in the background. dash, which is sh in Debian and Ubuntu, does so only
+// for exec.
 func replacesItself(shell, text string) bool {
 	parts := separators.Split(strings.TrimRight(text, "; \n"), -1)
 	last := strings.TrimSpace(parts[len(parts)-1])
@@ -38,7 +39,8 @@ func replacesItself(shell, text string) bool {
 
 var separators = regexp.MustCompile(`&&|\|\||[;|&\n]`)
 
-// belowInit is what an init such as tini starts, which passes a signal on to its child alone.
+// belowInit returns what an init such as tini starts. The init passes a signal on to its child
+// alone.
 func belowInit(command []string) []string {
 	if len(command) == 0 || !slices.Contains([]string{"tini", "docker-init", "catatonit"}, path.Base(command[0])) {
 		return command

@@ -7,8 +7,8 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// sidecars adds the restartable init containers whose program is on this machine. The others are left
-// out, with a note.
+// sidecars adds the restartable init containers whose program is on this machine. It skips the
+// others, with a note.
 func (p *Plan) sidecars() error {
 	for i := range p.workload.Pod.InitContainers {
 		c := &p.workload.Pod.InitContainers[i]
@@ -17,7 +17,7 @@ func (p *Plan) sidecars() error {
 			continue
 		}
 		side := &Plan{set: p.set, workload: p.workload, container: c, given: p.given, paths: make(map[string]string), made: p.made, dir: p.dir, remove: p.remove}
-		side.given.Image = nil // there is one, of the program
+		side.given.Image = nil // the only image is that of the program
 		command := append(slices.Clone(c.Command), c.Args...)
 		if given, ok := p.given.Sidecars[c.Name]; ok {
 			command = []string{"/bin/sh", "-c", "exec " + given}
@@ -47,7 +47,7 @@ func (p *Plan) sidecars() error {
 	return nil
 }
 
-// isProgram reports whether there is such a program on this machine.
+// isProgram reports whether this machine has a program.
 func isProgram(name string) bool {
 	_, err := exec.LookPath(name)
 	return err == nil

@@ -13,8 +13,8 @@ import (
 	unpacked "github.com/lastcall-go/lastcall/cmd/lastcall/internal/image"
 )
 
-// volumes finds for each mount of the container what there is here in its place: what the command line
-// gives, files that are made of the manifest, or an empty directory.
+// volumes finds a replacement on this machine for each mount of the container: what the command
+// line gives, files with the content of the manifest, or an empty directory.
 func (p *Plan) volumes() error {
 	for target, local := range p.given.Files {
 		if !path.IsAbs(target) {
@@ -37,7 +37,7 @@ func (p *Plan) volumes() error {
 	return nil
 }
 
-// mount finds what there is for one mount.
+// mount finds the replacement for one mount.
 func (p *Plan) mount(m *core.VolumeMount) error {
 	target := path.Clean(m.MountPath)
 	if p.isGiven(target) {
@@ -57,7 +57,8 @@ func (p *Plan) mount(m *core.VolumeMount) error {
 	case v.Ephemeral != nil:
 		return p.empty(target, m, "the volume "+v.Name)
 	case v.HostPath != nil:
-		// What is a node's is not copied into an image: it may be /proc, or all of its logs.
+		// A directory of the node is not copied into an image: it may be /proc, or all of the node's
+		// logs.
 		if _, err := os.Stat(v.HostPath.Path); err == nil && (p.given.Image == nil || p.workload.compose) {
 			p.paths[target] = path.Join(v.HostPath.Path, m.SubPath)
 			return nil
@@ -83,7 +84,8 @@ func (p *Plan) isGiven(target string) bool {
 	return false
 }
 
-// files are the files of a volume by their names. If they are not in the manifest, it says what they are.
+// files returns the files of a volume by their names. If they are not in the manifest, lacking says
+// what they are.
 func (p *Plan) files(v *core.Volume) (all map[string]string, lacking string) {
 	all = make(map[string]string)
 	take := func(what, name string, data map[string]string, ok, optional bool, items []core.KeyToPath) {
@@ -151,7 +153,8 @@ func (p *Plan) files(v *core.Volume) (all map[string]string, lacking string) {
 	return all, lacking
 }
 
-// empty has an empty directory made for a mount. What there is on this machine at this path serves as well.
+// empty creates an empty directory for a mount. If this machine has something at this path, that is
+// used instead.
 func (p *Plan) empty(target string, m *core.VolumeMount, what string) error {
 	if info, err := os.Stat(target); err == nil && info.IsDir() && what == "" && p.given.Image == nil {
 		return nil
@@ -162,7 +165,7 @@ func (p *Plan) empty(target string, m *core.VolumeMount, what string) error {
 	return p.write(target, m, nil)
 }
 
-// write makes a directory with files for a mount. Mounts of one volume have the same one.
+// write creates a directory with files for a mount. Mounts of one volume share one directory.
 func (p *Plan) write(target string, m *core.VolumeMount, files map[string]string) error {
 	at, err := p.directory(m.Name, files)
 	if err != nil {
@@ -183,7 +186,8 @@ func (p *Plan) write(target string, m *core.VolumeMount, files map[string]string
 	return nil
 }
 
-// directory is the directory of a volume, which is made with its files the first time.
+// directory returns the directory of a volume. It creates the directory with its files the first
+// time.
 func (p *Plan) directory(volume string, files map[string]string) (at string, err error) {
 	if at := p.made[volume]; at != "" {
 		return at, nil

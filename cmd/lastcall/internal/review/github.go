@@ -9,9 +9,9 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// Annotations writes the findings as GitHub Actions shows them beside the log and on the page of a
-// pull request, at the first line of a file of the repository if it is not empty. The report may be
-// nil when the rehearsal has failed.
+// Annotations writes the findings as annotations of GitHub Actions, which shows them next to the
+// log and on the page of a pull request. They are at the first line of file, a file of the
+// repository, if that is not empty. The report may be nil if the rehearsal has failed.
 func Annotations(w io.Writer, file string, r *rehearse.Report, failed error) error {
 	var b strings.Builder
 	annotate := func(level, title, text string) {
@@ -40,13 +40,13 @@ func Annotations(w io.Writer, file string, r *rehearse.Report, failed error) err
 	return err
 }
 
-// These write texts as the runner of GitHub reads them back.
+// These escape texts so that GitHub's runner reads them unchanged.
 var (
 	annotationText  = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
 	annotationTitle = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
 )
 
-// Summary writes a report in Markdown, for the page of a run. The report may be nil when the
+// Summary writes a report in Markdown, for the page of a run. The report may be nil if the
 // rehearsal has failed.
 func Summary(w io.Writer, r *rehearse.Report, failed error) error {
 	var b strings.Builder
@@ -113,7 +113,7 @@ func fenced(s string) string {
 	return fence + "text\n" + s + fence + "\n"
 }
 
-// longestRun is how many backquotes follow each other at most.
+// longestRun is the length of the longest run of backquotes.
 func longestRun(s string) int {
 	longest, run := 0, 0
 	for _, r := range s {

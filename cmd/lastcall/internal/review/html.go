@@ -25,7 +25,7 @@ const (
 	rightMargin  = 24
 	laneHeight   = 26
 	labelHeight  = 16
-	letterWidth  = 6.6 // of a label, about
+	letterWidth  = 6.6 // of a letter of a label, roughly
 )
 
 type htmlPage struct {
@@ -81,11 +81,11 @@ type htmlLane struct {
 type htmlBar struct {
 	X, Y, Width, Height float64
 	State, Title        string
-	Label               htmlMark // what went wrong, beside the bar
+	Label               htmlMark // what went wrong, next to the bar
 }
 
-// HTML writes a report as one page without anything from elsewhere: it can be kept, sent and opened
-// years later. The report may be nil when the rehearsal has failed.
+// HTML writes a report as one page that loads nothing from elsewhere: it can be kept, sent and
+// opened years later. The report may be nil if the rehearsal has failed.
 func HTML(w io.Writer, o Origin, r *rehearse.Report, failed error) error {
 	page := htmlPage{Verdict: "could not be rehearsed", Level: failure.String()}
 	if r != nil {
@@ -154,7 +154,7 @@ func scenarioPage(r *rehearse.Result) htmlScenario {
 	return s
 }
 
-// picture draws the lanes of a scenario below the moments at which something happened.
+// picture draws the lanes of a scenario, and above them the moments at which something happened.
 func picture(r *rehearse.Result) htmlPicture {
 	total := max(lasted(r), time.Millisecond)
 	p := htmlPicture{Name: string(r.Scenario), Width: pictureWidth, Left: gutter, Right: pictureWidth - rightMargin}
@@ -187,7 +187,7 @@ func picture(r *rehearse.Result) htmlPicture {
 	return p
 }
 
-// beside is the place of a text on the side of a bar that has more of it.
+// The text is placed on that side of a bar which has more room for it.
 func beside(b htmlBar, text string, y float64) htmlMark {
 	const gap = 6
 	left, right := b.X-gutter-2*gap, pictureWidth-b.X-b.Width-2*gap
@@ -199,12 +199,12 @@ func beside(b htmlBar, text string, y float64) htmlMark {
 	return m
 }
 
-// moments are the labels of what happened, in as many rows as they need to stand beside each other.
+// moments are the labels of events, in as many rows as they need so as not to overlap.
 func moments(r *rehearse.Result, x func(time.Duration) float64) (marks []htmlMark, rows int) {
 	var ends []float64 // of the labels of each row
 	for _, e := range r.Events {
 		if e.Code != "" {
-			continue // it is a lane
+			continue // the picture has a lane for it
 		}
 		m := htmlMark{X: x(e.At), Text: cut(e.What, 40), Anchor: "start"}
 		begin, width := m.X+4, float64(runewidth.StringWidth(m.Text))*letterWidth+10

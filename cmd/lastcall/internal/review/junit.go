@@ -48,9 +48,10 @@ type junitRemark struct {
 	Text    string `xml:",chardata"`
 }
 
-// JUnit writes a report as test results: a suite for each scenario, a test for each check. A warning
-// is a test that passes and has said something, since JUnit knows none; what a baseline accepts is
-// skipped. A rehearsal that has failed is a test with an error, and the report may be nil.
+// JUnit writes a report as test results: a suite for each scenario, a test for each check. A
+// warning is a test that passes with output, since JUnit has no warnings. A finding that the
+// baseline accepts is a skipped test. A rehearsal that has failed is a test with an error; the
+// report may then be nil.
 func JUnit(w io.Writer, r *rehearse.Report, failed error) error {
 	all := junitSuites{Name: "lastcall rehearse"}
 	var took time.Duration
@@ -83,7 +84,7 @@ func JUnit(w io.Writer, r *rehearse.Report, failed error) error {
 	return err
 }
 
-// junitScenario is a scenario as a suite, and how long it took.
+// junitScenario returns a scenario as a suite, and how long it took.
 func junitScenario(r *rehearse.Result) (junitSuite, time.Duration) {
 	suite := junitSuite{Name: string(r.Scenario), SystemOut: "\n" + Page{}.Timeline(r)}
 	took := lasted(r)

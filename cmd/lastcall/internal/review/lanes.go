@@ -7,7 +7,7 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// lane is a row of a picture of a scenario: something that goes on for a time.
+// lane is a row in the picture of a scenario: something that lasts for a time.
 type lane struct {
 	name string
 	bars []bar
@@ -20,7 +20,7 @@ type bar struct {
 	text     string
 }
 
-// state is what a bar says.
+// state is the state of a lane in a bar.
 type state string
 
 const (
@@ -34,7 +34,7 @@ const (
 	known    state = "accepted"
 )
 
-// lasted is how long a scenario took, as far as its events say.
+// lasted returns how long a scenario took, as far as its events show.
 func lasted(r *rehearse.Result) time.Duration {
 	var last time.Duration
 	for _, e := range r.Events {
@@ -43,9 +43,8 @@ func lasted(r *rehearse.Result) time.Duration {
 	return last
 }
 
-// lanes are the picture of a scenario: the program and its sidecars, the time in which clients were
-// sent to it, its preStop hook, and what went wrong. What the picture has no lane for is in the
-// timeline.
+// lanes returns the picture of a scenario: the program and its sidecars, the time in which clients
+// were sent to it, its preStop hook, and what went wrong. The rest is only in the timeline.
 func lanes(r *rehearse.Result) []lane {
 	all := []*lane{{name: "program"}, {name: "endpoint"}, {name: "preStop"}}
 	program, endpoint, hook := all[0], all[1], all[2]
@@ -87,7 +86,7 @@ func lanes(r *rehearse.Result) []lane {
 	return drawn
 }
 
-// sidecarOf is the name of the sidecar that an event is about, empty for the program's.
+// sidecarOf returns the name of the sidecar that an event is about, empty for the program's events.
 func sidecarOf(e rehearse.Event) string {
 	name, ok := strings.CutPrefix(e.Detail, "sidecar ")
 	if !ok {
@@ -114,7 +113,7 @@ func (l *lane) follow(e rehearse.Event, begins state) {
 	}
 }
 
-// open is a bar that goes on.
+// open is the length of a bar that has not ended.
 const open = time.Duration(-1)
 
 // turn begins a bar, and ends the one before.
@@ -123,14 +122,14 @@ func (l *lane) turn(at time.Duration, s state) {
 	l.bars = append(l.bars, bar{from: at, to: open, state: s, text: string(s)})
 }
 
-// end ends the bar that goes on, if one does.
+// end ends the bar that has not ended, if there is one.
 func (l *lane) end(at time.Duration) {
 	if n := len(l.bars); n > 0 && l.bars[n-1].to == open {
 		l.bars[n-1].to = max(at, l.bars[n-1].from)
 	}
 }
 
-// step is the distance between the ticks of an axis, so that there are about so many.
+// step returns the distance between the ticks of an axis, for about the given number of them.
 func step(total time.Duration, ticks int) time.Duration {
 	for unit := 100 * time.Millisecond; ; unit *= 10 {
 		for _, d := range []time.Duration{unit, 2 * unit, 5 * unit} {

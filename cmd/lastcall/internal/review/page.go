@@ -10,21 +10,21 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// Page is where a person reads a report.
+// Page describes where a person reads a report.
 type Page struct {
-	// Columns is how wide it is. 0 is for a log: each thing is one line of its own, however long, so
-	// that it can be searched.
+	// Columns is its width. 0 is for a log: each item is one line, however long, so that it can be
+	// searched.
 	Columns int
-	// Colors says that the page is a terminal, which shows them.
+	// Colors is whether it is a terminal that shows colors.
 	Colors bool
-	// Verbose shows the timelines of the scenarios that passed too, where there are several.
+	// Verbose shows the timelines of passed scenarios too, if there are several.
 	Verbose bool
 }
 
 const (
-	whatColumn   = 9            // where it stands what happened, after the time
-	detailColumn = 9 + 14 + 2   // and what there is to say about it
-	textColumn   = 13           // of what is said about a finding
+	whatColumn   = 9            // the column of what happened, after the time
+	detailColumn = 9 + 14 + 2   // the column of the details
+	textColumn   = 13           // of the text about a finding
 	codeWidth    = len("LC100") // of the last column
 )
 
@@ -41,10 +41,10 @@ func (p Page) color(color, s string) string {
 	return "\x1b[" + color + "m" + s + "\x1b[0m"
 }
 
-// faint is for what is there to be found when it is looked for.
+// faint writes text that need not catch the eye.
 func (p Page) faint(s string) string { return p.color("2", s) }
 
-// Head is what is said before anything happens. How long it will take is left out if it is 0.
+// Head announces a rehearsal. It leaves out how long that will take if takes is 0.
 func (p Page) Head(c *rehearse.Config, takes time.Duration) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "rehearsing  %s\n", p.color("1", clean(strings.Join(c.Program.Command, " "))))
@@ -59,7 +59,7 @@ func (p Page) Head(c *rehearse.Config, takes time.Duration) string {
 	return b.String()
 }
 
-// about is a time that nobody needs exactly.
+// about writes a time roughly.
 func about(d time.Duration) string {
 	if d = d.Round(time.Second); d < 100*time.Second {
 		return fmt.Sprintf("%d s", int(d.Seconds()))
@@ -67,7 +67,7 @@ func about(d time.Duration) string {
 	return fmt.Sprintf("%d min", int((d + 30*time.Second).Minutes()))
 }
 
-// block writes a text, wrapped: the first line begins with one text, the others with another one of
+// block writes a text, wrapped: the first line begins with first, the others with others, which has
 // the same width.
 func (p Page) block(b *strings.Builder, first, others, text string) {
 	width := 0
@@ -91,7 +91,7 @@ func (p Page) Title(s rehearse.Scenario, number, total int) string {
 	return "\n" + p.color("1", clean(string(s))) + of + "\n"
 }
 
-// Live is an event as it is shown when it happens: one line.
+// Live writes an event in one line, to show it when it happens.
 func (p Page) Live(e rehearse.Event) string {
 	e = cleanEvent(e)
 	text := fmt.Sprintf("%7.2f  %s  %s", e.At.Seconds(), pad(e.What, detailColumn-whatColumn-2), e.Detail)
@@ -101,7 +101,7 @@ func (p Page) Live(e rehearse.Event) string {
 	return strings.TrimRight(text, " ") + "\n"
 }
 
-// Timeline is a scenario as a picture, and what happened in it, in order.
+// Timeline writes a scenario as a picture, and its events in order.
 func (p Page) Timeline(r *rehearse.Result) string {
 	r = cleanResult(r)
 	var b strings.Builder
@@ -121,7 +121,7 @@ func (p Page) Timeline(r *rehearse.Result) string {
 	return b.String()
 }
 
-// event writes one event. Its code stands at the end of its first line.
+// event writes one event. Its code is at the end of its first line.
 func (p Page) event(b *strings.Builder, e rehearse.Event, l level) {
 	at := fmt.Sprintf("%7.2f", e.At.Seconds())
 	text, indent := e.What, whatColumn
@@ -160,7 +160,7 @@ func (p Page) event(b *strings.Builder, e rehearse.Event, l level) {
 	}
 }
 
-// mark colors what a finding is about, and leaves the rest as it is.
+// mark colors the text of a finding, and leaves other text as it is.
 func (p Page) mark(l level, s string) string {
 	if l < warning {
 		return s
@@ -168,7 +168,7 @@ func (p Page) mark(l level, s string) string {
 	return p.paint(l, s)
 }
 
-// Line is a scenario that is one of several, in one line.
+// Line writes a scenario that is one of several in one line.
 func (p Page) Line(r *rehearse.Result) string {
 	r = cleanResult(r)
 	worst := resultLevel(r)
@@ -186,7 +186,7 @@ func (p Page) Line(r *rehearse.Result) string {
 	return fmt.Sprintf("%s  %s  %s\n", p.paint(worst, word), pad(string(r.Scenario), 16), text)
 }
 
-// Verdict is what was found in all scenarios, and what to change.
+// Verdict writes the findings of all scenarios, and what to change.
 func (p Page) Verdict(r *rehearse.Report) string {
 	r = cleaned(r)
 	var b strings.Builder

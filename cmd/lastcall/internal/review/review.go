@@ -1,8 +1,8 @@
-// Package review writes what a rehearsal has found: for a person at a terminal or in a log, and in
-// the forms that other tools read.
+// Package review writes the findings of a rehearsal: for a person at a terminal or in a log, and in
+// the formats of other tools.
 //
-// What it writes has no control characters and no workflow commands of a CI system, whatever the
-// program that was rehearsed has put into its output and its answers.
+// Its output has no control characters and no workflow commands of a CI system, whatever the
+// rehearsed program has written into its output and its answers.
 package review
 
 import (
@@ -13,12 +13,12 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// level is how much a finding weighs.
+// level is how serious a finding is.
 type level int
 
 const (
 	passed   level = iota
-	accepted       // the baseline has it
+	accepted       // the baseline accepts it
 	warning
 	failure
 )
@@ -35,7 +35,7 @@ func levelOf(f rehearse.Finding) level {
 	return warning
 }
 
-// resultLevel is the level of the worst finding of a scenario.
+// resultLevel returns the level of the worst finding of a scenario.
 func resultLevel(r *rehearse.Result) level {
 	worst := passed
 	for _, f := range r.Findings {
@@ -44,7 +44,7 @@ func resultLevel(r *rehearse.Result) level {
 	return worst
 }
 
-// codeLevel is the level that a code has in a scenario.
+// codeLevel returns the level that a code has in a scenario.
 func codeLevel(r *rehearse.Result, code rehearse.Code) level {
 	worst := passed
 	for _, f := range r.Findings {
@@ -55,7 +55,7 @@ func codeLevel(r *rehearse.Result, code rehearse.Code) level {
 	return worst
 }
 
-// found is one code with all that was found of it, in the order of the scenarios.
+// found is one code with all its findings, in the order of the scenarios.
 type found struct {
 	code  rehearse.Code
 	level level
@@ -68,7 +68,7 @@ type seen struct {
 	text     string
 }
 
-// findings are those of all scenarios, by code: the worst first, then in the order of the codes.
+// findings groups those of all scenarios by code: the worst first, then in the order of the codes.
 func findings(r *rehearse.Report) []found {
 	var all []found
 	for i := range r.Results {
@@ -125,7 +125,7 @@ func (c counts) String() string {
 	return text
 }
 
-// requests says how the requests of all clients ended, empty where there were none.
+// requests describes how the requests of all clients ended. It is empty if there were none.
 func (c counts) requests() string {
 	if c.answered+c.failed+c.notSent == 0 {
 		return ""
@@ -137,7 +137,7 @@ func (c counts) requests() string {
 	return text
 }
 
-// ending says how the program of a scenario has ended.
+// ending describes how the program of a scenario ended.
 func ending(r *rehearse.Result) string {
 	switch {
 	case r.ExitCode >= 0:
@@ -149,7 +149,7 @@ func ending(r *rehearse.Result) string {
 	return fmt.Sprintf("exit code %d", r.ExitCode)
 }
 
-// summary says how the program of a scenario has ended, and what its clients got.
+// summary describes how the program of a scenario ended, and what its clients got.
 func summary(r *rehearse.Result) string {
 	if r.Skipped != "" {
 		return "not rehearsed: " + r.Skipped

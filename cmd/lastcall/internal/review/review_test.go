@@ -16,7 +16,7 @@ import (
 
 func at(seconds float64) time.Duration { return time.Duration(seconds * float64(time.Second)) }
 
-// exitsAtOnce is what is seen of a server that ends at once.
+// exitsAtOnce is the result of a server that ends at once.
 func exitsAtOnce() *rehearse.Result {
 	return &rehearse.Result{
 		Scenario: rehearse.Delete, Isolation: "PID 1 of its own namespace", URL: "http://127.0.0.1:8080/",
@@ -43,7 +43,7 @@ func oneScenario() *rehearse.Report {
 	return &rehearse.Report{Command: []string{"./server", "--port", "8080"}, Results: []rehearse.Result{*exitsAtOnce()}}
 }
 
-// severalScenarios are three: one that fails, one that passes, and one that fails for what is accepted.
+// severalScenarios are three: one that fails, one that passes, and one whose failure is accepted.
 func severalScenarios() *rehearse.Report {
 	passes, accepted := *exitsAtOnce(), *exitsAtOnce()
 	passes.Scenario, passes.Findings, passes.Failed = rehearse.ForceDelete, nil, 0
@@ -84,7 +84,7 @@ func TestPage_OfATerminalIsAsWideAsItIs(t *testing.T) {
 		for _, r := range []*rehearse.Report{oneScenario(), severalScenarios()} {
 			text := p.Timeline(&r.Results[0]) + p.Verdict(r)
 			for line := range strings.Lines(text) {
-				if n := runewidth.StringWidth(strings.TrimSuffix(line, "\n")); n > max(columns, 52) { // which is the least that it needs
+				if n := runewidth.StringWidth(strings.TrimSuffix(line, "\n")); n > max(columns, 52) { // it needs 52
 					t.Errorf("%d characters at %d columns: %s", n, columns, line)
 				}
 			}
@@ -143,7 +143,7 @@ func TestPage_WhatIsAcceptedIsSaidToBeSo(t *testing.T) {
 	}
 }
 
-// hostile is text of a program that wants to do something to who reads it.
+// hostile is text of a program that wants to attack its reader.
 const hostile = "\x1b[2J\x07::error::x\r\n::set-env name=A::b ##[error]y ]]> ``` <script>|\xff"
 
 func hostileReport() *rehearse.Report {

@@ -92,18 +92,18 @@ const (
 	informationURI = "https://github.com/lastcall-go/lastcall/blob/main/docs/rehearse.md"
 )
 
-// Origin says what a report is about, for who keeps the reports of many programs.
+// Origin is what a report is about, for tools that keep the reports of many programs.
 type Origin struct {
-	// Version is that of the program lastcall.
+	// Version is the version of lastcall.
 	Version string
 	// Source is the file at which a finding is shown, relative to the repository: a manifest, a
-	// Dockerfile. A rehearsal sees no source, and a code host shows no finding without a file. Empty means
-	// the program's own file.
+	// Dockerfile. A rehearsal sees no source, but a code host shows no finding without a file. Empty
+	// means the program's own file.
 	Source string
 }
 
-// SARIF writes a report as SARIF 2.1.0: a result for each code. What a baseline accepts is suppressed.
-// The report may be nil when the rehearsal has failed.
+// SARIF writes a report as SARIF 2.1.0: a result for each code. A finding that the baseline accepts
+// is suppressed. The report may be nil if the rehearsal has failed.
 func SARIF(w io.Writer, o Origin, r *rehearse.Report, failed error) error {
 	run := sarifRun{
 		Tool: sarifTool{sarifDriver{
@@ -135,14 +135,14 @@ func SARIF(w io.Writer, o Origin, r *rehearse.Report, failed error) error {
 	return encoder.Encode(sarifLog{Schema: sarifSchema, Version: "2.1.0", Runs: []sarifRun{run}})
 }
 
-// sarifFound is one code as a result.
+// sarifFound returns one code as a result.
 func sarifFound(f found, rule int, where string) sarifResult {
 	texts := []string{"The program " + f.code.Title() + "."}
 	for _, one := range f.seen {
 		texts = append(texts, fmt.Sprintf("%s: %s.", one.scenario, one.text))
 	}
-	// By this a code host knows a finding again, whatever its numbers are now. It is GitHub's name, and
-	// GitHub would otherwise take the text of the file's first line for it.
+	// A code host recognizes a finding by this, even if its numbers have changed. The name is
+	// GitHub's. Without it, GitHub would use the text of the file's first line.
 	print := sha256.Sum256([]byte(string(f.code) + "\n" + where))
 	result := sarifResult{
 		RuleID: string(f.code), RuleIndex: rule, Level: "error",
@@ -164,7 +164,7 @@ func sarifFound(f found, rule int, where string) sarifResult {
 	return result
 }
 
-// location is the file at which findings are shown, as an address that is relative to the repository.
+// location returns the file at which findings are shown, as an address relative to the repository.
 func location(o Origin, r *rehearse.Report) string {
 	name := o.Source
 	if name == "" && len(r.Command) > 0 {

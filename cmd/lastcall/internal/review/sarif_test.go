@@ -18,8 +18,8 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// sarifSchemaText is the schema of SARIF 2.1.0, which the library that reads it here has in a constant
-// of its own.
+// sarifSchemaText is the schema of SARIF 2.1.0, which the library that reads SARIF here has in a
+// constant.
 var sarifSchemaText = sync.OnceValues(func() (string, error) {
 	library, err := build.Import("github.com/owenrumney/go-sarif/v3/pkg/report/v210/sarif", ".", build.FindOnly)
 	if err != nil {

@@ -7,13 +7,14 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// What is shown of stacks: a log is read from above, and the JSON report has all.
+// Bounds on the stacks that are shown: a log is read from the top, and the JSON report has all
+// stacks.
 const (
 	shownStacks = 5
 	shownFrames = 4
 )
 
-// stacks writes where a program stood that had not ended.
+// stacks writes where a program that had not ended was.
 func (p Page) stacks(b *strings.Builder, stacks []rehearse.Stack) {
 	if len(stacks) == 0 {
 		return
@@ -32,7 +33,7 @@ func (p Page) stacks(b *strings.Builder, stacks []rehearse.Stack) {
 	}
 }
 
-// shortFrame is a function with the last two names of its file's path.
+// shortFrame returns a function with the last two names of its file's path.
 func shortFrame(s string) string {
 	function, file, ok := strings.Cut(s, " ")
 	names := strings.Split(file, "/")
@@ -42,7 +43,7 @@ func shortFrame(s string) string {
 	return function + " " + strings.Join(names[len(names)-2:], "/")
 }
 
-// stackTitle is a stack in a line, without its frames.
+// stackTitle describes a stack in a line, without its frames.
 func stackTitle(s rehearse.Stack) string {
 	text := fmt.Sprintf("%d x", s.Count)
 	if s.State != "" {

@@ -15,17 +15,17 @@ const (
 	stripWidth = 60 // characters of the bars, at most
 )
 
-// signs are what bars are drawn with.
+// signs are the characters of which bars are drawn.
 var signs = map[state]string{
 	starting: "·", running: "━", stopping: "▒", sentHere: "━", hooking: "━", failing: "×", warned: "×", known: "×",
 }
 
-// legends say what the signs are.
+// legends explain the signs.
 var legends = []struct{ sign, text string }{
 	{"·", "starting"}, {"━", "on"}, {"▒", "after the stop signal"}, {"×", "finding"},
 }
 
-// strip draws a scenario in some lines: what went on when, and what went wrong meanwhile.
+// strip draws a scenario in a few lines: what happened when, and what went wrong meanwhile.
 func (p Page) strip(r *rehearse.Result) string {
 	total, width := lasted(r), stripWidth
 	if p.Columns > 0 {
@@ -69,7 +69,7 @@ func axis(total time.Duration, place func(time.Duration) int) string {
 	for at := time.Duration(0); at <= total; at += every {
 		line = pad(line, place(at))
 		if runewidth.StringWidth(line) > place(at) {
-			continue // no place
+			continue // there is no room
 		}
 		line += fmt.Sprintf("%g", at.Seconds())
 		if at == 0 {

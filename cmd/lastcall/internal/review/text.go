@@ -11,11 +11,12 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// longest bounds a text of one line, in columns: a program may write a megabyte without a line's end.
+// longest bounds a text of one line, in columns: a program may write a megabyte without a line
+// break.
 const longest = 2000
 
-// clean makes text of the program harmless. What is not printable becomes a space. "##[" begins a
-// command of GitHub's runner wherever it stands in a line, so that it is taken apart.
+// clean makes text of the program harmless. Characters that are not printable become spaces. "##["
+// is broken up: GitHub's runner takes it for the start of a command anywhere in a line.
 func clean(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {
@@ -26,7 +27,7 @@ func clean(s string) string {
 	return cut(strings.ReplaceAll(s, "##[", "## ["), longest)
 }
 
-// cleaned returns a copy of a report in which every text is one line, and printable.
+// cleaned returns a copy of a report in which every text is one printable line.
 func cleaned(r *rehearse.Report) *rehearse.Report {
 	c := &rehearse.Report{Command: cleanAll(r.Command), Stale: r.Stale}
 	for i := range r.Results {
@@ -65,11 +66,11 @@ func cleanAll(texts []string) []string {
 	return all
 }
 
-// cut shortens a text to so many columns, of which some characters take two.
+// cut shortens a text to a number of columns. Some characters take two.
 func cut(s string, n int) string { return runewidth.Truncate(s, max(n, 0), "…") }
 
-// wrap breaks a text into lines of at most so many columns, between words where that is possible.
-// With 0 it is one line.
+// wrap breaks a text into lines of at most width columns, between words if possible. With 0 it is
+// one line.
 func wrap(s string, width int) []string {
 	if width <= 0 {
 		return []string{s}
@@ -95,11 +96,11 @@ func wrap(s string, width int) []string {
 	return append(lines, line)
 }
 
-// pad makes a text at least so many columns wide.
+// pad extends a text to at least a number of columns.
 func pad(s string, n int) string { return runewidth.FillRight(s, n) }
 
-// Lines is a text of several lines as a log may have it: printable, and without a line that a runner
-// takes for a command, which is one that begins with two colons.
+// Lines makes a text of several lines safe for a log: it is printable, and no line begins with two
+// colons, which a runner takes for a command.
 func Lines(s string) string {
 	lines := strings.Split(s, "\n")
 	for i, line := range lines {
