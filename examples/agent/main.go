@@ -1,6 +1,6 @@
 // Command agent answers a question with many calls of a model that is slow and charges for each
 // call. Each call is a step of a task: its answer is recorded before the next call is made. Kill
-// the program at any moment and start it again: only the call that was under way is made twice.
+// the program at any moment and start it again: at most the call that was under way is made twice.
 package main
 
 import (
