@@ -27,7 +27,7 @@ func TestReadme_ShowsACompleteProgramOfLessThan30Lines(t *testing.T) {
 	}
 }
 
-// Whoever looks at the first page of the README alone has seen what it is, and that it is true.
+// The first page of the README alone shows a reader what the project is, with proof.
 func TestReadme_ProvesWithinItsFirstSixtyLines(t *testing.T) {
 	lines := strings.SplitAfter(read(t, "../README.md"), "\n")
 	screen := strings.Join(lines[:60], "")
@@ -89,7 +89,7 @@ var tests = sync.OnceValues(func() (map[string]bool, error) {
 	return names, err
 })
 
-// exist fails the test for each test that a text names and nobody has written.
+// exist fails the test for each test that a text names and that does not exist.
 func exist(t *testing.T, page, text string) (n int) {
 	t.Helper()
 	names, err := tests()
@@ -105,8 +105,8 @@ func exist(t *testing.T, page, text string) (n int) {
 	return n
 }
 
-// shutdown.md lists the mistakes that programs make when they stop, and for each the tests which
-// show what becomes of it.
+// shutdown.md lists the mistakes that programs make when they stop, and for each the tests that
+// show its effect here.
 func TestShutdown_EveryMistakeNamesTestsThatExist(t *testing.T) {
 	page := read(t, "shutdown.md")
 	exist(t, "shutdown.md", page)
@@ -122,15 +122,16 @@ func TestShutdown_EveryMistakeNamesTestsThatExist(t *testing.T) {
 	}
 }
 
-// mistakes.md says for each mistake who sees it, and which test has a program with it.
+// mistakes.md names for each mistake the tool that finds it, and the test with a program that has
+// it.
 func TestMistakes_EveryTestThatThePageNamesExists(t *testing.T) {
 	if n := exist(t, "mistakes.md", read(t, "mistakes.md")); n < 20 {
 		t.Errorf("mistakes.md names %d tests", n)
 	}
 }
 
-// faults.md says what becomes of the work when something goes wrong, and for each row which test
-// has tried it.
+// faults.md describes how each fault affects the work, and names for each row the tests that tried
+// it.
 func TestFaults_EveryFaultNamesTestsThatExist(t *testing.T) {
 	rows := 0
 	for line := range strings.Lines(read(t, "faults.md")) {

@@ -12,17 +12,17 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Question is what a task is to answer.
+// Question is the payload: the question that a task answers.
 type Question struct{ Text string }
 
-// research may be killed as often as the platform likes: a run that dies is no reason to give up.
+// research may be killed as often as the platform likes: a crash is no reason to fail the task.
 var research = task.Kind[Question]{Name: "research", MaxCrashes: -1}
 
 // agent asks a model.
 type agent struct{ model string }
 
-// work makes a plan, works each part of it, and sums up. Whatever has been answered is not asked
-// again by a later run. After SIGTERM the call that is under way is finished, and none begins.
+// work makes a plan, works on each part of it, and sums up. A later run does not repeat calls that
+// were answered. After SIGTERM the call that is under way is finished, and no other begins.
 func (a *agent) work(ctx context.Context, r *task.Run, q Question) error {
 	plan, err := a.ask(ctx, r, "plan", "Split this into parts: "+q.Text)
 	if err != nil {
@@ -44,8 +44,8 @@ func (a *agent) work(ctx context.Context, r *task.Run, q Question) error {
 	return r.SetResult(sum)
 }
 
-// ask makes one call, which is a step. A model that knows idempotency keys is told one, so that not
-// even the call that was under way is paid twice.
+// ask makes one call, which is a step. The request has an idempotency key, so with a model that
+// supports these not even the call that was under way is paid twice.
 func (a *agent) ask(ctx context.Context, r *task.Run, name, prompt string) (string, error) {
 	return task.Step(ctx, r, name, func(ctx context.Context) (string, error) {
 		return a.call(ctx, r.ID()+"/"+name, prompt)

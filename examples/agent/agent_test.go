@@ -18,11 +18,11 @@ import (
 	"github.com/lastcall-go/lastcall/task/tasktest"
 )
 
-// asked are the steps of a question, in their order.
+// asked are the steps of a question, in order.
 var asked = []string{"plan", "part-1", "part-2", "part-3", "part-4", "part-5", "sum"}
 
-// paid checks a bill: of the calls that a run had begun before it ended, only the last one may be
-// made again.
+// paid checks a bill: of the calls that a run began before it ended, only the last one may be
+// repeated.
 func paid(t *testing.T, bill []string, again int) {
 	t.Helper()
 	if once := slices.Compact(slices.Clone(bill)); !slices.Equal(once, asked) {
@@ -39,7 +39,7 @@ func TestAgent_WhateverStopsItNoAnswerIsPaidTwice(t *testing.T) {
 	} {
 		model := &standIn{}
 		server := httptest.NewServer(model)
-		opt.RealTime = true // the model is outside
+		opt.RealTime = true // the model is outside of the bubble
 		got := tasktest.Run(t, (&agent{model: server.URL}).work, Question{"Why?"}, opt)
 		server.Close()
 		if got.Status != task.StatusSucceeded || !strings.Contains(string(got.Result), "the answer to") {
@@ -86,8 +86,8 @@ func TestAgent_NoCallIsPaidTwiceButTheOneUnderWayWhenTheProcessIsKilled(t *testi
 	}
 }
 
-// live starts a process, which is killed a moment after it has made a call, or one time of four the
-// second one, and returns what it has printed.
+// live starts a process, kills it a moment after it has made a call (one time in four, after its
+// second call), and returns its output.
 func live(t *testing.T, model *standIn, kill bool, binary string, args ...string) (printed string, killed bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -1,6 +1,6 @@
-// Command agent answers a question by many calls of a model that is slow and paid for by the call.
-// Each call is a step of a task: its answer is recorded before the next call is made. Kill the
-// program at any moment and start it again: no call is made twice but the one that was under way.
+// Command agent answers a question with many calls of a model that is slow and charges for each
+// call. Each call is a step of a task: its answer is recorded before the next call is made. Kill
+// the program at any moment and start it again: at most the call that was under way is made twice.
 package main
 
 import (
@@ -54,8 +54,8 @@ func answer(ctx context.Context, g *lastcall.Group) error {
 	if err != nil {
 		return err
 	}
-	// The id follows from the question: it is answered once, also when this process dies before it has
-	// printed that. A key would be free as soon as the task has ended.
+	// The id is derived from the question, so it is answered once, even if this process dies before it
+	// has printed the answer. A key would be free as soon as the task has ended.
 	client := task.NewClient(store)
 	asked, err := research.Enqueue(ctx, client, Question{*question}, &task.EnqueueOptions{ID: id(*question)})
 	if err != nil {
@@ -64,7 +64,7 @@ func answer(ctx context.Context, g *lastcall.Group) error {
 	err = g.Loop("answer", func(ctx context.Context) error {
 		t, err := client.Wait(ctx, asked.ID)
 		if errors.Is(err, lastcall.ErrStopping) {
-			return nil // the next process will have it
+			return nil // the next process resumes it
 		}
 		if err == nil {
 			fmt.Printf("%s: %s%s\n", t.Status, t.Result, t.Error)

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// standIn stands in for a model: it takes its time, and sends a bill. It does not look for
-// idempotency keys, so that every call is on the bill.
+// standIn is a fake model: it is slow, and keeps a bill. It ignores idempotency keys, so that every
+// call is on the bill.
 type standIn struct {
 	takes time.Duration
 
@@ -32,17 +32,17 @@ func (m *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.mu.Unlock()
 	select {
 	case <-time.After(m.takes):
-	case <-r.Context().Done(): // it is paid for all the same
+	case <-r.Context().Done(): // it is still paid for
 		return
 	}
 	answer := fmt.Sprintf("the answer to %q", call.Prompt)
 	if strings.HasPrefix(call.Prompt, "Split") {
 		answer = "What is lost; When; Who notices; What helps; What it costs"
 	}
-	_ = json.NewEncoder(w).Encode(map[string]string{"Answer": answer}) // who has gone does not read it
+	_ = json.NewEncoder(w).Encode(map[string]string{"Answer": answer}) // a client that has gone does not read it
 }
 
-// bill is the calls that were made until now.
+// bill returns the calls so far.
 func (m *standIn) bill() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """A task in Python: {"dir": DIR, "out": FILE} writes the lines of sha256sum for the regular files of
-DIR to FILE. After a stop, a crash or a SIGKILL of anything it goes on where it was."""
+DIR to FILE. After a stop, a crash or a SIGKILL it resumes where it was."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ def on_sigterm(signum, frame):
 
 
 def save(checkpoint):
-    """Written to another file and renamed, a checkpoint is there as a whole or not at all."""
+    """A checkpoint is written to another file and renamed, so that it is complete or does not exist."""
     path = os.environ["LASTCALL_CHECKPOINT"]
     with open(path + ".new", "w") as f:
         json.dump(checkpoint, f)
@@ -25,7 +25,7 @@ def save(checkpoint):
 
 
 def load():
-    """What the last run has saved; the first run begins at nothing."""
+    """Returns the checkpoint of the last run; the first run starts from zero."""
     try:
         with open(os.environ["LASTCALL_CHECKPOINT"]) as f:
             return json.load(f)
@@ -43,14 +43,14 @@ def main():
     payload = json.load(sys.stdin)
     if not os.path.isdir(payload.get("dir", "")) or not payload.get("out"):
         print("the payload must name a directory in dir, and a file in out:", payload, file=sys.stderr)
-        return 65  # among the kind's permanentExitCodes: trying again would not help
+        return 65  # in the kind's permanentExitCodes: a retry would not help
 
     files = sorted(os.path.join(payload["dir"], name) for name in os.listdir(payload["dir"]))
     files = [path for path in files if os.path.isfile(path)]
     at = load()
     part = payload["out"] + "." + os.environ["LASTCALL_TASK_ID"]
     with open(part, "ab") as out:
-        out.truncate(at["size"])  # what a killed run wrote behind its last checkpoint
+        out.truncate(at["size"])  # drops what a killed run wrote after its last checkpoint
         for path in files[at["done"]:]:
             out.write(f"{digest(path)}  {path}\n".encode())
             out.flush()
@@ -58,7 +58,7 @@ def main():
             save(at)
             print(f"::progress {at['done'] / len(files):.3f} {at['done']} of {len(files)} files", flush=True)
             if stopping:
-                return 1  # after SIGTERM any code is "interrupted"; the next run goes on
+                return 1  # after SIGTERM any code means "interrupted"; the next run resumes
     os.replace(part, payload["out"])
     print(len(files), "files")
     return 0

@@ -1,6 +1,6 @@
 #!/bin/sh
 # A task in shell: {"dir": DIR, "out": FILE} writes the lines of sha256sum for the regular files of
-# DIR to FILE. After a stop, a crash or a SIGKILL of anything it goes on where it was.
+# DIR to FILE. After a stop, a crash or a SIGKILL it resumes where it was.
 set -eu
 
 # The payload is JSON, on standard input. With jq: dir=$(jq -r .dir). This reads plain strings only.
@@ -9,11 +9,11 @@ field() { printf '%s' "$payload" | sed -n 's/.*"'"$1"'" *: *"\([^"\\]*\)".*/\1/p
 dir=$(field dir) out=$(field out)
 if [ ! -d "$dir" ] || [ -z "$out" ]; then
   echo "the payload must name a directory in dir, and a file in out: $payload" >&2
-  exit 65 # among the kind's permanentExitCodes: trying again would not help
+  exit 65 # in the kind's permanentExitCodes: a retry would not help
 fi
 
-# The checkpoint is how many files are done; part has their lines. What a killed run wrote behind its
-# last checkpoint is cut off.
+# The checkpoint is the number of finished files; part has their lines. Lines that a killed run wrote
+# after its last checkpoint are cut off.
 done=0
 if [ -s "$LASTCALL_CHECKPOINT" ]; then
   done=$(cat "$LASTCALL_CHECKPOINT")
@@ -22,13 +22,13 @@ part=$out.$LASTCALL_TASK_ID
 touch "$part"
 head -n "$done" "$part" >"$part.new" && mv "$part.new" "$part"
 
-# Written to another file and renamed, a checkpoint is there as a whole or not at all.
+# A checkpoint is written to another file and renamed, so that it is complete or does not exist.
 save() {
   echo "$done" >"$LASTCALL_CHECKPOINT.new"
   mv "$LASTCALL_CHECKPOINT.new" "$LASTCALL_CHECKPOINT"
 }
 
-# SIGTERM: lastcall takes what the checkpoint says now, and the next run goes on from it.
+# On SIGTERM: lastcall saves the checkpoint as it is then, and the next run resumes from it.
 trap 'save; exit 1' TERM
 
 total=0

@@ -48,7 +48,7 @@ func TestImport_EachRowIsThereOnceHoweverOftenTheProcessIsKilled(t *testing.T) {
 		}
 		killed++
 	}
-	// Who dies before it has printed that, or is started once more, imports nothing again.
+	// A process that is started again after the import has ended imports nothing.
 	if out, how := live(t, db, dsn, binary, most, false); !strings.HasPrefix(out, "succeeded") {
 		t.Errorf("started again it printed %q and ended with %q", out, how)
 	}
@@ -63,8 +63,8 @@ func TestImport_EachRowIsThereOnceHoweverOftenTheProcessIsKilled(t *testing.T) {
 	}
 }
 
-// live starts a process, which is killed at some moment after it has begun to write, and returns
-// what it has printed and how it ended.
+// live starts a process, kills it at some moment after it has begun to write, and returns its
+// output and how it ended.
 func live(t *testing.T, db *pgx.Conn, dsn, binary string, most int, kill bool) (printed, how string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -101,7 +101,7 @@ func live(t *testing.T, db *pgx.Conn, dsn, binary string, most int, kill bool) (
 	return out.String(), cmd.ProcessState.String()
 }
 
-// written is how many rows are there.
+// written counts the rows.
 func written(ctx context.Context, db *pgx.Conn) (n int) {
 	_ = db.QueryRow(ctx, "select count(*) from readings").Scan(&n) // there is no table at first
 	return n

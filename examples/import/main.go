@@ -1,5 +1,5 @@
 // Command import writes a million rows into PostgreSQL, each once, however often it is killed: a
-// batch of rows and how far the import is are committed in one transaction.
+// batch of rows and the position of the import are committed in one transaction.
 package main
 
 import (
@@ -20,15 +20,14 @@ import (
 
 var rows = flag.Int("rows", 1_000_000, "how many rows to import")
 
-// Import is a list of readings that is imported.
+// Import is the payload: a list of readings to import.
 type Import struct{ Rows int }
 
-// readings may be killed as often as the platform likes: a process that dies is no reason to give
-// up.
+// readings may be killed as often as the platform likes: a crash is no reason to fail the task.
 var readings = task.Kind[Import]{Name: "import-readings", MaxCrashes: -1}
 
-// id is the task's. There is one import, however often this program is started, also when it has
-// ended and nobody has read that: a key would be free by then.
+// id is the id of the task. There is one import, however often this program is started, even after
+// the import has ended: a key would be free by then.
 const id = "7d0e64a5-3a52-4c41-9d6b-2f5c1b6f8e10"
 
 // batch is how many rows a transaction has.
@@ -68,7 +67,7 @@ func setup(ctx context.Context, g *lastcall.Group) error {
 	return g.Loop("result", func(ctx context.Context) error {
 		t, err := client.Wait(ctx, added.ID)
 		if errors.Is(err, lastcall.ErrStopping) {
-			return nil // the next process will have it
+			return nil // the next process resumes it
 		}
 		if err == nil {
 			fmt.Printf("%s: %s%s\n", t.Status, t.Result, t.Error)
@@ -78,13 +77,13 @@ func setup(ctx context.Context, g *lastcall.Group) error {
 	})
 }
 
-// importer writes into a database.
+// importer writes to a database.
 type importer struct{ pool *pgxpool.Pool }
 
-// work goes on behind the last row that is committed, and hands over at last call.
+// work continues after the last committed row, and hands over at last call.
 func (i importer) work(ctx context.Context, r *task.Run, a Import) error {
 	_, err := task.Step(ctx, r, "table", func(ctx context.Context) (any, error) {
-		// No column is unique: what is imported twice would be there twice.
+		// No column is unique: a row that is imported twice would appear twice.
 		_, err := i.pool.Exec(ctx, "create table if not exists readings (at timestamptz not null, sensor integer not null, value double precision not null)")
 		return nil, err
 	})
@@ -97,7 +96,7 @@ func (i importer) work(ctx context.Context, r *task.Run, a Import) error {
 	}
 	for at < a.Rows {
 		if r.Stopping() {
-			return task.ErrInterrupted // all that is done is committed
+			return task.ErrInterrupted // all finished work is committed
 		}
 		next := min(at+batch, a.Rows)
 		err := pgx.BeginFunc(ctx, i.pool, func(tx pgx.Tx) error {
@@ -110,14 +109,14 @@ func (i importer) work(ctx context.Context, r *task.Run, a Import) error {
 			return r.SaveTx(ctx, pgstore.Tx(tx), next)
 		})
 		if err != nil {
-			return err // the next run begins at the checkpoint that is there
+			return err // the next run begins at the stored checkpoint
 		}
 		at = next
 	}
 	return r.SetResult(fmt.Sprint(a.Rows, " rows"))
 }
 
-// reading is the n-th row of what is imported: here it is made up.
+// reading returns the n-th row to import: here it is invented.
 func reading(n int) []any {
 	return []any{time.Unix(1_700_000_000+int64(n), 0), n % 97, float64(n)}
 }

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// built is where the program is once it has been built.
+// built is the path of the built program.
 var built string
 
 // build builds the program.
@@ -52,7 +52,7 @@ var build = sync.OnceValues(func() (string, error) {
 type instance struct {
 	t          *testing.T
 	cmd        *exec.Cmd
-	api, debug string // where it serves
+	api, debug string // its addresses
 	ended      chan struct{}
 
 	mu  sync.Mutex
@@ -61,8 +61,7 @@ type instance struct {
 
 var serving = regexp.MustCompile(`serving (api|debug) address=(\S+)`)
 
-// start starts one as Kubernetes would, which is known by its environment, and waits until it is
-// ready.
+// start starts an instance with the environment of a pod, and waits until it is ready.
 func start(t *testing.T, database string) *instance {
 	t.Helper()
 	binary, err := build()
@@ -98,7 +97,7 @@ func start(t *testing.T, database string) *instance {
 	return p
 }
 
-// read keeps what it says, closes found when both addresses are known, and waits for its end.
+// read keeps its output, closes found when both addresses are known, and waits for its end.
 func (p *instance) read(out io.Reader, found chan<- struct{}) {
 	defer close(p.ended)
 	for lines := bufio.NewScanner(out); lines.Scan(); {
@@ -141,7 +140,7 @@ func (p *instance) code() int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// await waits until something is so.
+// await waits until a condition is true.
 func await(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); !is(); time.Sleep(20 * time.Millisecond) {
@@ -151,10 +150,10 @@ func await(t *testing.T, what string, is func() bool) {
 	}
 }
 
-// anew opens a connection for each request, as others do who have just come.
-var anew = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
+// fresh opens a connection for each request, like a new client.
+var fresh = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 
-func get(url string) (code int, body []byte, err error) { return do(anew, "GET", url, nil) }
+func get(url string) (code int, body []byte, err error) { return do(fresh, "GET", url, nil) }
 
 func do(c *http.Client, method, url string, body []byte) (code int, answer []byte, err error) {
 	r, err := http.NewRequestWithContext(context.Background(), method, url, bytes.NewReader(body))
@@ -170,7 +169,7 @@ func do(c *http.Client, method, url string, body []byte) (code int, answer []byt
 	return w.StatusCode, answer, err
 }
 
-// clients place orders and wait for each, where the service is now.
+// clients place orders and wait for each, at the current address of the service.
 type clients struct {
 	at             atomic.Pointer[string]
 	enough         atomic.Bool
@@ -181,13 +180,13 @@ type clients struct {
 	failed []error
 }
 
-// newClients starts n of them, half of which keep their connections.
+// newClients starts n clients, half of which keep their connections.
 func newClients(n int, at string) *clients {
 	c := &clients{}
 	c.at.Store(&at)
 	keeping := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: n}, Timeout: time.Minute}
 	for i := range n {
-		with := anew
+		with := fresh
 		if i%2 == 0 {
 			with = keeping
 		}
@@ -204,7 +203,7 @@ func newClients(n int, at string) *clients {
 	return c
 }
 
-// order places one and asks until it is done.
+// order places an order and asks until it is done.
 func (c *clients) order(with *http.Client, lines int) error {
 	var got struct {
 		ID, Status string
@@ -227,7 +226,7 @@ func (c *clients) order(with *http.Client, lines int) error {
 	}
 	code, err := ask("POST", "/orders", fmt.Appendf(nil, `{"lines": %d}`, lines))
 	for err == nil && code == http.StatusAccepted {
-		time.Sleep(50 * time.Millisecond) // less than a client is told, and no endless loop at last call
+		time.Sleep(50 * time.Millisecond) // less than the answer advises, and no busy loop at last call
 		code, err = ask("GET", "/orders/"+got.ID, nil)
 	}
 	if err != nil {
@@ -240,7 +239,7 @@ func (c *clients) order(with *http.Client, lines int) error {
 	return nil
 }
 
-// end has them finish what they wait for, and fails the test for each request that failed.
+// end lets the clients finish, and fails the test for each request that failed.
 func (c *clients) end(t *testing.T) {
 	t.Helper()
 	c.enough.Store(true)

@@ -1,5 +1,4 @@
-// Command service takes orders on HTTP and prints their labels in tasks; README.md says what it
-// shows.
+// Command service takes orders over HTTP and prints their labels in tasks; see README.md.
 package main
 
 import (

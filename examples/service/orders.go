@@ -16,7 +16,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/pgstore"
 )
 
-// order is what a client wants, and the payload of its task.
+// order is the request of a client, and the payload of its task.
 type order struct {
 	Lines int `json:"lines"`
 }
@@ -25,7 +25,7 @@ type order struct {
 var labels = task.Kind[order]{Name: "labels"}
 
 const (
-	perLabel = 50 * time.Millisecond // what the printer takes
+	perLabel = 50 * time.Millisecond // the time of the printer
 	patience = 20 * time.Second      // for how long a request waits for its order
 )
 
@@ -38,7 +38,7 @@ type shop struct {
 	client *task.Client
 }
 
-// newShop makes the tables and says who does the work.
+// newShop creates the tables and registers the handler.
 func newShop(ctx context.Context, pool *pgxpool.Pool, client *task.Client, mux *task.Mux) (*shop, error) {
 	if _, err := pool.Exec(ctx, schema); err != nil {
 		return nil, err
@@ -48,8 +48,8 @@ func newShop(ctx context.Context, pool *pgxpool.Pool, client *task.Client, mux *
 	return s, nil
 }
 
-// print prints each label once, whatever ends the process: the label's row and the checkpoint are
-// in one transaction. At last call it hands over to the next process.
+// print prints each label once, however the process ends: the label's row and the checkpoint are in
+// one transaction. At last call it hands over to the next process.
 func (s *shop) print(ctx context.Context, r *task.Run, o order) error {
 	var line int
 	if _, err := r.Load(&line); err != nil {
@@ -67,7 +67,7 @@ func (s *shop) print(ctx context.Context, r *task.Run, o order) error {
 			return r.SaveTx(ctx, pgstore.Tx(tx), line+1)
 		})
 		if err != nil {
-			return err // the next run begins at the checkpoint that is there
+			return err // the next run begins at the stored checkpoint
 		}
 	}
 	return r.SetResult(map[string]int{"printed": o.Lines})
@@ -80,7 +80,7 @@ func (s *shop) routes() http.Handler {
 	return mux
 }
 
-// place records an order and its task, both or neither.
+// place records an order and its task: both or neither.
 func (s *shop) place(w http.ResponseWriter, r *http.Request) {
 	var o order
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<10)).Decode(&o); err != nil || o.Lines < 1 || o.Lines > 1000 {
@@ -101,13 +101,13 @@ func (s *shop) place(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	s.client.Wake() // a worker begins it now, and not when it next looks
+	s.client.Wake() // a worker begins it now, and not at its next poll
 	w.Header().Set("Location", "/orders/"+id)
 	answer(w, http.StatusAccepted, task.Task{ID: id, Status: task.StatusQueued})
 }
 
-// await answers when an order is done, or with 202 when it is not: after a while, and at last call,
-// so that no request holds up a stop. The client asks again, and another process answers.
+// await answers when an order is done. After a while, and at last call, it answers 202, so that no
+// request holds up a stop. The client asks again, and another process answers.
 func (s *shop) await(w http.ResponseWriter, r *http.Request) {
 	wait, cancel := context.WithTimeout(lastcall.UntilLastCall(r.Context()), patience)
 	defer cancel()

@@ -20,7 +20,7 @@ import (
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
-// lag is what a proxy takes to notice that a process is going.
+// lag is the time that a proxy needs to notice that a process is stopping.
 const lag = 1500 * time.Millisecond
 
 func TestService_ARolloutUnderLoadFailsNoRequestAndPrintsEachLabelOnce(t *testing.T) {
@@ -65,8 +65,8 @@ func TestService_ARolloutUnderLoadFailsNoRequestAndPrintsEachLabelOnce(t *testin
 	}
 }
 
-// look looks at a process that stops until nobody answers: profiles and metrics are to be there for
-// as long as clients are.
+// look polls a stopping process until it no longer answers: profiles and metrics must answer for as
+// long as clients are served.
 func (p *instance) look() {
 	drained := 0
 	for {
@@ -107,7 +107,7 @@ func TestService_KilledPrintsEachLabelOnce(t *testing.T) {
 		load.at.Store(&now.api)
 	}
 	load.enough.Store(true)
-	load.working.Wait() // what failed while nobody served was not promised
+	load.working.Wait() // requests may fail while no process serves
 	await(t, "all orders are done", func() bool { return unfinished(t, database) == 0 })
 	if orders, again := printed(t, database, "crashes > 0"); again == 0 {
 		t.Errorf("none of %d orders was gone on with", orders)
@@ -118,9 +118,8 @@ func TestService_KilledPrintsEachLabelOnce(t *testing.T) {
 	}
 }
 
-// holdCheckpoints lets no checkpoint be written until it is released, and returns when every run
-// has come to one, so that a process that is killed now is killed between a label and its
-// checkpoint.
+// holdCheckpoints blocks all checkpoints until it is released. It returns when every run has
+// reached one, so that a process that is killed now is killed between a label and its checkpoint.
 func holdCheckpoints(t *testing.T, database string) (release func()) {
 	t.Helper()
 	db, err := pgx.Connect(context.Background(), database)
@@ -146,7 +145,7 @@ func holdCheckpoints(t *testing.T, database string) (release func()) {
 	}
 }
 
-// number asks the database for one.
+// number queries the database for a number.
 func number(t *testing.T, database, query string) (n int) {
 	t.Helper()
 	db, err := pgx.Connect(context.Background(), database)
@@ -160,13 +159,13 @@ func number(t *testing.T, database, query string) (n int) {
 	return n
 }
 
-// unfinished has the number of tasks that have not succeeded.
+// unfinished returns the number of tasks that have not succeeded.
 func unfinished(t *testing.T, database string) int {
 	return number(t, database, "select count(*) from lastcall.task_records where status <> 'succeeded'")
 }
 
-// printed checks that each order has succeeded and has each of its labels once, and returns how
-// many there are, and of how many tasks something is so.
+// printed checks that each order has succeeded and has each of its labels once. It returns the
+// number of orders, and the number of tasks that meet a condition.
 func printed(t *testing.T, database, is string) (orders, again int) {
 	t.Helper()
 	orders = number(t, database, "select count(*) from orders")
@@ -186,7 +185,7 @@ func printed(t *testing.T, database, is string) (orders, again int) {
 	return orders, number(t, database, "select count(*) from lastcall.task_records where "+is)
 }
 
-// The README says so.
+// README.md states this.
 func TestService_HasAtMost60LinesThatAreNotTheBusiness(t *testing.T) {
 	text, err := os.ReadFile("main.go")
 	if err != nil {

@@ -160,7 +160,7 @@ func TestStory_KillIsNotHeard(t *testing.T) {
 	}
 }
 
-// stopped waits until the kernel says that a process is stopped.
+// stopped waits until the kernel reports a process as stopped.
 func stopped(t *testing.T, pid int) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
@@ -216,7 +216,7 @@ func TestStory_TheNextProcessPicksTheTaskUp(t *testing.T) {
 	if !strings.HasPrefix(second.seen[0], "moon goes on at line ") || !strings.HasPrefix(third.seen[0], "moon goes on at line ") {
 		t.Errorf("the later processes began with %q and %q", second.seen[0], third.seen[0])
 	}
-	// After SIGTERM no line is drawn twice. After SIGKILL the one in hand may be.
+	// After SIGTERM no line is drawn twice. After SIGKILL the current one may be.
 	drawn := map[string]int{}
 	for _, l := range slices.Concat(first.seen, second.seen, third.seen) {
 		drawn[l]++

@@ -15,5 +15,5 @@ func main() {
 
 func draw(i int) {
 	time.Sleep(300 * time.Millisecond)
-	fmt.Println("image", i, "is drawn") // nobody will ever read this
+	fmt.Println("image", i, "is drawn") // never printed
 }

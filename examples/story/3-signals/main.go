@@ -1,7 +1,7 @@
 //go:build unix
 
-// Command 3-signals hears signals on a channel. Ctrl-C no longer ends it: what
-// a signal means is now for the program to decide.
+// Command 3-signals receives signals on a channel. Ctrl-C no longer ends it: the program now
+// decides what a signal means.
 package main
 
 import (
@@ -12,10 +12,9 @@ import (
 )
 
 func main() {
-	signals := make(chan os.Signal, 8) // with a buffer: Notify drops what nobody takes
+	signals := make(chan os.Signal, 8) // with a buffer: Notify drops a signal that nobody receives
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGCONT)
-	// SIGKILL and SIGSTOP could be named here too. It would do nothing: the
-	// kernel never asks the process about them.
+	// SIGKILL and SIGSTOP could be named here too, without effect: the kernel never delivers them.
 	fmt.Println("listening, pid", os.Getpid())
 	for s := range signals {
 		switch s {

@@ -1,6 +1,6 @@
-// Command 4-interrupted makes the images tasks: each has a status. On SIGINT or
-// SIGTERM the one that is being drawn becomes interrupted, with what it has
-// done so far. The store is this process's memory, so all is gone with it.
+// Command 4-interrupted turns the images into tasks: each has a status. On SIGINT or SIGTERM the
+// task that is running becomes interrupted, with its checkpoint. The store is in this process's
+// memory, so it is gone when the process ends.
 package main
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
-// Image is what a task needs to know.
+// Image is the payload of a task.
 type Image struct{ Name string }
 
 var images = task.Kind[Image]{Name: "image"}

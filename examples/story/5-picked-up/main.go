@@ -1,6 +1,6 @@
-// Command 5-picked-up keeps the tasks in a file. The next process takes the
-// interrupted one up at the line where it stopped: after SIGTERM, and after
-// SIGKILL too. Its argument is the name of the file.
+// Command 5-picked-up stores the tasks in a file. The next process resumes the interrupted task at
+// the line where it stopped: after SIGTERM, and after SIGKILL too. Its argument is the name of the
+// file.
 package main
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/sqlitestore"
 )
 
-// Image is what a task needs to know.
+// Image is the payload of a task.
 type Image struct{ Name string }
 
 var images = task.Kind[Image]{Name: "image"}
@@ -41,7 +41,7 @@ func setup(ctx context.Context, g *lastcall.Group) error {
 	if err != nil {
 		return err
 	}
-	// A task that exists is not made again: the id says which one is meant.
+	// The id identifies the task, so one that exists is not created again.
 	once := &task.EnqueueOptions{ID: "00000000-0000-7000-8000-00000000003e"}
 	if _, err := images.Enqueue(ctx, task.NewClient(store), Image{"moon"}, once); err != nil {
 		return err
@@ -49,7 +49,7 @@ func setup(ctx context.Context, g *lastcall.Group) error {
 	return g.Go("worker", worker.Serve)
 }
 
-// draw goes on at the checkpoint, and saves one after every line.
+// draw continues at the checkpoint, and saves one after every line.
 func draw(ctx context.Context, r *task.Run, image Image) error {
 	line := 0
 	if resumed, err := r.Load(&line); err != nil {

@@ -53,8 +53,8 @@ var rules = []struct {
 		"removed soon after, with its keys, runs, checkpoints and logs."},
 		checkKept},
 	{Rule{"invented", "Nothing is in the store that nobody has asked for, that was refused, or whose " +
-		"transaction was rolled back, and who is told that a task existed is told the one that " +
-		"held the key."},
+		"transaction was rolled back, and an answer that a task existed names the one that held " +
+		"the key."},
 		checkInvented},
 	{Rule{"keys", "No task is accepted while another unfinished one has its key."},
 		checkKeys},
@@ -90,7 +90,7 @@ var rules = []struct {
 	{Rule{"residue", "At the end nothing is left: no row, file or connection that belongs to nothing, and no " +
 		"goroutine or child of a process that has ended."},
 		checkResidue},
-	{Rule{"grace", "A process that is told to end does so within its grace, and one that is left in peace " +
+	{Rule{"grace", "A process that is asked to stop does so within its grace, and one that is left in peace " +
 		"goes on."},
 		checkGrace},
 	{Rule{"growth", "Neither the memory nor the descriptors of a process grow without bound, nor a table by " +
