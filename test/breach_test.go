@@ -9,7 +9,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// story is that of a task which was killed after its second step, and then done.
+// story returns the history of a task that was killed after its second step and then completed.
 func story() (task.Task, []task.RunRecord, []effect) {
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	t := task.Task{ID: "t", Kind: steps.Name, Status: task.StatusSucceeded, Run: 20, Runs: 2, Payload: []byte(`{"Steps": 3}`),

@@ -42,7 +42,7 @@ func networkKinds() []kind {
 	return kinds
 }
 
-// withArg adds a number below n to a timing.
+// withArg adds a random number below n to a timing.
 func withArg(of func(*rand.Rand) timing, n int) func(*rand.Rand) timing {
 	return func(r *rand.Rand) timing {
 		t := of(r)
@@ -51,8 +51,8 @@ func withArg(of func(*rand.Rand) timing, n int) func(*rand.Rand) timing {
 	}
 }
 
-// onNetwork makes a fault of the network of the slot's process. A fault that is long enough may
-// have the process taken for dead.
+// onNetwork makes a fault in the network of the slot's process. If the fault is long enough, the
+// process may be considered dead.
 func onNetwork(ctx context.Context, r *run, f Fault, begin func(front string) (end func() int)) error {
 	s := r.slot(f.Slot)
 	s.fault.Lock()

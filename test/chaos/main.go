@@ -19,10 +19,10 @@ import (
 
 // Exit codes.
 const (
-	codeKept   = 0 // every rule was kept
+	codeKept   = 0 // no rule was broken
 	codeBroken = 1 // a rule was broken
-	codeUsage  = 2 // the command line makes no sense
-	codeFailed = 3 // the harness could not do its work
+	codeUsage  = 2 // the command line is wrong
+	codeFailed = 3 // the harness failed
 )
 
 func main() {
@@ -30,7 +30,7 @@ func main() {
 	os.Exit(command(os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// options are what the command line says.
+// options are the flags of the command line.
 type options struct {
 	store           string
 	duration        time.Duration
@@ -51,7 +51,7 @@ type options struct {
 	toolchain       string
 }
 
-// command is the whole program: the supervisor, or inside of it a run.
+// command is the whole program: the supervisor or, inside of it, a run.
 func command(args []string, out, complaints io.Writer) int {
 	opt, err := parse(args, complaints)
 	if errors.Is(err, flag.ErrHelp) {
@@ -77,8 +77,8 @@ func command(args []string, out, complaints io.Writer) int {
 	return code
 }
 
-// writeToolchain makes a go command whose programs have a clock that can be stepped, and prints its
-// path.
+// writeToolchain writes a go command whose programs have a clock that can be stepped, and prints
+// its path.
 func writeToolchain(dir string, out, complaints io.Writer) int {
 	err := os.MkdirAll(dir, 0o755)
 	var path string
@@ -132,7 +132,7 @@ func parse(args []string, complaints io.Writer) (opt options, err error) {
 	return opt, opt.check(f.Args())
 }
 
-// check says what makes no sense.
+// check reports what is wrong with the options.
 func (o *options) check(rest []string) error {
 	switch {
 	case len(rest) > 0:
@@ -160,7 +160,7 @@ func (o *options) check(rest []string) error {
 	return err
 }
 
-// runInside is one run, in a process of its own.
+// runInside executes one run in this process, a child of the supervisor.
 func runInside(opt options, text string, out io.Writer) (code int, err error) {
 	in, err := readInside(text)
 	if err != nil {
@@ -176,7 +176,7 @@ func runInside(opt options, text string, out io.Writer) (code int, err error) {
 	return conduct(ctx, opt, in.Scratch, out)
 }
 
-// conduct makes the schedule, does the run, and tells what came of it.
+// conduct makes the schedule, executes the run, and reports its outcome.
 func conduct(ctx context.Context, opt options, scratch string, out io.Writer) (code int, err error) {
 	r, err := newRun(ctx, opt, scratch, out)
 	if err != nil {

@@ -54,7 +54,7 @@ func endWays() []broken {
 	}
 }
 
-// clocksMove adds a fault of the store's clock.
+// clocksMove adds a fault that moves the store's clock.
 func (b *book) clocksMove() {
 	b.event(history.Event{Fault: &history.Fault{ID: 9, Kind: "clock", Over: true, Clocks: true}})
 }
@@ -64,7 +64,7 @@ func TestEnded_KnowsWhatMayBe(t *testing.T) {
 	check(t, endWays())
 }
 
-// late has a run of task 9 try to write, and be refused, when run 91 has begun.
+// late makes a run of task 9 try to write, and be refused, after run 91 has begun.
 func (b *book) late(fence int64, process string) {
 	i := slices.IndexFunc(b.Events, of(91, history.Begun))
 	e := b.Events[i]
@@ -112,7 +112,7 @@ func TestEffects_KnowWhatMayBe(t *testing.T) {
 	check(t, effectWays())
 }
 
-// Each run is told of once, however many effects it has.
+// Each run is reported once, however many effects it has.
 func TestStale_TellsOnceOfARun(t *testing.T) {
 	t.Parallel()
 	b := sound()
