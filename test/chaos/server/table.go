@@ -35,7 +35,7 @@ const (
 	ClockBack         = "pg-clock-back"
 )
 
-// injected is the percentage of statements that fail by the faults Serialization and Deadlocks.
+// injected is the percentage of statements that fail during the faults Serialization and Deadlocks.
 const injected = 10
 
 // ClusterFaults are the faults of a Cluster.
