@@ -17,7 +17,7 @@ const claims = 300
 // condition is the content of the store before claims are timed.
 type condition struct {
 	queued  int // tasks of the claimed kind
-	taken   int // as many were claimed before, while another session held an old snapshot
+	taken   int // tasks that were claimed before, while another session held an old snapshot
 	future  int // tasks of the claimed kind that are not due yet
 	foreign int // tasks of a kind that is not claimed, with a higher priority
 }

@@ -82,7 +82,7 @@ func commanded() (figures, error) {
 	})
 }
 
-// beside calls a function while a worker processes a steady load.
+// This helper calls a function while a worker processes a steady load.
 func beside(store task.Store, do func(context.Context) error) error {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()

@@ -38,7 +38,7 @@ func TestKept_LoadsADataSetOnceAndUsesItAgainWhileItsSizeIsTheSame(t *testing.T)
 			if first == nil {
 				first = ids
 			} else if !slices.Equal(ids, first) {
-				t.Errorf("it was loaded anew: the ids are %v, and were %v", ids, first)
+				t.Errorf("it was loaded again: the ids are %v, and were %v", ids, first)
 			}
 			running, err := store.Find(t.Context(), task.Query{Status: task.StatusRunning})
 			if len(running) != size.running {

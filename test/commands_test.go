@@ -77,7 +77,7 @@ func TestServe_WithoutATerminalTheLogIsJSON(t *testing.T) {
 	s.signal(syscall.SIGTERM)
 	s.exits(0)
 	if len(s.lines(`"msg":"stop","phase":"last call"`)) != 1 {
-		t.Error("no line of JSON tells of the last call")
+		t.Error("no line of JSON reports the last call")
 	}
 }
 

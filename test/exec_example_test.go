@@ -73,7 +73,7 @@ func sums(t *testing.T, kind string) {
 
 	s = start(t, store, config...)
 	if lines := written(s, 10); lines < 20 {
-		t.Errorf("%d lines: the second run began anew", lines)
+		t.Errorf("%d lines: the second run began again from the start", lines)
 	}
 	s.signal(syscall.SIGKILL)
 	s.exit()

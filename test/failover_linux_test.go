@@ -72,8 +72,8 @@ func TestFailover_WhileThereIsNoPrimaryTheServerIsNotReadyAndAfterwardsItIsAtOnc
 // The programs have ended, and their outcome cannot be recorded: no handler was abandoned.
 func TestStop_OfProgramsWhileTheStoreIsAwaySaysWhichOfTheTwoDidNotAnswer(t *testing.T) {
 	t.Parallel()
-	s, primary := withStandby(t, "  hold: {exec: [/bin/sleep, '60']}\n  deaf: {exec: [/bin/sh, -c, 'trap \"\" TERM; while :; do sleep 1; done'], killAfter: 1s}\n", "--grace", "5s")
-	for _, kind := range []string{"hold", "deaf"} {
+	s, primary := withStandby(t, "  hold: {exec: [/bin/sleep, '60']}\n  unresponsive: {exec: [/bin/sh, -c, 'trap \"\" TERM; while :; do sleep 1; done'], killAfter: 1s}\n", "--grace", "5s")
+	for _, kind := range []string{"hold", "unresponsive"} {
 		s.reaches(s.submits(kind), "running")
 	}
 	if err := primary.Stop(syscall.SIGINT); err != nil {

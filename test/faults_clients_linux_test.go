@@ -131,10 +131,10 @@ func TestSlowClients_TenThousandSlowClientsAreDroppedInTimeNeedLittleMemoryAndHo
 		began := time.Now()
 		submitTo(s, "nobody-knows", "{}")
 		if got := s.status("/v1/tasks"); got != http.StatusOK {
-			t.Errorf("a list beside slow clients: %d", got)
+			t.Errorf("a list alongside slow clients: %d", got)
 		}
 		if took := time.Since(began); took > 10*time.Second {
-			t.Errorf("a submit and a list beside %d slow clients took %v", slowClients, took)
+			t.Errorf("a submit and a list alongside %d slow clients took %v", slowClients, took)
 		}
 	}
 

@@ -97,7 +97,7 @@ func (f *fixture) cutByThePlatform(p *process) {
 	f.fates[p.pid()] = fate{"killed in the drain", f.tooLate(p)}
 }
 
-// tooLate returns the possible outcomes of a run whose process ended during its stop. If the
+// tooLate returns the possible results of a run whose process ended during its stop. If the
 // process had announced its stop, the run is overdue. Otherwise it may also count as a crash.
 func (f *fixture) tooLate(p *process) func(task.RunRecord) bool {
 	if len(p.lines("stop announced to the store")) > 0 {

@@ -187,7 +187,7 @@ func (s *server) tidied() {
 func (s *server) unharmed(id string) {
 	s.t.Helper()
 	if text := read(s.t, filepath.Join(s.dir, "victim")); text != "precious\n" {
-		s.t.Errorf("a file beside the run's directory was written: %q", text)
+		s.t.Errorf("a file next to the run's directory was written: %q", text)
 	}
 	for _, name := range []string{"payload", "checkpoint"} {
 		if text := read(s.t, filepath.Join(s.dir, "precious", name)); text != "precious\n" {

@@ -156,7 +156,7 @@ func TestFiles_CommandsChangeNothingOfAnotherProgramsDatabase(t *testing.T) {
 	}
 	left, err := filepath.Glob(file + "?*")
 	if err != nil || len(left) > 0 {
-		t.Errorf("beside another program's database is left: %q (%v)", left, err)
+		t.Errorf("left next to another program's database: %q (%v)", left, err)
 	}
 }
 
@@ -194,6 +194,6 @@ func TestFiles_ALinkToAStoreIsTheSameStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(entries) != 1 {
-		t.Errorf("locks of its own stand beside the link: %v", entries)
+		t.Errorf("locks of its own are next to the link: %v", entries)
 	}
 }

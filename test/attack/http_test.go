@@ -238,7 +238,7 @@ func TestHTTP_ChosenIDsNeitherHeadListsNorHideLaterTasks(t *testing.T) {
 	until(t, "the stream has begun", func() bool { return strings.Contains(read(t, events), "event: reset") })
 	id := s.submit("later", "{}", "")
 	if !poll(within(5*time.Second), func() bool { return strings.Contains(read(t, events), id) }) {
-		t.Errorf("no event tells of a task that was submitted after those")
+		t.Errorf("no event reports a task that was submitted after those")
 	}
 	_, answer := s.ask(http.MethodGet, "/v1/tasks?limit=1", "", "")
 	var page struct{ Tasks []struct{ ID string } }

@@ -15,7 +15,7 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
-// verdict is the outcome of a run, and the content of verdict.json.
+// verdict is the result of a run, and the content of verdict.json.
 type verdict struct {
 	Seed     uint64
 	Store    string

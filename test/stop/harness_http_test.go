@@ -134,7 +134,7 @@ func fetch(client *http.Client, url string) (string, error) {
 	return string(body), err
 }
 
-// answer is the outcome of a request in flight.
+// answer is the result of a request in flight.
 type answer struct {
 	body string
 	err  error

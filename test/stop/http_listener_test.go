@@ -91,7 +91,7 @@ func TestListener_CallsFinishInTheDrain(t *testing.T) {
 	s := rpc(t, lastcall.Config{Grace: time.Minute}, func(context.Context) {
 		select {
 		case h.entered <- struct{}{}:
-		default: // a call that the function refused has made while it still could
+		default: // refused dials until nobody accepts, so some of its connections arrive
 		}
 		<-h.release
 	})

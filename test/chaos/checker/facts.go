@@ -241,7 +241,7 @@ func (f *facts) call(e *history.Event) {
 	}
 }
 
-// answer records the outcome of a call.
+// answer records the result of a call.
 func (f *facts) answer(call, e *history.Event) {
 	if call == nil {
 		return

@@ -86,7 +86,7 @@ func holderWays() []broken {
 		{"a holder that is not there when the answer may be lost", "", func(b *book) { gone(b); b.around(6, time.Second) }},
 		{"a holder that is not there and nothing was lost", "invented", func(b *book) { gone(b); b.around(6, 2*time.Second) }},
 		{"an answer with fewer ids than plans", "ended invented", func(b *book) { b.answered(keyed, keyed, []string{"id-99"}, []bool{true}) }},
-		{"a holder that is not there beside one with the key", "invented", func(b *book) {
+		{"a holder that is not there, and another one with the key", "invented", func(b *book) {
 			b.answered(keyed, keyed, []string{"id-99", id(16)}, []bool{true, false})
 			b.succeeds(16, keyed)
 		}},

@@ -150,7 +150,7 @@ func aliveWays() []broken {
 		{"a process whose number another one has now", "", reused(20, func(*history.Run) {})},
 		{"a process that has the number of another one", "alive overlap", reused(151, func(r *history.Run) { r.Ended = r.Started.Add(time.Second) })},
 		{"a process that came when others were cut off", "", cut("p4", "p8")},
-		{"a process beside those that were cut off", "alive overlap", cut("p4", "p3")},
+		{"a process other than those that were cut off", "alive overlap", cut("p4", "p3")},
 		{"a run of a process that lives", "alive", func(b *book) {
 			r := &b.rec(9).Runs[0]
 			r.Status, r.Reclaimed = "interrupted", true

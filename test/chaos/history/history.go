@@ -144,7 +144,7 @@ const (
 	Resume    Op = "resume"
 )
 
-// Answer is the outcome of a call. A call without an answer, and one whose answer is Unknown, may
+// Answer is the result of a call. A call without an answer, and one whose answer is Unknown, may
 // have been executed or not.
 type Answer struct {
 	// Call is the call's ID.

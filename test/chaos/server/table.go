@@ -83,7 +83,7 @@ func clusterActs() []act[*Cluster] {
 		{Fault{CreateIndex, "An index is created on one of the tables, another each time, in a transaction that is rolled back at the end: nobody writes to it.", time.Minute, "", nil, false},
 			locking("create index on %s ((1))")},
 		{Fault{Reindex, "One of the tables, another each time, is reindexed, in a transaction that is rolled back at the end.", time.Minute, "", nil, false}, locking("reindex table %s")},
-		{Fault{VacuumFull, "Each table is written anew by vacuum full, one after the other; it is over when the last is.", time.Minute, "", nil, false}, (*Cluster).vacuumFull},
+		{Fault{VacuumFull, "Each table is rewritten by vacuum full, one after the other; it is over when the last is.", time.Minute, "", nil, false}, (*Cluster).vacuumFull},
 		{Fault{LongSnapshot, "A transaction keeps its snapshot, so that no dead row is removed.", 5 * time.Minute, "", nil, false}, (*Cluster).longSnapshot},
 		{Fault{Publication, "There is a publication for all tables: rows without an identity cannot be updated or deleted.", 5 * time.Minute, "", nil, false}, (*Cluster).publication},
 		{Fault{DumpAndRestore, "Connections are refused, the database is dumped and restored into a new server, and that takes the place of the former one; it is over then.", time.Minute,

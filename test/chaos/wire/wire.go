@@ -116,7 +116,7 @@ func (c *Conn) Calls() <-chan history.Call { return c.calls }
 // Ready reports that a worker accepts tasks, or a client calls.
 func (c *Conn) Ready() error { return c.send(Message{Ready: true}) }
 
-// Answer sends the outcome of a call.
+// Answer sends the result of a call.
 func (c *Conn) Answer(a history.Answer) error { return c.send(Message{Answer: &a}) }
 
 // Left reports what the process found of its own when it ended.
