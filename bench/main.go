@@ -19,10 +19,10 @@ func main() {
 	beWorker()
 	rounds := flag.Int("rounds", 3, "how often each contender is measured")
 	one := flag.String("one", "", "run one contender (measure/contender) and print its figures; used by the program itself")
-	profile := flag.String("profile", "", "with -one: write a profile of the processor's time to this file")
+	profile := flag.String("profile", "", "with -one: write a CPU profile to this file")
 	quick := flag.Bool("quick", false, "a hundredth of the load, to see that everything works; nothing is judged")
 	flag.StringVar(&dataDir, "data", dataDir, "where the data of pgfind are kept between runs")
-	flag.IntVar(&commandedTasks, "commanded", commandedTasks, "how many failed tasks pgcommand retries, and as many that it deletes")
+	flag.IntVar(&commandedTasks, "commanded", commandedTasks, "how many failed tasks pgcommand retries; it deletes as many")
 	flag.Usage = usage
 	flag.Parse()
 	if *quick {

@@ -42,7 +42,7 @@ type peer struct {
 	over chan struct{} // closed when the connection has ended; nil before hello
 	out  *json.Encoder
 	was  bool          // it was ready
-	left string        // what it found of its own when it ended
+	left string        // what it had not released when it ended
 	next chan struct{} // closed when the next call is sent; nil when nobody waits for that
 }
 

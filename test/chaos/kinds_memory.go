@@ -16,7 +16,7 @@ import (
 
 // memoryKinds are faults that run processes out of memory.
 func memoryKinds() []kind {
-	return []kind{{name: "oom", what: "A worker gets a memory cgroup in which there is no more memory, and the kernel kills it.", scope: oneWorker,
+	return []kind{{name: "oom", what: "A worker is moved to a memory cgroup without free memory, and the kernel kills it.", scope: oneWorker,
 		timing: between(8*time.Second, 10*time.Second, restart), needs: func(r *run) error { return r.memory().usable() }, do: outOfMemory}}
 }
 

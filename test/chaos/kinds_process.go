@@ -28,8 +28,8 @@ const restart = 1500 * time.Millisecond
 func processKinds() []kind {
 	return []kind{
 		{name: "kill", what: "SIGKILL to a worker.", scope: oneWorker, timing: instant(restart), do: kill},
-		{name: "term", what: "SIGTERM to a worker, which has time enough.", scope: oneWorker, timing: instant(restart), do: term},
-		{name: "term-short", what: "SIGTERM to a worker, and SIGKILL before it can be ready.", scope: oneWorker,
+		{name: "term", what: "SIGTERM to a worker that has enough time.", scope: oneWorker, timing: instant(restart), do: term},
+		{name: "term-short", what: "SIGTERM to a worker, and SIGKILL before it can have finished.", scope: oneWorker,
 			timing: between(0, 400*time.Millisecond, restart), do: termShort},
 		{name: "term-thrice", what: "SIGTERM, SIGINT and SIGTERM to a worker, all at once.", scope: oneWorker, timing: instant(restart), do: termThrice},
 		{name: "stop", what: "SIGSTOP to a worker for less than its lease, then SIGCONT.", scope: oneWorker,

@@ -11,7 +11,7 @@ import (
 
 // schemaKinds are what the deploy of a newer version does to processes that are not replaced yet.
 func schemaKinds() []kind {
-	return []kind{{name: "newer-schema", what: "The schema becomes one version newer than all processes; it stays so, and they go on.", scope: theStore,
+	return []kind{{name: "newer-schema", what: "The schema becomes one version newer than all processes, and stays so; the processes continue.", scope: theStore,
 		timing: func(*rand.Rand) timing { return timing{settle: settle} }, do: newerSchema}}
 }
 

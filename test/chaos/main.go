@@ -100,29 +100,29 @@ func parse(args []string, complaints io.Writer) (opt options, err error) {
 		f.PrintDefaults()
 		fmt.Fprintln(complaints, "\nThe kinds of faults:")
 		for _, k := range allKinds() {
-			fmt.Fprintf(complaints, "  %-26s %s%s\n", k.name, k.what, map[bool]string{true: " Only when it is asked for."}[k.asked])
+			fmt.Fprintf(complaints, "  %-26s %s%s\n", k.name, k.what, map[bool]string{true: " Only if requested by name."}[k.asked])
 		}
 	}
 	var faults string
 	f.StringVar(&opt.store, "store", sqlite, "the store: sqlite or postgres")
-	f.DurationVar(&opt.duration, "duration", time.Minute, "how long there are load and faults")
-	f.Uint64Var(&opt.seed, "seed", uint64(time.Now().UnixNano())%1e9, "what the faults and the load are made from")
-	f.StringVar(&opt.driver, "driver", "", "the program that puts a library under these faults")
-	f.StringVar(&opt.program, "program", "", "the program lastcall, to be the last of the workers; empty: it is none")
+	f.DurationVar(&opt.duration, "duration", time.Minute, "how long load and faults last")
+	f.Uint64Var(&opt.seed, "seed", uint64(time.Now().UnixNano())%1e9, "the seed of the faults and the load")
+	f.StringVar(&opt.driver, "driver", "", "the driver of the library that is tested")
+	f.StringVar(&opt.program, "program", "", "the program lastcall, which becomes the last worker; empty: it takes no part")
 	f.StringVar(&opt.dir, "dir", ".run/chaos", "the directory for the history, the schedule and the logs")
 	f.StringVar(&opt.schema, "schema", "lastcall", "the schema in PostgreSQL that has the tables of the library")
-	f.StringVar(&opt.pooler, "pooler", "", "the mode of a PgBouncer before PostgreSQL, session or transaction; empty: there is none")
-	f.StringVar(&faults, "faults", "", "the kinds of faults, with commas between them; empty: all")
-	f.StringVar(&opt.schedule, "schedule", "", "a schedule that a run has written, to make its faults again")
+	f.StringVar(&opt.pooler, "pooler", "", "the mode of a PgBouncer in front of PostgreSQL, session or transaction; empty: none")
+	f.StringVar(&faults, "faults", "", "the kinds of faults, separated by commas; empty: all")
+	f.StringVar(&opt.schedule, "schedule", "", "the schedule of an earlier run, to make the same faults again")
 	f.IntVar(&opt.workers, "workers", 4, "worker processes")
 	f.IntVar(&opt.clients, "clients", 2, "client processes")
-	f.IntVar(&opt.rate, "rate", 200, "tasks a second")
-	f.DurationVar(&opt.retention, "retention", 20*time.Second, "for how long tasks that have ended are kept; 0 is for ever")
+	f.IntVar(&opt.rate, "rate", 200, "tasks per second")
+	f.DurationVar(&opt.retention, "retention", 20*time.Second, "how long ended tasks are kept; 0 means for ever")
 	f.IntVar(&opt.again, "again", 1, "how many times to run, with the same faults")
-	f.DurationVar(&opt.shrink, "shrink", 0, "for how long to look for a shorter schedule with which a rule is still broken")
-	f.StringVar(&opt.breaks, "break", "", "the rule that the driver is to break, to try the checker")
-	f.BoolVar(&opt.clock, "clock", false, "the driver was built by the go command of -toolchain, and its clock may be stepped")
-	f.StringVar(&opt.toolchain, "toolchain", "", "only make a go command in this directory whose programs have a clock that can be stepped, and print its path")
+	f.DurationVar(&opt.shrink, "shrink", 0, "how long to look for a shorter schedule that still breaks a rule")
+	f.StringVar(&opt.breaks, "break", "", "the rule that the driver must break, to test the checker")
+	f.BoolVar(&opt.clock, "clock", false, "the driver was built with the go command of -toolchain, so its clock can be stepped")
+	f.StringVar(&opt.toolchain, "toolchain", "", "only create, in this directory, a go command whose programs have a clock that can be stepped, and print its path")
 	if err := f.Parse(args); err != nil {
 		return opt, err
 	}

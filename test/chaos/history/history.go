@@ -75,7 +75,7 @@ type Process struct {
 	// Code and By are set for Ended: the exit code, or the name of the signal.
 	Code int    `json:",omitempty"`
 	By   string `json:",omitempty"`
-	// Left is what a process found of its own when it ended, such as goroutines. For Outlived it names
+	// Left is what a process had not released when it ended, such as goroutines. For Outlived it names
 	// what still existed of a run whose program had ended, and Lasted is how long it existed.
 	Left   string        `json:",omitempty"`
 	Lasted time.Duration `json:",omitempty"`

@@ -53,7 +53,7 @@ func fileActs() []act[*File] {
 	return []act[*File]{
 		{Fault{FileLocked, "Another process holds the lock for writing.", time.Minute, "", nil, true}, (*File).lock},
 		{Fault{FileDiskFull, "The disk is full.", time.Minute, "", canMount, false}, (*File).fill},
-		{Fault{FileKilledInCheckpoint, "A process that makes checkpoints of the log is killed in the middle of one; it is over then.", time.Minute, "", nil, false}, (*File).killInCheckpoint},
+		{Fault{FileKilledInCheckpoint, "A process that checkpoints the log is killed in the middle of a checkpoint; then the fault is over.", time.Minute, "", nil, false}, (*File).killInCheckpoint},
 	}
 }
 

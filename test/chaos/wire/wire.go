@@ -45,7 +45,7 @@ type Message struct {
 	// N is the number of an effect on its connection, which its verdict repeats.
 	N      int64           `json:",omitempty"`
 	Answer *history.Answer `json:",omitempty"`
-	// Left is what the process found of its own when it ended: goroutines, connections.
+	// Left is what the process had not released when it ended: goroutines, connections.
 	Left string `json:",omitempty"`
 }
 
@@ -119,7 +119,7 @@ func (c *Conn) Ready() error { return c.send(Message{Ready: true}) }
 // Answer sends the result of a call.
 func (c *Conn) Answer(a history.Answer) error { return c.send(Message{Answer: &a}) }
 
-// Left reports what the process found of its own when it ended.
+// Left reports what the process had not released when it ended.
 func (c *Conn) Left(what string) error { return c.send(Message{Left: what}) }
 
 // Effect reports an effect. It returns nil when the harness has recorded it, or ErrStale if the
