@@ -10,7 +10,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// beatOf returns the median time of a beat of a worker that has so many runs.
+// beatOf returns the median time of a heartbeat of a worker that has n runs.
 func beatOf(n int) func() (figures, error) {
 	return func() (figures, error) {
 		return onPostgres(func(store task.Store, _ database) (figures, error) {
@@ -34,7 +34,7 @@ func beatOf(n int) func() (figures, error) {
 	}
 }
 
-// times are milliseconds that several goroutines note down.
+// times collects milliseconds from several goroutines.
 type times struct {
 	mu  sync.Mutex
 	all []float64
@@ -52,7 +52,7 @@ func (t *times) count() int {
 	return len(t.all)
 }
 
-// take returns the times and forgets them.
+// take returns the collected times and clears them.
 func (t *times) take() []float64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -61,17 +61,17 @@ func (t *times) take() []float64 {
 	return all
 }
 
-// timedStore times what a worker does: its beats, the complete ones apart, its claims that found
-// something, and the calls that end runs.
+// timedStore times the calls of a worker: its heartbeats (complete ones separately), the claims
+// that found something, and the calls that end runs.
 type timedStore struct {
 	task.Store
 	beats, complete, claims, ends times
 
 	mu   sync.Mutex
-	fail error // of the next claim
+	fail error // returned by the next claim
 }
 
-// failedCall is what a call counts as that has returned an error: no bound admits it.
+// failedCall is the time recorded for a call that returned an error. No bound admits it.
 const failedCall = time.Hour
 
 func elapsed(began time.Time, err error) time.Duration {
@@ -117,7 +117,8 @@ func (s *timedStore) Apply(ctx context.Context, changes []task.Change) []error {
 	return errs
 }
 
-// failClaim has the next claim fail: the worker then asks by a complete beat what it has.
+// failClaim makes the next claim fail. The worker then sends a complete heartbeat to learn which
+// runs it has.
 func (s *timedStore) failClaim(err error) {
 	s.mu.Lock()
 	s.fail = err

@@ -11,7 +11,7 @@ import (
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
-// The test binary takes the program's place where a measure starts it anew.
+// Where a measure starts the program again as another process, the test binary takes its place.
 func TestMain(m *testing.M) {
 	beServer()
 	beWorker()
@@ -29,13 +29,13 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// alone are the measures whose subject is this process, or that use much of the processors: River
-// gives up transactions in SQLite that take it ten seconds.
+// alone lists the measures that do not run in parallel: their subject is this process, or they use
+// much processor time. River aborts a transaction in SQLite that takes ten seconds.
 var alone = []string{"start", "memory", "stop", "report", "reportAll", "sqlitework", "sqlitereal", "sqlitesave",
 	"sqlitestop"}
 
-// The benchmarks are part of what is promised, so they must not rot: each contender runs with a
-// hundredth of its load, in this process, and each promise finds the figures that it is about.
+// The benchmarks are part of what is promised, so they must not rot. Each contender runs in this
+// process with a hundredth of its load, and each promise finds the figures it refers to.
 func TestMeasures_EachContenderWorksAndEachPromiseFindsItsFigures(t *testing.T) {
 	for _, m := range measures {
 		t.Run(m.name, func(t *testing.T) {
@@ -85,7 +85,7 @@ func TestPromise_IsJudgedByTheMedianOfWhatTheRoundsFound(t *testing.T) {
 		{"a": {"ms": 30}, "b": {"ms": 10}},
 		{"a": {"ms": 20}, "b": {"ms": 10}},
 		{"a": {"ms": 10}, "b": {"ms": 10}},
-		{"a": {"ms": 20}}, // in which b was not measured
+		{"a": {"ms": 20}}, // b was not measured in this round
 	}
 	for _, c := range []struct {
 		name string

@@ -14,12 +14,12 @@ import (
 // claims is how many claims of a hundred tasks are timed.
 const claims = 300
 
-// condition is what is in the store before claims are timed.
+// condition is the content of the store before claims are timed.
 type condition struct {
-	queued  int // tasks of the kind that is claimed
-	taken   int // of which have been claimed, while another session's old snapshot is open
-	future  int // tasks of the kind whose time has not come
-	foreign int // tasks of a kind that is not claimed, of a higher priority
+	queued  int // tasks of the claimed kind
+	taken   int // tasks that were claimed before, while another session held an old snapshot
+	future  int // tasks of the claimed kind that are not due yet
+	foreign int // tasks of a kind that is not claimed, with a higher priority
 }
 
 // claimAmong measures claims of a hundred tasks each.
@@ -33,7 +33,7 @@ func claimAmong(c condition) func() (figures, error) {
 			if err := c.prepare(store); err != nil {
 				return nil, err
 			}
-			// The server has time to collect its statistics, as it would have had.
+			// Give the server time to collect its statistics, as it would have had in production.
 			if err := execute(db.dsn, `vacuum analyze`, `checkpoint`); err != nil {
 				return nil, err
 			}
@@ -65,7 +65,7 @@ func claimAmong(c condition) func() (figures, error) {
 	}
 }
 
-// prepare enqueues what shall be there.
+// prepare enqueues the tasks of the condition.
 func (c condition) prepare(store task.Store) error {
 	client := task.NewClient(store)
 	for _, f := range []struct {
@@ -93,8 +93,8 @@ func (c condition) prepare(store task.Store) error {
 	return nil
 }
 
-// oldSnapshot opens a transaction that has read and stays idle until it is released: what is
-// deleted meanwhile cannot be cleared away.
+// oldSnapshot opens a transaction that has read something and stays idle until release is called.
+// Vacuum cannot remove what is deleted meanwhile.
 func oldSnapshot(db database) (release func() error, err error) {
 	ctx := context.Background()
 	c, err := pgx.Connect(ctx, db.dsn)
@@ -107,7 +107,7 @@ func oldSnapshot(db database) (release func() error, err error) {
 	return func() error { return c.Close(ctx) }, nil
 }
 
-// claimOnce claims so many tasks, and returns the milliseconds that it took.
+// claimOnce claims n tasks and returns how many milliseconds that took.
 func claimOnce(store task.Store, n int) (float64, error) {
 	began := time.Now()
 	got, err := store.Claim(context.Background(), task.ClaimRequest{Worker: "w", Max: n, Suspects: 1, Kinds: []task.KindClaim{{Kind: noop.Name, Max: n}}})

@@ -17,22 +17,23 @@ import (
 	"github.com/lastcall-go/lastcall/task/sqlitestore"
 )
 
-// database is where a measurement has its tables.
+// database is the database in which a measurement has its tables.
 type database struct {
 	dsn string
-	pid int // of the server
+	pid int // the server's process id
 }
 
-// memory is that of a small server.
+// memory has the memory settings of a small server.
 var memory = []string{"shared_buffers=512MB", "max_wal_size=4GB"}
 
-// shared, if set, is used by all measurements instead of a cluster each, with a database for each:
-// the test has no time for so many.
+// shared, if set, is the server for all measurements, each with a database of its own, instead of a
+// new cluster for each. The test has no time for that many clusters.
 var shared *pgtest.Server
 
 var databases atomic.Int64
 
-// withCluster measures on a new cluster, with fsync on and settings beside those of all.
+// withCluster measures on a new cluster with fsync on, and with settings in addition to the common
+// ones.
 func withCluster(measure func(db database) (figures, error), settings ...string) (found figures, err error) {
 	if shared != nil {
 		return withDatabase(shared, measure)
@@ -55,7 +56,7 @@ func withDatabase(server *pgtest.Server, measure func(db database) (figures, err
 	return measure(database{server.DSN(name), server.PID()})
 }
 
-// execute runs statements on a connection of their own.
+// execute runs statements on a new connection.
 func execute(dsn string, statements ...string) error {
 	ctx := context.Background()
 	c, err := pgx.Connect(ctx, dsn)
@@ -78,7 +79,7 @@ func openSQLite(path string) (*sqlitestore.Store, error) {
 	return sqlitestore.Open(context.Background(), sqlitestore.Config{Path: path, Logger: quiet})
 }
 
-// onPostgres measures something on a store in a new cluster.
+// onPostgres runs a measurement on a store in a new cluster.
 func onPostgres(measure func(store task.Store, db database) (figures, error), settings ...string) (figures, error) {
 	return withCluster(func(db database) (figures, error) {
 		store, err := openPostgres(db)
@@ -90,7 +91,7 @@ func onPostgres(measure func(store task.Store, db database) (figures, error), se
 	}, settings...)
 }
 
-// onSQLite measures something on a store in a new file.
+// onSQLite runs a measurement on a store in a new file.
 func onSQLite(measure func(store task.Store, db database) (figures, error)) (figures, error) {
 	return withFile(func(path string) (figures, error) {
 		store, err := openSQLite(path)

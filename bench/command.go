@@ -11,17 +11,19 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// commandedTasks is how many failed tasks are retried by a filter, and as many that are deleted.
+// commandedTasks is how many failed tasks are retried by a filter. As many are deleted by another
+// one.
 var commandedTasks = 1_000_000
 
-// The figures of commands by filter. Claims are those of a worker that goes on beside them.
+// The figures of commands by filter. The claims are those of a worker that serves a steady load
+// meanwhile.
 const (
 	retriedIn       = "retry s"
 	deletedIn       = "delete s"
 	claimsBefore    = "claims p99, before ms"
 	claimsRetrying  = "claims p99, meanwhile retry ms"
 	claimsDeleting  = "claims p99, meanwhile delete ms"
-	commandedRate   = 2_000 // tasks that are enqueued in a second, and worked
+	commandedRate   = 2_000 // tasks enqueued, and processed, per second
 	commandedBefore = 20 * time.Second
 )
 
@@ -36,8 +38,8 @@ var commandedMeasure = measure{
 	},
 }
 
-// commanded records failed tasks of two kinds, and retries those of one and deletes those of the
-// other by a filter, while a worker works a steady load of a third kind.
+// commanded records failed tasks of two kinds. By a filter it retries those of one kind and deletes
+// those of the other, while a worker processes a steady load of a third kind.
 func commanded() (figures, error) {
 	return onPostgres(func(store task.Store, db database) (found figures, err error) {
 		n := max(commandedTasks/load, 1000)
@@ -47,7 +49,7 @@ func commanded() (figures, error) {
 				return nil, err
 			}
 		}
-		// The server has time to collect its statistics, as it would have had.
+		// Give the server time to collect its statistics, as it would have had in production.
 		if err := execute(db.dsn, `vacuum analyze`, `checkpoint`); err != nil {
 			return nil, err
 		}
@@ -80,7 +82,7 @@ func commanded() (figures, error) {
 	})
 }
 
-// beside does something while a worker works a steady load.
+// This helper calls a function while a worker processes a steady load.
 func beside(store task.Store, do func(context.Context) error) error {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()

@@ -13,21 +13,21 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// conflicts is how many tasks a phase of the measure enqueues in calls of perCall, and singles how
-// many in calls of their own.
+// conflicts is how many tasks a phase enqueues in calls of perCall, and singles how many it
+// enqueues in calls of their own.
 const (
 	conflicts = 50_000
 	singles   = 2_000
 )
 
-// phase is a part of the measure: what comes of new tasks, all of which have keys.
+// phase is a part of the measure: what happens to new tasks, all of which have keys.
 type phase struct {
 	name string
 	opt  task.EnqueueOptions
 	want task.Outcome
 }
 
-// phases come one after the other, with the same keys. The tasks of a debounce wait for a minute.
+// phases run one after the other with the same keys. The tasks of a debounce wait for a minute.
 var phases = []phase{
 	{"new", task.EnqueueOptions{KeyFor: 10 * time.Minute}, task.OutcomeAdded},
 	{"existing", task.EnqueueOptions{}, task.OutcomeExisting},
@@ -40,8 +40,8 @@ var phases = []phase{
 func inCalls(phase string) string  { return phase + " /s" }
 func oneByOne(phase string) string { return phase + ", one by one /s" }
 
-// inPhases measures each phase, in calls of perCall and one by one. Enqueue makes n tasks under the
-// keys that begin with a number.
+// inPhases measures each phase, in calls of perCall and one by one. enqueue enqueues n tasks under
+// the keys numbered from the given number on.
 func inPhases(db database, phases []string, enqueue func(phase string, from, n int) error) (figures, error) {
 	all := make(figures)
 	for _, size := range []int{perCall, 1} {
@@ -67,7 +67,7 @@ func inPhases(db database, phases []string, enqueue func(phase string, from, n i
 	return all, nil
 }
 
-// phaseProcessor is the figure of the processor time beside one of the rate.
+// phaseProcessor returns the name of the processor-time figure that belongs to a rate's figure.
 func phaseProcessor(rate string) string { return rate[:len(rate)-len(" /s")] + ", processor time us" }
 
 func conflictsPostgres() (figures, error) {
@@ -103,8 +103,8 @@ func conflictsPostgres() (figures, error) {
 	})
 }
 
-// conflictsRiver inserts unique jobs, and the same once more: of each River says that there was
-// one.
+// conflictsRiver inserts unique jobs, then the same ones once more. River must report each of the
+// second ones as a duplicate.
 func conflictsRiver() (figures, error) {
 	w := keyed(conflicts)
 	return onRiver(func(client *river.Client[pgx.Tx], _ *pgxpool.Pool, db database) (figures, error) {
@@ -123,8 +123,7 @@ func conflictsRiver() (figures, error) {
 	}, w)
 }
 
-// conflictPromises compare each phase with River's insert of a job that is new, or was there
-// before.
+// conflictPromises compares each phase with River's insert of a new job, or of a duplicate.
 func conflictPromises() (all []promise) {
 	for _, name := range []func(string) string{inCalls, oneByOne} {
 		for _, p := range phases {

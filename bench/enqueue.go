@@ -16,7 +16,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/pgstore"
 )
 
-// bulk is how many tasks one call of the bulk measure hands over, to either library.
+// bulk is how many tasks one call of the bulk measure enqueues, with either library.
 const bulk = 5000
 
 // bulkPostgres enqueues 200,000 tasks.
@@ -45,7 +45,7 @@ func riverBulk() (figures, error) {
 	}, w)
 }
 
-// txPostgres enqueues 50,000 tasks in one transaction of the caller's, from its begin to its
+// txPostgres enqueues 50,000 tasks in one transaction of the caller's, timed from its begin to its
 // commit.
 func txPostgres() (figures, error) {
 	return onPostgres(func(store task.Store, db database) (figures, error) {
@@ -92,7 +92,7 @@ func riverTx() (figures, error) {
 func enqueueOne() (figures, error)  { return enqueueSingly(1, 500/min(load, 10)) }
 func enqueueMany() (figures, error) { return enqueueSingly(64, 20_000/load) }
 
-// enqueueSingly enqueues n tasks into SQLite, each in a call of its own, from so many goroutines.
+// enqueueSingly enqueues n tasks into SQLite, each in a call of its own, from several goroutines.
 func enqueueSingly(routines, n int) (figures, error) {
 	return onSQLite(func(store task.Store, db database) (figures, error) {
 		client := task.NewClient(store)
@@ -122,8 +122,8 @@ func enqueueSingly(routines, n int) (figures, error) {
 	})
 }
 
-// latency enqueues single tasks, with pauses, through a store of its own, for a worker that is
-// idle, and measures from the call of Enqueue to the begin of the handler.
+// latency enqueues single tasks with pauses, through a second store, for an idle worker. It
+// measures from the call of Enqueue to the start of the handler.
 func latency() (figures, error) {
 	return withCluster(func(db database) (figures, error) {
 		var stores [2]*pgstore.Store
@@ -162,8 +162,8 @@ func latencyOf(worked, enqueued task.Store) (figures, error) {
 	return figures{"median ms": quantile(all, 0.5), p99: quantile(all, 0.99)}, stop()
 }
 
-// serveNoop starts a worker for tasks that do nothing but call a function, and returns what stops
-// it. No slots is the default.
+// serveNoop starts a worker whose handlers only call a function. It returns a function that stops
+// the worker. 0 slots means the default concurrency.
 func serveNoop(store task.Store, slots int, does func()) (stop func() error, err error) {
 	var mux task.Mux
 	task.Handle(&mux, noop, func(context.Context, *task.Run, empty) error { does(); return nil })

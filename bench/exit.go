@@ -16,10 +16,10 @@ import (
 	"github.com/lastcall-go/lastcall"
 )
 
-// serverVariable makes this program the server of the exit measure.
+// serverVariable makes this program act as the server of the exit measure.
 const serverVariable = "LASTCALL_BENCH_SERVER"
 
-// beServer runs a server if this process was started to be one.
+// beServer runs a server if this process was started as one.
 func beServer() {
 	switch os.Getenv(serverVariable) {
 	case "lastcall":
@@ -50,8 +50,7 @@ func beServer() {
 func exitIdle() (float64, error)     { return exit("lastcall") }
 func exitShutdown() (float64, error) { return exit("shutdown") }
 
-// exit starts a server, connects to it, and measures from the signal to the
-// end of the process.
+// exit starts a server, connects to it, and measures from the signal to the end of the process.
 func exit(which string) (float64, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -80,7 +79,7 @@ func exit(which string) (float64, error) {
 		}
 		defer conn.Close()
 		if i == 0 {
-			continue // the one that is never used
+			continue // the connection that is never used
 		}
 		if _, err := fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: bench\r\n\r\n"); err != nil {
 			return 0, err
@@ -92,7 +91,7 @@ func exit(which string) (float64, error) {
 		_, _ = io.Copy(io.Discard, resp.Body)
 		_ = resp.Body.Close()
 	}
-	time.Sleep(200 * time.Millisecond) // everyone is idle
+	time.Sleep(200 * time.Millisecond) // let everything become idle
 	began := time.Now()
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return 0, err

@@ -17,23 +17,23 @@ import (
 	"github.com/lastcall-go/lastcall/task/pgstore"
 )
 
-// farTrip is a round trip over the network before the server, farRounds how many transactions are
-// timed, and farMany how many tasks one of them enqueues together.
+// farTrip is the round trip over the network to the server, farRounds how many transactions are
+// timed, and farMany how many tasks one of them enqueues in a batch.
 const (
 	farTrip   = 2 * time.Millisecond
 	farRounds = 50
 	farMany   = 500
 )
 
-// The figures of a transaction over that network.
+// The figures of transactions over that network.
 const (
 	farOne   = "one task ms"
 	farKeyed = "one with a key ms"
 	far500   = "500 tasks ms"
 )
 
-// farTx times what is enqueued in a transaction of the caller's over a network: each call by
-// itself, without the begin and the commit. The first round, in which statements are prepared, is
+// farTx times calls that enqueue in a transaction of the caller's over a network. Each call is
+// timed without the begin and the commit. The first round, in which statements are prepared, is
 // left out.
 func farTx(dsn string, calls map[string]func(ctx context.Context, tx pgx.Tx, n int) error) (figures, error) {
 	ctx := context.Background()
@@ -98,8 +98,8 @@ func farPostgres() (figures, error) {
 	})
 }
 
-// farRiver has a client that inserts alone, with River's defaults: it notifies workers every 100 ms
-// at most, and so leaves that out of most transactions.
+// farRiver uses an insert-only client with River's defaults. It notifies workers at most once in
+// 100 ms, so most transactions contain no notification.
 func farRiver() (figures, error) {
 	w := nothings(farMany, slots)
 	return onRiver(func(_ *river.Client[pgx.Tx], pool *pgxpool.Pool, db database) (figures, error) {
@@ -124,10 +124,10 @@ func farRiver() (figures, error) {
 	}, w)
 }
 
-// far is a network over which a piece takes half a round trip.
+// far is a network in which every packet takes half a round trip.
 type far struct{ ended sync.WaitGroup }
 
-// dial connects over it.
+// dial connects over this network.
 func (f *far) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	server, err := new(net.Dialer).DialContext(ctx, network, address)
 	if err != nil {
@@ -139,7 +139,7 @@ func (f *far) dial(ctx context.Context, network, address string) (net.Conn, erro
 	return near, nil
 }
 
-// carry copies what comes from one side to the other, each piece when it is due.
+// carry copies from one side to the other, and delivers each piece when it is due.
 func (f *far) carry(from, to net.Conn) {
 	type piece struct {
 		due  time.Time
@@ -154,7 +154,7 @@ func (f *far) carry(from, to net.Conn) {
 				break
 			}
 		}
-		for range pieces { // nobody wants the rest
+		for range pieces { // drain: nobody needs the rest
 		}
 	})
 	defer close(pieces)

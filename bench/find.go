@@ -13,8 +13,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// The figures of reading. Of the filters, and of the statements on the view, it is the slowest
-// one's.
+// The figures of reading. For filters, and for the statements on the view, the figure is that of
+// the slowest one.
 const (
 	filtersP95 = "each filter, each pair p95 ms"
 	hardlyP95  = "common ones that hardly meet p95 ms"
@@ -24,8 +24,8 @@ const (
 	viewP95    = "view by status, kind, time p95 ms"
 )
 
-// findAmong reads in a store of many tasks: every filter of Find alone and in pairs, single tasks
-// and their runs, counts, and the public view.
+// findAmong reads in a store of many tasks: with every filter of Find alone and with every pair,
+// single tasks and their runs, counts, and the public view.
 func findAmong() (figures, error) {
 	return withDataset(func(db database, ids []string) (found figures, err error) {
 		store, err := openPostgres(db)
@@ -46,13 +46,14 @@ func findAmong() (figures, error) {
 	})
 }
 
-// reader reads what is in the data set.
+// reader reads the data set.
 type reader struct {
 	client *task.Client
 	ids    []string // of tasks that have ended, the oldest first
 }
 
-// filter is a value of one of the filters of Find. A common one admits more than a thousand tasks.
+// filter is a value for one of the filters of Find. A common one matches more than a thousand
+// tasks.
 type filter struct {
 	of, value string
 	common    bool
@@ -61,7 +62,7 @@ type filter struct {
 
 func (f filter) String() string { return f.of + "=" + f.value }
 
-// values are those of every filter, rare and common ones.
+// values returns values for every filter, rare ones and common ones.
 func (r *reader) values() []filter {
 	var all []filter
 	for _, s := range task.Statuses() {
@@ -83,7 +84,7 @@ func (r *reader) values() []filter {
 		filter{"ids", "a hundred", false, func(q *task.Query) { q.IDs = r.some(100) }})
 }
 
-// some returns ids from all ages.
+// some returns n ids spread over all ages.
 func (r *reader) some(n int) []string {
 	var ids []string
 	for i := range n {
@@ -93,14 +94,14 @@ func (r *reader) some(n int) []string {
 	return slices.Compact(ids)
 }
 
-// timing is the 95th percentile of a query's times.
+// timing is the 95th percentile of the times of one query.
 type timing struct {
 	name string
 	p95  float64
 }
 
-// filters times each filter, and each pair of different ones. Two common ones of which fewer than a
-// page of tasks has both hardly meet.
+// filters times each filter, and each pair of different ones. Pairs of common filters that fewer
+// than a page of tasks match are reported separately, as "hardly meet".
 func (r *reader) filters() (figures, error) {
 	var all, hardly []timing
 	values := r.values()
@@ -134,7 +135,7 @@ func (r *reader) filters() (figures, error) {
 	return figures{filtersP95: slowest("filters", all), hardlyP95: slowest("hardly meet", hardly)}, nil
 }
 
-// admitted sees that an answer has only what the query wants.
+// admitted checks that an answer has only tasks that match the query.
 func admitted(q task.Query, got []task.Task) error {
 	for _, t := range got {
 		if q.Status != "" && t.Status != q.Status || q.Kind != "" && t.Kind != q.Kind ||
@@ -146,7 +147,7 @@ func admitted(q task.Query, got []task.Task) error {
 	return nil
 }
 
-// slowest returns the largest of the times, and names the largest ones.
+// slowest returns the largest of the times, and prints the names of the slowest ones.
 func slowest(what string, all []timing) float64 {
 	slices.SortFunc(all, func(a, b timing) int { return cmp.Compare(b.p95, a.p95) })
 	fmt.Fprintf(os.Stderr, "    %d %s; the slowest:\n", len(all), what)
@@ -156,11 +157,11 @@ func slowest(what string, all []timing) float64 {
 	return all[0].p95
 }
 
-// patience is for how long one query is repeated.
+// patience limits for how long one query is repeated.
 const patience = 3 * time.Second
 
-// repeated does something a number of times, fewer times if it takes long, and returns the 95th
-// percentile.
+// repeated calls a function n times, fewer if that takes too long, and returns the 95th percentile
+// of its times.
 func repeated(n int, do func() error) (float64, error) {
 	n = max(n/min(load, 10), 3)
 	var all []float64
@@ -174,7 +175,7 @@ func repeated(n int, do func() error) (float64, error) {
 	return quantile(all, 0.95), nil
 }
 
-// single times what concerns one task, and the count of all.
+// single times the reads that concern one task, and the count of all.
 func (r *reader) single() (figures, error) {
 	ctx, ids, i := context.Background(), r.some(1000), 0
 	next := func() string { i++; return ids[i%len(ids)] }
@@ -223,7 +224,7 @@ func (r *reader) view(db database) (figures, error) {
 	var all []timing
 	for _, q := range queries {
 		p95, err := repeated(20, func() error {
-			// Planned for its values, as a statement is that a person types.
+			// Plan the statement for its values, like one that a person types.
 			rows, err := c.Query(ctx, q.sql, append([]any{pgx.QueryExecModeExec}, q.args...)...)
 			if err != nil {
 				return err

@@ -12,10 +12,10 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// The data of pgfind are recorded through the store's own methods, as clients and workers would, so
-// that they are in whatever tables the store has. That takes some minutes, once.
+// The data of pgfind are recorded through the store's own methods, as clients and workers would
+// record them, so this code is independent of the store's tables. It takes some minutes, once.
 
-// dataset is how much is recorded.
+// dataset is the size of the data set.
 type dataset struct{ ended, waiting, running, queues, daily int }
 
 func fullDataset() dataset {
@@ -23,8 +23,9 @@ func fullDataset() dataset {
 	return dataset{10_000_000 / less, 1_000_000 / less, 50_000 / less, 10_000 / less, 1000 / min(load, 50)}
 }
 
-// The values that are found. Mails are in the queue default and in many small ones, reports in the
-// queue reports; where mails meet the queue reports, and reports a failure, are three tasks.
+// The values that the queries filter by. Mails are in the default queue and in many small ones,
+// reports in the queue "reports". Only three mails are in the queue "reports", and only three
+// reports have failed.
 const (
 	mail      = "mail"
 	report    = "report"
@@ -32,7 +33,7 @@ const (
 	reports   = "reports"
 	dailyKey  = "daily"
 	hardly    = 3
-	customers = 100 // one in so many tasks has a key of its own
+	customers = 100 // one in this many tasks has a key of its own
 )
 
 func smallQueue(i int) string  { return fmt.Sprintf("small-%d", i) }
@@ -48,17 +49,17 @@ func keyOfCustomer(i int) string {
 	return ""
 }
 
-// portion is a part of the data set: tasks that are enqueued together, and what becomes of them.
+// portion is a part of the data set: tasks that are enqueued together and get the same kind of end.
 type portion struct {
 	kind   string
 	n      int
 	queue  func(i int) string
 	key    func(i int) string
-	step   int                                          // tasks of one call
-	become func(i int, t task.Task) (task.Change, bool) // nil: they wait
+	step   int                                          // tasks enqueued by one call
+	become func(i int, t task.Task) (task.Change, bool) // nil: the tasks wait
 }
 
-// portions are in the order of their age.
+// portions returns the parts of the data set, the oldest first.
 func (d dataset) portions() []portion {
 	perQueue := max(d.ended/10/d.queues, 1)
 	spread := func(i int) string { return smallQueue(i / perQueue % d.queues) }
@@ -93,7 +94,7 @@ func fail(_ int, t task.Task) (task.Change, bool) {
 	return c, true
 }
 
-// mixed fails one in a hundred, and cancels one in a hundred.
+// mixed fails one task in a hundred, cancels one in a hundred, and lets the others succeed.
 func mixed(i int, t task.Task) (task.Change, bool) {
 	switch i % 100 {
 	case 0:
@@ -124,10 +125,10 @@ type loader struct {
 	ended  atomic.Int64
 
 	mu  sync.Mutex
-	ids []string // a sample of those that have ended, one of each claim
+	ids []string // a sample of the ended tasks, one of each claim
 }
 
-// loadDataset returns ids of tasks that have ended, the oldest first.
+// loadDataset records the data set. It returns ids of ended tasks, the oldest first.
 func loadDataset(store task.Store, size dataset) ([]string, error) {
 	l := &loader{store: store, client: task.NewClient(store)}
 	began := time.Now()
@@ -140,7 +141,7 @@ func loadDataset(store task.Store, size dataset) ([]string, error) {
 	return l.ids, nil
 }
 
-// fill records a portion, in several calls at a time.
+// fill records a portion with several calls in parallel.
 func (l *loader) fill(s portion) error {
 	var (
 		wg      sync.WaitGroup
@@ -173,9 +174,9 @@ func (l *loader) fill(s portion) error {
 	return nil
 }
 
-// register announces a worker, whose runs stay as they are when the loading is over.
+// register registers a worker. Its runs stay as they are after the loading.
 func (l *loader) register() (string, error) {
-	id, err := task.Prepare(mail, []byte("null"), nil) // which has a new id
+	id, err := task.Prepare(mail, []byte("null"), nil) // only for its new id
 	if err != nil {
 		return "", err
 	}
@@ -214,7 +215,7 @@ func (l *loader) call(s portion, worker string, from, n int) error {
 		if err != nil {
 			return err
 		}
-		if left -= len(got); left > 0 && len(got) == 0 { // a neighbour has ours, and leaves its own to us
+		if left -= len(got); left > 0 && len(got) == 0 { // a parallel call has claimed ours, and leaves its own to us
 			time.Sleep(time.Millisecond)
 			continue
 		}
@@ -225,7 +226,7 @@ func (l *loader) call(s portion, worker string, from, n int) error {
 	return nil
 }
 
-// end makes of runs what shall become of them.
+// end ends the claimed runs as the portion prescribes.
 func (l *loader) end(s portion, got []task.Task) error {
 	changes := make([]task.Change, 0, len(got))
 	for _, t := range got {

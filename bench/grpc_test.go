@@ -15,9 +15,8 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 )
 
-// serveGRPC serves the health service in a group. Each unary call says that it
-// has arrived and then waits for release, or for the end of its context when
-// obey is set.
+// serveGRPC serves the health service in a group. Each unary call reports that it has arrived and
+// then waits for release, or, if obey is set, for the end of its context.
 func serveGRPC(t *testing.T, cfg lastcall.Config, obey bool) (g *lastcall.Group, client healthpb.HealthClient, arrived, release chan struct{}) {
 	t.Helper()
 	cfg.Logger = quiet
@@ -79,8 +78,8 @@ func TestGRPC_ACallInFlightFinishesInTheDrain(t *testing.T) {
 	}
 }
 
-// refusedWithin waits until new calls are refused, as they are once
-// GracefulStop has closed the listener.
+// refusedWithin waits until new calls are refused, as they are once GracefulStop has closed the
+// listener.
 func refusedWithin(t *testing.T, client healthpb.HealthClient) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -149,7 +148,8 @@ type groupStream struct {
 
 func (s groupStream) Context() context.Context { return s.ctx }
 
-// watcher is a service whose stream ends at last call, and whose call says whether it has begun.
+// watcher is a service whose stream ends at last call, and whose unary call reports whether last
+// call has begun.
 type watcher struct {
 	healthpb.UnimplementedHealthServer
 }
@@ -215,7 +215,7 @@ func TestGRPC_StreamsHearOfLastCallAndCallsAreServedUntilTheWorkIsDone(t *testin
 	if _, err := watch.Recv(); !errors.Is(err, io.EOF) {
 		t.Errorf("the stream ended with %v", err)
 	}
-	// The work runs on, and so new connections are served too.
+	// Work is still running, so new connections are still served.
 	other, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)

@@ -21,15 +21,16 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// bothServers is a service on HTTP and gRPC, with gRPC's own health service and a stream in both
-// directions, as docs/shutdown.md has it.
+// bothServers is a service on HTTP and gRPC, with gRPC's own health service and a bidirectional
+// stream, as in docs/shutdown.md.
 type bothServers struct {
 	g        *lastcall.Group
 	web, rpc string
 }
 
 const (
-	// notice is what clients take to notice that a service stops, and least what it gives them.
+	// notice is how long clients take to notice that a service stops, and least is how long it stays
+	// open for them.
 	notice = 300 * time.Millisecond
 	least  = 600 * time.Millisecond
 )
@@ -59,7 +60,7 @@ func serveBoth(t *testing.T) *bothServers {
 	err = errors.Join(
 		g.HTTP("api", &http.Server{Handler: answer, ReadHeaderTimeout: 5 * time.Second}, web),
 		g.Serve("grpc", srv, rpc),
-		g.Go("health", func(ctx context.Context) error { // a probe of grpc.health.v1 hears of last call
+		g.Go("health", func(ctx context.Context) error { // a probe of grpc.health.v1 learns of last call
 			<-lastcall.LastCall(ctx)
 			state.Shutdown()
 			return nil
@@ -85,8 +86,8 @@ var (
 	chat    = grpc.ServiceDesc{ServiceName: "test.Chat", HandlerType: (*any)(nil), Streams: []grpc.StreamDesc{talking}}
 )
 
-// talk answers each message with itself, and says goodbye at last call. Nothing but its return ends
-// RecvMsg, so that waits in a goroutine of its own.
+// talk echoes each message, and says goodbye at last call. Only the return of talk ends RecvMsg, so
+// RecvMsg waits in a goroutine of its own.
 func talk(_ any, s grpc.ServerStream) error {
 	heard, failed := make(chan *healthpb.HealthCheckRequest), make(chan error, 1)
 	go func() {
@@ -117,7 +118,8 @@ func talk(_ any, s grpc.ServerStream) error {
 	}
 }
 
-// crowd is clients that ask the service that they know of, again and again.
+// crowd is a set of clients that call the service again and again. They use the instance they know
+// of.
 type crowd struct {
 	t               *testing.T
 	at              atomic.Pointer[bothServers]
@@ -126,7 +128,7 @@ type crowd struct {
 	all             sync.WaitGroup
 }
 
-// again has a client call until the end; its own connections are closed then.
+// again makes a client call until the end, and then closes the client's own connections.
 func (c *crowd) again(what string, pause time.Duration, call func(context.Context, *bothServers, *grpc.ClientConn) error) {
 	c.all.Go(func() {
 		conns := make(map[string]*grpc.ClientConn)
@@ -256,7 +258,7 @@ func TestGRPC_BesideHTTPTwoRolloutsUnderLoadFailNoCallAndStreamsHearOfLastCall(t
 		old, said := now, c.goodbyes.Load()
 		now = serveBoth(t)
 		old.g.Stop(nil)
-		time.Sleep(notice) // clients go on with the old one
+		time.Sleep(notice) // clients keep using the old instance
 		c.at.Store(now)
 		r := old.g.Wait()
 		if r.ExitCode() != 0 || r.Took > 10*time.Second {
@@ -267,7 +269,7 @@ func TestGRPC_BesideHTTPTwoRolloutsUnderLoadFailNoCallAndStreamsHearOfLastCall(t
 		}
 	}
 	close(c.end)
-	now.g.Stop(nil) // ends the watch
+	now.g.Stop(nil) // this ends the watch
 	c.all.Wait()
 	if r := now.g.Wait(); r.ExitCode() != 0 {
 		t.Errorf("%v", r)

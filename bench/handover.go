@@ -12,7 +12,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// patient is a task that works until it is told to stop, and then hands over.
+// patient is a task that works until it is asked to stop, and then hands over.
 var patient = task.Kind[empty]{Name: "patient", OnStop: task.InterruptOnStop}
 
 func openAddress(address string) (task.Store, error) {
@@ -52,9 +52,9 @@ func signalSQLite(sig syscall.Signal) func() (figures, error) {
 	}
 }
 
-// handover has a task run in one of two processes, ends that one by a signal, and measures until
-// the other one has begun it: from the record of the interruption after SIGTERM, and from the
-// signal itself after SIGKILL.
+// handover runs a task in one of two processes and ends that process by a signal. It measures until
+// the other process has begun the task: after SIGTERM from the record of the interruption, after
+// SIGKILL from the signal itself.
 func handover(address string, sig syscall.Signal) (found figures, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -81,7 +81,7 @@ func handover(address string, sig syscall.Signal) (found figures, err error) {
 		return nil, err
 	}
 	defer second.end()
-	time.Sleep(3 * time.Second / time.Duration(min(load, 10))) // it has looked at its neighbour, and is idle
+	time.Sleep(3 * time.Second / time.Duration(min(load, 10))) // let it poll for other workers, and become idle
 	at := time.Now()
 	if err := first.cmd.Process.Signal(sig); err != nil {
 		return nil, err
@@ -96,7 +96,7 @@ func handover(address string, sig syscall.Signal) (found figures, err error) {
 	return figures{duration: milliseconds(history[1].Started.Sub(at))}, nil
 }
 
-// runs waits until a task has so many runs.
+// runs waits until a task has n runs.
 func runs(ctx context.Context, client *task.Client, id string, n int) ([]task.RunRecord, error) {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

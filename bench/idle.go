@@ -17,11 +17,11 @@ const (
 	ofServerCore = "of the server's core %"
 )
 
-// noVacuum keeps the server's own clean-up, a transaction for each table once a minute, from being
-// counted.
+// noVacuum turns autovacuum off, so that its transactions (one for each table, once a minute) are
+// not counted.
 const noVacuum = "autovacuum=off"
 
-// idle counts what an idle worker asks of the server in a second.
+// idle counts the statements per second of an idle worker.
 func idle() (figures, error) {
 	return onPostgres(func(store task.Store, db database) (figures, error) { return idleOn(store, db) }, noVacuum)
 }
@@ -38,13 +38,13 @@ func idleOn(store task.Store, db database) (found figures, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, c.Close(ctx)) }()
-	// Each statement is a transaction of its own here; the server publishes its counts with a delay.
+	// Each statement is a transaction of its own here. The server publishes its counts with a delay.
 	commits := func() (n int64, err error) {
 		time.Sleep(2 * time.Second)
 		err = c.QueryRow(ctx, `select xact_commit from pg_stat_database where datname = current_database()`).Scan(&n)
 		return n, err
 	}
-	time.Sleep(seconds(13)) // a connection that is idle publishes after ten seconds what it asked at the start
+	time.Sleep(seconds(13)) // an idle connection publishes its counts after ten seconds
 	before, err := commits()
 	if err != nil {
 		return nil, err

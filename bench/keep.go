@@ -12,14 +12,14 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// tableSize is how large the store's tables are, with what is dead in them.
+// tableSize selects the size of the store's tables, and how many dead rows they have.
 const tableSize = `select coalesce(sum(pg_total_relation_size(relid)), 0)::bigint, coalesce(sum(n_dead_tup), 0)::bigint
 	from pg_stat_user_tables where schemaname = 'lastcall'`
 
-// bloat enqueues, works and prunes a million tasks in five rounds, and finds how large the tables
-// are after the last round and at most were after one of the first two: a round may end just
-// before or just after the server has cleaned up. The million takes a minute or so, which is the
-// server's own rhythm of cleaning up: it is twelve times as often here.
+// bloat enqueues, processes and prunes a million tasks in five rounds. It compares the size of the
+// tables after the last round with the larger of the sizes after the first two: a round may end
+// just before or just after a vacuum. The million takes about a minute, which is the server's own
+// interval between vacuums, so autovacuum runs twelve times as often here.
 func bloat() (figures, error) {
 	return withCluster(func(db database) (found figures, err error) {
 		ctx := context.Background()
@@ -45,7 +45,7 @@ func bloat() (figures, error) {
 	}, "autovacuum_naptime=5s")
 }
 
-// bloatRound works 200,000 tasks and prunes them.
+// bloatRound processes 200,000 tasks and prunes them.
 func bloatRound(db database) error {
 	store, err := openPostgres(db)
 	if err != nil {
@@ -62,7 +62,7 @@ func bloatRound(db database) error {
 	return errors.Join(err, store.Close())
 }
 
-// prune removes what is old, page by page, and times the pages.
+// prune removes old tasks page by page, and times the pages.
 func prune(store task.Store, req task.PruneRequest, pages *times) (removed int, err error) {
 	for {
 		began := time.Now()
@@ -79,8 +79,8 @@ func prune(store task.Store, req task.PruneRequest, pages *times) (removed int, 
 	}
 }
 
-// claimsSQLite claims and ends 100,000 tasks, a hundred at a time, while the log is brought into
-// the database now and then.
+// claimsSQLite claims and ends 100,000 tasks, a hundred at a time, while the write-ahead log is
+// checkpointed into the database now and then.
 func claimsSQLite() (figures, error) {
 	return onSQLite(func(store task.Store, _ database) (figures, error) {
 		ctx := context.Background()

@@ -13,8 +13,8 @@ import (
 	"github.com/lastcall-go/lastcall/task/pgstore"
 )
 
-// dataDir has the data that are kept between runs. PostgreSQL is run by the user nobody where the
-// program is run by root, whose home nobody else may enter.
+// dataDir is the directory of the data that are kept between runs. If the program is run by root,
+// the user nobody runs PostgreSQL, and other users may not enter root's home directory.
 var dataDir = defaultDataDir()
 
 func defaultDataDir() string {
@@ -25,11 +25,11 @@ func defaultDataDir() string {
 	return filepath.Join(dir, "lastcall-bench")
 }
 
-// recipe is the version of how the data are loaded: another one loads them anew.
+// recipe is the version of how the data are loaded. A new version loads them again.
 const recipe = 1
 
-// withDataset measures on a server that has the data set of pgfind. The ids are of tasks that have
-// ended, the oldest first. It loads the data set unless there is one of the same size and schema.
+// withDataset measures on a server that has the data set of pgfind. It loads the data set unless
+// there is one of the same size and schema. The ids are those of ended tasks, the oldest first.
 func withDataset(measure func(db database, ids []string) (figures, error)) (figures, error) {
 	size := fullDataset()
 	if shared != nil {
@@ -67,7 +67,7 @@ func withKept(size dataset, measure func(db database, ids []string) (figures, er
 	return found, errors.Join(err, server.Close())
 }
 
-// idsFile is written last: a directory that has it is complete.
+// idsFile is written last: a directory that contains it is complete.
 const idsFile = "ids.json"
 
 func readIDs(dir string) (ids []string, err error) {
@@ -78,8 +78,8 @@ func readIDs(dir string) (ids []string, err error) {
 	return ids, json.Unmarshal(b, &ids)
 }
 
-// loadInto loads the data set on a server that does not wait for the disk, in place of others of
-// its size.
+// loadInto loads the data set on a server that does not wait for the disk. It replaces older data
+// sets of the same size.
 func loadInto(dir string, size dataset) ([]string, error) {
 	others, err := filepath.Glob(filepath.Join(dataDir, fmt.Sprintf("find-%d-*", size.ended)))
 	if err != nil {
@@ -91,7 +91,7 @@ func loadInto(dir string, size dataset) ([]string, error) {
 		}
 	}
 	fmt.Fprintf(os.Stderr, "    loading %d tasks into %s, once\n", size.ended+size.waiting+size.running, dir)
-	if err := os.MkdirAll(dir, 0o755); err != nil { // the server's user must get through
+	if err := os.MkdirAll(dir, 0o755); err != nil { // the server's user must be able to enter
 		return nil, err
 	}
 	quick := []string{"fsync=off", "synchronous_commit=off", "full_page_writes=off"}
@@ -120,6 +120,6 @@ func fillDataset(db database, size dataset) ([]string, error) {
 	if err = errors.Join(err, store.Close()); err != nil {
 		return nil, err
 	}
-	slices.Sort(ids) // by their age
+	slices.Sort(ids) // by age
 	return ids, execute(db.dsn, `vacuum analyze`, `checkpoint`)
 }

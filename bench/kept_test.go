@@ -9,7 +9,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// The server is run by the user nobody where the test is run by root, and must get into the
+// If the test is run by root, the user nobody runs the server and must be able to enter the
 // directory.
 func TestKept_LoadsADataSetOnceAndUsesItAgainWhileItsSizeIsTheSame(t *testing.T) {
 	dir, err := os.MkdirTemp("/var/tmp", "lastcall-bench-") //nolint:usetesting // nobody may not enter the test's own
@@ -38,7 +38,7 @@ func TestKept_LoadsADataSetOnceAndUsesItAgainWhileItsSizeIsTheSame(t *testing.T)
 			if first == nil {
 				first = ids
 			} else if !slices.Equal(ids, first) {
-				t.Errorf("it was loaded anew: the ids are %v, and were %v", ids, first)
+				t.Errorf("it was loaded again: the ids are %v, and were %v", ids, first)
 			}
 			running, err := store.Find(t.Context(), task.Query{Status: task.StatusRunning})
 			if len(running) != size.running {

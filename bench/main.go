@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// load divides the sizes of all measures.
+// load is what the sizes of all measures are divided by.
 var load = 1
 
 func main() {
@@ -19,10 +19,10 @@ func main() {
 	beWorker()
 	rounds := flag.Int("rounds", 3, "how often each contender is measured")
 	one := flag.String("one", "", "run one contender (measure/contender) and print its figures; used by the program itself")
-	profile := flag.String("profile", "", "with -one: write a profile of the processor's time to this file")
+	profile := flag.String("profile", "", "with -one: write a CPU profile to this file")
 	quick := flag.Bool("quick", false, "a hundredth of the load, to see that everything works; nothing is judged")
 	flag.StringVar(&dataDir, "data", dataDir, "where the data of pgfind are kept between runs")
-	flag.IntVar(&commandedTasks, "commanded", commandedTasks, "how many failed tasks pgcommand retries, and as many that it deletes")
+	flag.IntVar(&commandedTasks, "commanded", commandedTasks, "how many failed tasks pgcommand retries; it deletes as many")
 	flag.Usage = usage
 	flag.Parse()
 	if *quick {
@@ -47,7 +47,7 @@ func usage() {
 	flag.PrintDefaults()
 }
 
-// known reports the first name that is no measure's.
+// known reports the first name that no measure has.
 func known(names []string) error {
 	for _, name := range names {
 		if !slices.ContainsFunc(measures, func(m measure) bool { return m.name == name }) {
@@ -57,8 +57,8 @@ func known(names []string) error {
 	return nil
 }
 
-// runAll runs the measures of these names, or every one, and prints the table. It returns the exit
-// code: 1 when a promise is missed, 2 when a contender has failed.
+// runAll runs the named measures, or all of them, and prints the table. It returns the exit code: 1
+// when a promise is missed, 2 when a contender has failed.
 func runAll(rounds int, quick bool, names []string) int {
 	fmt.Printf("%s %s/%s, GOMAXPROCS %d, %d rounds, medians\n", runtime.Version(), runtime.GOOS, runtime.GOARCH,
 		runtime.GOMAXPROCS(0), rounds)
@@ -97,7 +97,7 @@ func profiled(file string, run func() int) int {
 	return code
 }
 
-// runOne runs one contender in this process and prints what it has found.
+// runOne runs one contender in this process and prints its figures.
 func runOne(which string) int {
 	c, err := find(which)
 	if err == nil {
@@ -113,7 +113,7 @@ func runOne(which string) int {
 	return 0
 }
 
-// find returns the contender of a name as measure/contender.
+// find returns the contender that is named as measure/contender.
 func find(which string) (contender, error) {
 	name, contenderName, _ := strings.Cut(which, "/")
 	for _, m := range measures {

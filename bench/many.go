@@ -10,8 +10,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// crowded measures what concerns one task, a page of pruning, and a complete beat, while 50,000
-// tasks run in another worker.
+// crowded measures operations on one task, a page of pruning, and a complete heartbeat, while
+// 50,000 tasks run in another worker.
 func crowded() (figures, error) {
 	return withCluster(func(db database) (figures, error) {
 		var stores [2]*timedStore
@@ -38,7 +38,7 @@ func crowdedOn(many, single *timedStore, db database) (figures, error) {
 	if err := enqueuePatient(many, n+2*commands); err != nil {
 		return nil, err
 	}
-	// It always has a free slot.
+	// The worker always has a free slot.
 	g, begun, err := begin(many, n+2*commands+100, func(ctx context.Context, r *task.Run) error {
 		ids.add(r.ID())
 		return handle(ctx, r)
@@ -71,7 +71,7 @@ func crowdedOn(many, single *timedStore, db database) (figures, error) {
 	return found, err
 }
 
-// idList collects the ids of tasks that run.
+// idList collects the ids of running tasks.
 type idList struct {
 	mu  sync.Mutex
 	ids []string
@@ -89,8 +89,8 @@ func (l *idList) take() []string {
 	return l.ids
 }
 
-// singly has one task after the other claimed and ended by a worker of its own, and shows, cancels
-// and interrupts one of those that run.
+// singly claims and ends tasks one after the other, with a worker of its own. Meanwhile it shows,
+// cancels and interrupts running tasks.
 func singly(store *timedStore, ids []string, commands int) (figures, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()

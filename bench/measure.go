@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// measure is a subject: contenders that do the same work, and what is promised of them.
+// measure is a subject: contenders that do the same work, and the promises about their figures.
 type measure struct {
 	name       string
 	what       string
@@ -22,20 +22,20 @@ type measure struct {
 	promises   []promise
 }
 
-// contender does the work once, in a fresh process, and returns what it has found.
+// contender does the work once, in a fresh process, and returns its figures.
 type contender struct {
 	name string
 	run  func() (figures, error)
-	once bool // it is measured in the first round only: it takes long, or repeats itself
+	once bool // measured in the first round only: it takes long, or would only repeat itself
 }
 
-// figures are what a contender has found, by their names, which end with the unit.
+// figures are the results of a contender by name. A name ends with the unit.
 type figures map[string]float64
 
-// The names of figures that many contenders have.
+// The names of figures that several contenders have.
 const (
 	perSecond   = "tasks /s"
-	processor   = "processor time us" // for each task, of the worker and the server
+	processor   = "processor time us" // per task, of the worker and the server together
 	ofTheWorker = "processor time, worker us"
 	ofTheServer = "processor time, server us"
 	duration    = "duration ms"
@@ -49,20 +49,21 @@ func unit(name string) string { return name[strings.LastIndexByte(name, ' ')+1:]
 
 func (f figures) print(w io.Writer) error { return json.NewEncoder(w).Encode(f) }
 
-// merge adds the figures of another one.
+// merge adds the figures of another map.
 func (f figures) merge(other figures) figures {
 	maps.Copy(f, other)
 	return f
 }
 
-// every is a contender of every round, once one that is measured in the first round only.
+// every returns a contender that is measured in every round, once one that is measured in the first
+// round only.
 func every(name string, run func() (figures, error)) contender { return contender{name, run, false} }
 func once(name string, run func() (figures, error)) contender  { return contender{name, run, true} }
 
-// ms makes a contender's function of one that finds how long something took.
+// ms turns a function that measures a duration into the function of a contender.
 func ms(run func() (float64, error)) func() (figures, error) { return only(duration, run) }
 
-// only makes a contender's function of one that finds one figure.
+// only turns a function that returns one figure into the function of a contender.
 func only(name string, run func() (float64, error)) func() (figures, error) {
 	return func() (figures, error) {
 		v, err := run()
@@ -73,11 +74,11 @@ func only(name string, run func() (float64, error)) func() (figures, error) {
 // round has the figures of one round by contender.
 type round map[string]figures
 
-// results are what the rounds of a measure have found.
+// results are the figures of all rounds of a measure.
 type results []round
 
-// run measures the contenders in turn, round by round, and prints what they have found. One that
-// fails is left out, with what it has found before.
+// run measures the contenders in turn, round by round, and prints their figures. A contender that
+// fails is left out, with its earlier figures.
 func (m measure) run(rounds int, quick bool) results {
 	fmt.Printf("\n%s: %s\n", m.name, m.what)
 	var r results
@@ -118,12 +119,12 @@ func (m measure) printFigures(r results) {
 	}
 }
 
-// names are those of a contender's figures, sorted.
+// names returns the names of a contender's figures, sorted.
 func (r results) names(contender string) []string {
 	return slices.Sorted(maps.Keys(r[0][contender]))
 }
 
-// column has a figure of all rounds in which it was measured.
+// column returns a figure of all rounds in which it was measured.
 func (r results) column(f figure) []float64 {
 	var vs []float64
 	for _, found := range r {
@@ -165,7 +166,7 @@ func median(vs []float64) float64 {
 	return vs[len(vs)/2]
 }
 
-// spread is from where to where figures go, if there are several.
+// spread formats the range of several figures.
 func spread(vs []float64) string {
 	if len(vs) < 2 {
 		return ""
@@ -173,10 +174,11 @@ func spread(vs []float64) string {
 	return fmt.Sprintf(" (%s to %s)", amount(slices.Min(vs), ""), amount(slices.Max(vs), ""))
 }
 
-// quantile of figures that it sorts: at least such a part of them is not above it.
+// quantile sorts the figures, and returns the smallest one for which at least a fraction q of them
+// is not above it.
 func quantile(vs []float64, q float64) float64 {
 	if len(vs) == 0 {
-		return math.NaN() // which is never within a bound
+		return math.NaN() // NaN is never within a bound
 	}
 	slices.Sort(vs)
 	return vs[max(int(math.Ceil(float64(len(vs))*q))-1, 0)]

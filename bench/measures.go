@@ -5,11 +5,11 @@ import (
 	"syscall"
 )
 
-// measures are all that is promised, by subject. Of each promise, least or most decides whether it
+// measures are all that is promised, by subject. The bounds least and most decide whether a promise
 // is reached; aim is what we would like.
 var measures = slices.Concat(groups, throughput, checkpoints, stops, crowds, waits, inSQLite)
 
-// The contenders that many measures have.
+// The contenders that several measures have.
 const (
 	ours   = "pgstore"
 	peer   = "river"
@@ -62,7 +62,7 @@ var groups = []measure{
 	},
 }
 
-// throughput: many tasks are enqueued and worked, on PostgreSQL.
+// throughput: many tasks are enqueued and processed, on PostgreSQL.
 var throughput = []measure{
 	{
 		name: "pgwork", what: "200,000 tasks that do nothing, worked by one process, 2,000 at once",
@@ -186,7 +186,7 @@ var checkpoints = []measure{{
 	promises:   []promise{{ours: figure{ours, overTheLoop}, most: 1}},
 }}
 
-// stops: what runs is interrupted, and taken up by the next process, on PostgreSQL.
+// stops: running tasks are interrupted, and resumed by the next process, on PostgreSQL.
 var stops = []measure{
 	{
 		name: "pgstop", what: "a stop of 1,000, 10,000 and 100,000 running tasks that hand over with a checkpoint of 100 bytes",
@@ -290,7 +290,8 @@ var crowds = []measure{
 	},
 }
 
-// waits: how long an idle worker takes to begin, and what it costs meanwhile, on PostgreSQL.
+// waits: how long an idle worker takes to start a task, and what it costs while idle, on
+// PostgreSQL.
 var waits = []measure{
 	{
 		name: "pglatency", what: "from Enqueue in one process to the handler in another that is idle",

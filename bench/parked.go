@@ -108,8 +108,8 @@ func stopGroup() (float64, error) {
 	return milliseconds(took), nil
 }
 
-// stopTree cancels a context with a child for every goroutine, which is what
-// errgroup.WithContext and context.WithTimeout per item give.
+// stopTree cancels a context with a child for every goroutine, which is what errgroup.WithContext
+// and context.WithTimeout per item create.
 func stopTree() (float64, error) {
 	n := hundredThousand / load
 	root, cancel := context.WithCancel(context.Background())
@@ -141,8 +141,8 @@ func reportEnded() (float64, error) { return reportBeside(0) }
 
 func reportParked() (float64, error) { return reportBeside(hundredThousand / load) }
 
-// reportBeside measures from the moment of Abandon to the first closer: in between
-// stand the names and the stacks.
+// reportBeside measures from the call of Abandon to the first closer. The names and stacks are
+// collected in between.
 func reportBeside(others int) (float64, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

@@ -14,11 +14,11 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// workerVariable makes this program a worker: it has the worker's part, a number and the address of
-// the store, with a space between them.
+// workerVariable makes this program act as a worker. Its value has three fields separated by
+// spaces: the part it plays, a number and the address of the store.
 const workerVariable = "LASTCALL_BENCH_WORKER"
 
-// The parts that this program plays as a worker.
+// The parts that this program can play as a worker.
 const (
 	handingOver = "handover"
 	resuming    = "resume"
@@ -30,7 +30,7 @@ var parts = map[string]func(g *lastcall.Group, store task.Store, n int) error{
 	scheduling:  serveSchedules,
 }
 
-// beWorker serves tasks if this process was started to do so.
+// beWorker serves tasks if this process was started as a worker.
 func beWorker() {
 	words := strings.SplitN(os.Getenv(workerVariable), " ", 3)
 	if len(words) < 3 {
@@ -51,7 +51,7 @@ func beWorker() {
 	}))
 }
 
-// process is this program as a worker.
+// process is this program running as a worker.
 type process struct {
 	cmd *exec.Cmd
 	out io.Reader
@@ -72,7 +72,7 @@ func startProcess(part, address string, n int) (*process, error) {
 	return &process{cmd: cmd, out: out}, cmd.Start()
 }
 
-// startReady starts a worker of tasks that are handed over, and waits until it serves.
+// startReady starts a worker of tasks that hand over, and waits until it is ready.
 func startReady(address string) (*process, error) {
 	p, err := startProcess(handingOver, address, 0)
 	if err != nil {
@@ -85,7 +85,7 @@ func startReady(address string) (*process, error) {
 	return p, nil
 }
 
-// await waits for a line of the process.
+// await waits until the process prints a line.
 func (p *process) await(line string) error {
 	got, err := bufio.NewReader(p.out).ReadString('\n')
 	if err == nil && strings.TrimSpace(got) != line {
@@ -97,7 +97,7 @@ func (p *process) await(line string) error {
 	return nil
 }
 
-// end kills the process, if it still runs, and waits for it.
+// end kills the process if it is still running, and waits for it.
 func (p *process) end() {
 	_ = p.cmd.Process.Kill()
 	_ = p.cmd.Wait()

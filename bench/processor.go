@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// clocked runs f, which does n of something, and finds how many a second those are and what each
-// costs of the processors.
+// clocked runs f, which does n operations. It returns the operations per second and the processor
+// time of each.
 func clocked(db database, n int, f func() error) (figures, error) {
 	self, others, err := processorTime(db.pid)
 	if err != nil {
@@ -32,8 +32,8 @@ func clocked(db database, n int, f func() error) (figures, error) {
 	return found, nil
 }
 
-// processorTime is what this process and a server, if there is one, have used of the processors.
-// Where other work takes a part of the machine it says more than the clock.
+// processorTime returns the processor time of this process and of a server, if there is one. Where
+// other programs use the machine too, it is a steadier figure than elapsed time.
 func processorTime(server int) (self, others time.Duration, err error) {
 	if self, err = ticks(os.Getpid(), false); err != nil || server == 0 {
 		return self, 0, err
@@ -51,7 +51,7 @@ func processorTime(server int) (self, others time.Duration, err error) {
 			continue
 		}
 		stat, err := statOf(pid)
-		if err != nil || stat[1] != strconv.Itoa(server) { // gone, or somebody else's
+		if err != nil || stat[1] != strconv.Itoa(server) { // gone, or another server's process
 			continue
 		}
 		if t, err := ticks(pid, false); err == nil {
@@ -61,7 +61,7 @@ func processorTime(server int) (self, others time.Duration, err error) {
 	return self, others, nil
 }
 
-// statOf returns the fields of /proc/PID/stat after the command's name: the state, the parent, ...
+// statOf returns the fields of /proc/PID/stat after the command's name: state, parent and so on.
 func statOf(pid int) ([]string, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -70,7 +70,8 @@ func statOf(pid int) ([]string, error) {
 	return strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:])), nil
 }
 
-// ticks is the processor time of a process, and with children of those that it has waited for.
+// ticks returns the processor time of a process. With children it includes the children that the
+// process has waited for.
 func ticks(pid int, children bool) (time.Duration, error) {
 	stat, err := statOf(pid)
 	if err != nil {

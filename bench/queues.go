@@ -8,7 +8,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// queuesPostgres works n tasks that are spread over so many queues.
+// queuesPostgres processes n tasks that are spread over several queues.
 func queuesPostgres(queues, n int) func() (figures, error) {
 	return func() (figures, error) {
 		return onPostgres(func(store task.Store, db database) (figures, error) {
@@ -25,8 +25,8 @@ func queuesSQLite(queues, n int) func() (figures, error) {
 	}
 }
 
-// idleAfterQueues works the tasks of many queues, and then counts what an idle worker asks of the
-// server.
+// idleAfterQueues processes the tasks of many queues, and then counts the statements per second of
+// an idle worker.
 func idleAfterQueues(queues int) func() (figures, error) {
 	return func() (figures, error) {
 		return onPostgres(func(store task.Store, db database) (figures, error) {

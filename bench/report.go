@@ -9,18 +9,18 @@ import (
 	"text/tabwriter"
 )
 
-// figure is one that a contender finds.
+// figure names a figure of a contender.
 type figure struct{ contender, name string }
 
-// promise is a bound for one of our figures, or for how it compares with a peer's of the same
+// promise is a bound for one of our figures, or for its comparison with a peer's figure of the same
 // round.
 type promise struct {
 	what string
 	ours figure
 	peer figure // the zero figure: the bound is for ours alone
-	more bool   // the difference to the peer is bound, and not the ratio
+	more bool   // the bound is for the difference to the peer, not for the ratio
 
-	// least or most, whichever is set, decides; aim is printed beside it.
+	// least or most, whichever is set, decides. aim is printed next to it.
 	least, most, aim float64
 }
 
@@ -37,7 +37,7 @@ const (
 	notJudged = "not judged"
 )
 
-// judge makes the rows of a measure.
+// judge returns the rows of a measure.
 func (m measure) judge(r results, quick bool) []row {
 	var rows []row
 	for _, p := range m.promises {
@@ -50,7 +50,8 @@ func (m measure) judge(r results, quick bool) []row {
 	return rows
 }
 
-// judge fills in what the rounds have found. It stays failed where a contender has not found it.
+// judge fills in the row of a promise. The row stays FAILED where a contender did not return the
+// figure.
 func (p promise) judge(line row, r results) row {
 	ours := r.column(p.ours)
 	if len(ours) == 0 {
@@ -103,7 +104,7 @@ func (p promise) holds(v float64) bool {
 	return v <= p.most
 }
 
-// wanted is the bound in words.
+// wanted returns the bound in words.
 func (p promise) wanted() string {
 	suffix := unit(p.ours.name)
 	if p.peer != (figure{}) && !p.more {
@@ -150,7 +151,7 @@ func exitCode(rows []row) int {
 	return code
 }
 
-// amount prints a figure with about three digits, and its unit.
+// amount formats a figure with about three digits, and its unit.
 func amount(v float64, unit string) string {
 	digits := 0
 	switch a := math.Abs(v); {
@@ -167,7 +168,7 @@ func amount(v float64, unit string) string {
 	return text + " " + unit
 }
 
-// grouped puts a comma before each three digits of a number's whole part.
+// grouped puts a comma before every three digits of a number's whole part.
 func grouped(number string) string {
 	whole, rest, found := strings.Cut(number, ".")
 	sign := ""

@@ -31,7 +31,7 @@ func (numbered) InsertOpts() river.InsertOpts {
 	}}}
 }
 
-// riverWorker is the handler of River. What fails is tried again at once.
+// riverWorker is the handler of River. A failed job is retried at once.
 type riverWorker[T river.JobArgs] struct {
 	river.WorkerDefaults[T]
 	work func(ctx context.Context, job *rivertype.JobRow) error
@@ -43,11 +43,11 @@ func (w *riverWorker[T]) Work(ctx context.Context, job *river.Job[T]) error {
 
 func (w *riverWorker[T]) NextRetry(*river.Job[T]) time.Time { return time.Now() }
 
-// riverConns is the size of River's pool: more than its fetches, its completer and its notifier use
-// at once.
+// riverConns is the size of River's pool: more connections than its fetches, its completer and its
+// notifier use at once.
 const riverConns = "&pool_max_conns=20"
 
-// onRiver measures something on River's tables in a new cluster.
+// onRiver runs a measurement on River's tables in a new cluster.
 func onRiver(measure func(client *river.Client[pgx.Tx], pool *pgxpool.Pool, db database) (figures, error), w workload) (figures, error) {
 	return withCluster(func(db database) (figures, error) {
 		ctx := context.Background()
@@ -76,7 +76,7 @@ func riverPostgres(w workload) func() (figures, error) {
 func riverSQLite(w workload) func() (figures, error) {
 	return func() (figures, error) {
 		return withFile(func(path string) (figures, error) {
-			// One connection, as River's documentation asks; as durable as ours.
+			// One connection, as River's documentation recommends. As durable as ours.
 			db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)")
 			if err != nil {
 				return nil, err
@@ -84,8 +84,8 @@ func riverSQLite(w workload) func() (figures, error) {
 			defer db.Close()
 			db.SetMaxOpenConns(1)
 			w := w.scaled()
-			// It completes all that it has in one transaction, for which it gives itself 10 s: under the
-			// race detector too little for a thousand jobs, which it would try again for ever.
+			// River completes all its jobs in one transaction, with a limit of 10 s. Under the race detector
+			// that is too short for a thousand jobs, and River would retry for ever.
 			w.n /= min(load, 10)
 			client, err := newRiver(context.Background(), riversqlite.New(db), w)
 			if err != nil {
@@ -96,9 +96,9 @@ func riverSQLite(w workload) func() (figures, error) {
 	}
 }
 
-// newRiver makes River's tables and a client. The intervals are the shortest that River admits:
-// with few slots longer ones are slower. Other pools, polling alone and a client that is no leader
-// made no difference that could be told from chance.
+// newRiver creates River's tables and a client. The intervals are the shortest that River admits:
+// with few slots longer ones are slower. Other pool sizes, poll-only mode and a client that is not
+// the leader made no difference beyond noise.
 func newRiver[Tx any](ctx context.Context, driver riverdriver.Driver[Tx], w workload) (*river.Client[Tx], error) {
 	migrator, err := rivermigrate.New(driver, &rivermigrate.Config{Logger: quiet})
 	if err != nil {
@@ -117,7 +117,7 @@ func newRiver[Tx any](ctx context.Context, driver riverdriver.Driver[Tx], w work
 	})
 }
 
-// riverWork is work for River.
+// riverWork processes a workload with River.
 func riverWork[Tx any](client *river.Client[Tx], w workload, db database) (figures, error) {
 	ctx := context.Background()
 	found, err := clocked(db, w.n, func() error { return riverEnqueue(ctx, client, w) })
@@ -125,7 +125,7 @@ func riverWork[Tx any](client *river.Client[Tx], w workload, db database) (figur
 		return nil, err
 	}
 	enqueued := found[perSecond]
-	// What does not fit into the channel would be dropped.
+	// Events that do not fit into the channel would be dropped.
 	completed, cancel := client.SubscribeConfig(&river.SubscribeConfig{ChanSize: w.n,
 		Kinds: []river.EventKind{river.EventKindJobCompleted}})
 	defer cancel()
@@ -181,8 +181,8 @@ func riverBatch(w workload, from, n int) []river.InsertManyParams {
 	return batch
 }
 
-// riverPatience is for how long nothing may end: what River cannot complete in the time that it
-// gives itself it tries again, without end.
+// riverPatience is how long the benchmark waits without any job being completed. When a completion
+// does not fit into River's own limit, River retries it without end.
 const riverPatience = 30 * time.Second
 
 // riverAwait waits until n jobs have been completed.
@@ -203,8 +203,8 @@ func riverAwait(completed <-chan *river.Event, n int) error {
 	return nil
 }
 
-// riverCheck sees that no job is left, and that some of those that were completed have what their
-// handlers left.
+// riverCheck checks that no job is left, and that a sample of the completed jobs has what their
+// handlers wrote.
 func riverCheck[Tx any](ctx context.Context, client *river.Client[Tx], w workload) error {
 	left, err := client.JobList(ctx, river.NewJobListParams().First(1).States(
 		rivertype.JobStateAvailable, rivertype.JobStateRunning, rivertype.JobStateRetryable,

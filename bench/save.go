@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// saver is a task that saves until it is told that the time is over.
+// saver is a task that saves until the measurement is over.
 var saver = task.Kind[empty]{Name: "saver"}
 
 // The figures of saves.
@@ -58,12 +58,13 @@ func saveSQLite() (figures, error) {
 	})
 }
 
-// seconds are tenths in the short form.
+// seconds returns n seconds, or n tenths of a second in the short form.
 func seconds(n int) time.Duration {
 	return time.Duration(n) * time.Second / time.Duration(min(load, 10))
 }
 
-// saves has so many handlers at once save one checkpoint after the other, for a time.
+// saves runs several handlers at once, each of which saves one checkpoint after the other until the
+// time is over.
 func saves(store task.Store, handlers int, d time.Duration, db database, found figures) error {
 	name := handlers
 	if handlers > 10 {
@@ -109,10 +110,10 @@ func saves(store task.Store, handlers int, d time.Duration, db database, found f
 	return s.check(store)
 }
 
-// saving is what the handlers share.
+// saving is the state that the handlers share.
 type saving struct {
 	handlers              int64
-	all                   chan struct{} // closed when all of them run
+	all                   chan struct{} // closed when all handlers are running
 	d                     time.Duration
 	begun, saved, stopped atomic.Int64
 	stop                  context.CancelFunc
@@ -137,14 +138,14 @@ func (s *saving) handle(ctx context.Context, r *task.Run, _ empty) error {
 	return nil
 }
 
-// observe stops the worker when the last handler's end is recorded.
+// observe stops the worker once the end of the last handler is recorded.
 func (s *saving) observe(_ context.Context, e task.Event) {
 	if e.Status.Ended() && s.stopped.Add(1) == s.handlers {
 		s.stop()
 	}
 }
 
-// check sees that the tasks have the last of their checkpoints.
+// check checks that the tasks have the last of their checkpoints.
 func (s *saving) check(store task.Store) error {
 	newest, err := store.Find(context.Background(), task.Query{Kind: saver.Name, Status: task.StatusSucceeded,
 		Limit: int(s.handlers)})
@@ -165,7 +166,7 @@ func (s *saving) check(store task.Store) error {
 	return nil
 }
 
-// bare is one connection that changes the row of a table, in a transaction for each change.
+// bare is one connection that updates a row, in a transaction for each update.
 type bare struct {
 	c    *pgx.Conn
 	n    int

@@ -12,10 +12,11 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// scheduling is the part of a process that has schedules.
+// scheduling is the part of a process that serves schedules.
 const scheduling = "schedule"
 
-// schedulesEach is how many schedules there are, schedulers how many processes have them all.
+// schedulesEach is how many schedules there are. schedulers is how many processes serve all of
+// them.
 const (
 	schedulesEach = 10_000
 	schedulers    = 3
@@ -28,7 +29,8 @@ const (
 	eachOf   = "each process, of a core %"
 )
 
-// periodOf is the time between two ticks of so many schedules. Few are a look whether it works.
+// periodOf returns the time between two ticks of n schedules. A small n only checks that the
+// measure works.
 func periodOf(n int) time.Duration {
 	if n < schedulesEach {
 		return 3 * time.Second
@@ -36,7 +38,7 @@ func periodOf(n int) time.Duration {
 	return time.Minute
 }
 
-// periodic is due once in a period, so long after its begin.
+// periodic is due once in a period, at an offset after its begin.
 type periodic struct{ period, after time.Duration }
 
 func (p periodic) Next(t time.Time) time.Time {
@@ -49,8 +51,8 @@ func (p periodic) Next(t time.Time) time.Time {
 
 func (p periodic) String() string { return fmt.Sprint(p.period, " + ", p.after) }
 
-// serveSchedules has so many schedules, spread over the period, or at its begin where the number is
-// negative.
+// serveSchedules serves n schedules, spread over the period. Where n is negative, all -n are due at
+// its begin.
 func serveSchedules(g *lastcall.Group, store task.Store, n int) error {
 	period, spread := periodOf(max(n, -n)), time.Duration(0)
 	if n < 0 {
@@ -77,8 +79,8 @@ func serveSchedules(g *lastcall.Group, store task.Store, n int) error {
 	return err
 }
 
-// schedules has processes make the ticks of two whole periods, and looks at each of them: it was
-// made once, and the time of the commit says how late.
+// schedules runs processes that make the ticks of two whole periods, and checks that each tick was
+// made once. The commit timestamp shows how late it was.
 func schedules(sign int) func() (figures, error) {
 	return func() (figures, error) {
 		return onPostgres(func(_ task.Store, db database) (found figures, err error) {
@@ -115,14 +117,14 @@ func schedules(sign int) func() (figures, error) {
 				return nil, err
 			}
 			percent := (after - before).Seconds() / schedulers / time.Since(began).Seconds() * 100
-			time.Sleep(time.Until(to) + period/10) // what is late comes meanwhile
+			time.Sleep(time.Until(to) + period/10) // late ticks arrive meanwhile
 			found, err = judgeTicks(db, from, to)
 			return found.merge(figures{eachOf: percent}), err
 		}, "track_commit_timestamp=on")
 	}
 }
 
-// spentBy is the processor time of processes.
+// spentBy returns the processor time of processes.
 func spentBy(all []*process) (sum time.Duration, err error) {
 	for _, p := range all {
 		t, err := ticks(p.cmd.Process.Pid, false)
@@ -134,7 +136,7 @@ func spentBy(all []*process) (sum time.Duration, err error) {
 	return sum, nil
 }
 
-// judgeTicks looks at the tasks that were made for a span. One that was made twice takes one away.
+// judgeTicks checks the tasks that were created for a time span. A duplicate cancels out one tick.
 func judgeTicks(db database, from, to time.Time) (found figures, err error) {
 	ctx := context.Background()
 	c, err := pgx.Connect(ctx, db.dsn)

@@ -15,8 +15,7 @@ import (
 
 const million = 1_000_000
 
-// timed runs f after a warm-up of a tenth of its size, and checks that every
-// goroutine ran.
+// timed runs f after a warm-up of a tenth of its size, and checks that every goroutine ran.
 func timed(f func(n int, work func()) error) (float64, error) {
 	var ran atomic.Int64
 	work := func() { ran.Add(1) }

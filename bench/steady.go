@@ -14,12 +14,12 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// steadyRate is how many tasks are enqueued in a second.
+// steadyRate is how many tasks are enqueued per second.
 const steadyRate = 20_000
 
-// minutes is how long the steady load goes on. A snapshot is held from the half of the first
-// minute to that of the fourth. The server cleans up once a minute, so what the tables have grown
-// to is seen after one minute more, and then they must not grow.
+// minutes is how long the steady load lasts. A snapshot is held from 0:30 to 3:30. The server
+// vacuums once a minute, so the tables reach their final size a minute later, and then they must
+// not grow.
 const minutes = 5
 
 // The figures of a steady load.
@@ -33,7 +33,7 @@ const (
 	steadily   = "worked /s"
 )
 
-// steady enqueues, works and prunes at a steady rate.
+// steady enqueues, processes and prunes at a steady rate.
 type steady struct {
 	db     database
 	store  *timedStore
@@ -85,7 +85,7 @@ func steadyLoad() (figures, error) {
 	})
 }
 
-// enqueue hands over a twentieth of a second's tasks at a time, and catches up when it was late.
+// enqueue enqueues the tasks of a twentieth of a second at a time, and catches up when it was late.
 func (s *steady) enqueue(ctx context.Context) error {
 	w := nothings(0, slots)
 	for made := 0; ctx.Err() == nil; {
@@ -106,7 +106,7 @@ func (s *steady) enqueue(ctx context.Context) error {
 	return nil
 }
 
-// prune removes, every second, what has ended a sixth of a minute ago.
+// prune removes, every second, the tasks that ended a sixth of a minute ago.
 func (s *steady) prune(ctx context.Context) error {
 	for sleep(ctx, s.minute/60); ctx.Err() == nil; sleep(ctx, s.minute/60) {
 		if _, err := prune(s.store, task.PruneRequest{Age: s.minute / 6, Max: 1000}, nil); err != nil {
@@ -116,7 +116,7 @@ func (s *steady) prune(ctx context.Context) error {
 	return nil
 }
 
-// watch holds the snapshot and takes the figures, minute by minute.
+// watch holds the snapshot and records the figures, minute by minute.
 func (s *steady) watch(ctx context.Context) (err error) {
 	c, err := pgx.Connect(ctx, s.db.dsn)
 	if err != nil {
@@ -143,7 +143,7 @@ func (s *steady) watch(ctx context.Context) (err error) {
 	return ctx.Err()
 }
 
-// note takes the figures of a half or a whole minute.
+// note records the figures of a half or a whole minute.
 func (s *steady) note(ctx context.Context, c *pgx.Conn, half int) error {
 	var size, dead int64
 	if err := c.QueryRow(ctx, tableSize).Scan(&size, &dead); err != nil {

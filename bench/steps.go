@@ -9,14 +9,14 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// The contenders of steps, and the figure of an Each.
+// The contenders of steps, and the figure of Each.
 const (
 	tenSteps    = "ten steps"
 	tenSaves    = "ten saves"
 	overTheLoop = "over the bare loop, for each item us"
 )
 
-// inSteps are tasks of ten steps, each with a result of a hundred bytes.
+// inSteps returns a workload of tasks with ten steps, each with a result of a hundred bytes.
 func inSteps(n int) workload {
 	w := nothings(n, slots)
 	w.within = func(ctx context.Context, r *task.Run) error {
@@ -38,7 +38,7 @@ func inSteps(n int) workload {
 	return w
 }
 
-// inSaves are tasks that save ten times, a hundred bytes each.
+// inSaves returns a workload of tasks that save ten times, a hundred bytes each.
 func inSaves(n int) workload {
 	w := nothings(n, slots)
 	w.within = func(ctx context.Context, r *task.Run) error {
@@ -60,7 +60,8 @@ func inSaves(n int) workload {
 	return w
 }
 
-// eachItem measures what Each costs an item that does nothing, beside a loop over the same slice.
+// eachItem measures the cost of Each for an item that does nothing, compared with a loop over the
+// same slice.
 func eachItem() (float64, error) {
 	items := make([]int, 1_000_000/load)
 	var cost time.Duration

@@ -12,7 +12,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// position is a checkpoint; its JSON has a hundred bytes.
+// position is a checkpoint. Its JSON has a hundred bytes.
 type position struct {
 	At   int64  `json:"at"`
 	File string `json:"file"`
@@ -20,8 +20,8 @@ type position struct {
 
 var somewhere = position{At: 123_456_789, File: "exports/" + strings.Repeat("x", 57) + ".csv"}
 
-// handing returns the handler of tasks that wait for the stop: they hand over, with a checkpoint or
-// without one.
+// handing returns the handler of tasks that wait for the stop and then hand over, with a checkpoint
+// or without one.
 func handing(checkpoint bool) func(ctx context.Context, r *task.Run) error {
 	return func(ctx context.Context, r *task.Run) error {
 		<-ctx.Done()
@@ -32,8 +32,8 @@ func handing(checkpoint bool) func(ctx context.Context, r *task.Run) error {
 	}
 }
 
-// stopPostgres has n tasks run, each of which hands over, and measures from the stop until all of
-// them are recorded as interrupted and the group has ended.
+// stopPostgres runs n tasks, each of which hands over. It measures from the stop until all of them
+// are recorded as interrupted and the group has ended.
 func stopPostgres(n int, checkpoint bool) func() (figures, error) {
 	return func() (figures, error) {
 		return onPostgres(func(store task.Store, db database) (figures, error) {
@@ -56,7 +56,7 @@ func stopAll(store task.Store, n int, checkpoint bool, db database) (figures, er
 		return nil, err
 	}
 	found, err := clocked(db, n, func() error {
-		g.Stop(errors.New("the measure"))           // the kind wants its interrupt at last call
+		g.Stop(errors.New("the measure"))           // the kind is interrupted at last call
 		if code := g.Wait().ExitCode(); code != 1 { // a stop with a cause
 			return fmt.Errorf("the group has ended with exit code %d: it had a minute", code)
 		}
@@ -70,7 +70,7 @@ func stopAll(store task.Store, n int, checkpoint bool, db database) (figures, er
 	return found, errors.Join(allAre(store, task.StatusInterrupted, n), checkpointed(store, checkpoint))
 }
 
-// checkpointed sees that the newest tasks have their checkpoints.
+// checkpointed checks that the newest tasks have their checkpoints.
 func checkpointed(store task.Store, want bool) error {
 	newest, err := store.Find(context.Background(), task.Query{Status: task.StatusInterrupted, Limit: 100})
 	if err != nil {
@@ -84,7 +84,7 @@ func checkpointed(store task.Store, want bool) error {
 	return nil
 }
 
-// running enqueues n tasks and returns once all of them run at the same time.
+// running enqueues n tasks and returns once all of them are running at the same time.
 func running(store task.Store, n int, handle func(context.Context, *task.Run) error) (*lastcall.Group, error) {
 	if err := enqueuePatient(store, n); err != nil {
 		return nil, err
@@ -100,7 +100,7 @@ func running(store task.Store, n int, handle func(context.Context, *task.Run) er
 	return g, nil
 }
 
-// enqueuePatient enqueues tasks that wait until they are told to stop.
+// enqueuePatient enqueues tasks that wait until they are asked to stop.
 func enqueuePatient(store task.Store, n int) error {
 	client := task.NewClient(store)
 	for made := 0; made < n; made += perCall {
@@ -118,7 +118,7 @@ func enqueuePatient(store task.Store, n int) error {
 	return nil
 }
 
-// begin starts a worker in a group of its own, with so many slots, and counts the runs that begin.
+// begin starts a worker in a group of its own with the given slots, and counts the runs that begin.
 func begin(store task.Store, slots int, handle func(context.Context, *task.Run) error) (*lastcall.Group, *atomic.Int64, error) {
 	begun := new(atomic.Int64)
 	var mux task.Mux
@@ -137,7 +137,7 @@ func begin(store task.Store, slots int, handle func(context.Context, *task.Run) 
 	return g, begun, g.Go("worker", w.Serve)
 }
 
-// within waits until something has come to pass.
+// within waits until a condition is true.
 func within(limit time.Duration, ok func() bool) error {
 	for deadline := time.Now().Add(limit); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -147,8 +147,8 @@ func within(limit time.Duration, ok func() bool) error {
 	return nil
 }
 
-// resume stops 100,000 tasks that hand over with a checkpoint, and measures from the start of the
-// next process until it has begun the handlers of all of them and each has loaded its checkpoint.
+// resume stops 100,000 tasks that hand over with a checkpoint. It measures from the start of the
+// next process until that has begun all handlers and each has loaded its checkpoint.
 func resume() (figures, error) {
 	return withCluster(func(db database) (figures, error) {
 		n := hundredThousand / load
@@ -168,7 +168,7 @@ func resume() (figures, error) {
 			return nil, err
 		}
 		defer next.end()
-		defer time.AfterFunc(2*time.Minute, func() { _ = next.cmd.Process.Kill() }).Stop() // and then await fails
+		defer time.AfterFunc(2*time.Minute, func() { _ = next.cmd.Process.Kill() }).Stop() // which makes await fail
 		if err := next.await("loaded"); err != nil {
 			return nil, err
 		}
@@ -177,8 +177,8 @@ func resume() (figures, error) {
 	})
 }
 
-// serveResumed is the next process: it prints a line when n handlers have begun and loaded their
-// checkpoints.
+// serveResumed is that next process: it prints a line when n handlers have begun and have loaded
+// their checkpoints.
 func serveResumed(g *lastcall.Group, store task.Store, n int) error {
 	var loaded atomic.Int64
 	var mux task.Mux

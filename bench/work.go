@@ -10,7 +10,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// The kinds of the measures. What fails is tried again at once.
+// The kinds of the measures. A failed task is retried at once.
 var (
 	noop  = task.Kind[empty]{Name: "noop", Backoff: atOnce}
 	named = task.Kind[numbered]{Name: "named"}
@@ -30,13 +30,13 @@ func workSQLite(w workload) func() (figures, error) {
 	}
 }
 
-// scaled has as many tasks as the load wants.
+// scaled returns the workload with its size divided by load.
 func (w workload) scaled() workload {
 	w.n /= load
 	return w
 }
 
-// work enqueues tasks, and measures from the start of a worker until the end of the last one is
+// work enqueues tasks, and measures from the start of a worker until the end of the last task is
 // recorded.
 func work(store task.Store, w workload, db database) (figures, error) {
 	found, err := clocked(db, w.n, func() error { return w.enqueue(store) })
@@ -51,10 +51,10 @@ func work(store task.Store, w workload, db database) (figures, error) {
 	return found, w.checkTasks(store)
 }
 
-// enqueuedPerSecond is how many were enqueued, before the worker began.
+// enqueuedPerSecond is the rate of enqueuing, measured before the worker starts.
 const enqueuedPerSecond = "enqueued /s"
 
-// perCall is how many tasks one call of enqueuing hands over, where a measure does not say more.
+// perCall is how many tasks one call enqueues, unless a measure says otherwise.
 const perCall = 1000
 
 // enqueue records the tasks of a workload.
@@ -72,7 +72,7 @@ func (w workload) enqueue(store task.Store) error {
 	return nil
 }
 
-// batch prepares n tasks, from a number on.
+// batch prepares n tasks, numbered from the given number on.
 func (w workload) batch(from, n int) ([]task.NewTask, error) {
 	batch := make([]task.NewTask, n)
 	for i := range batch {
@@ -89,7 +89,7 @@ func (w workload) batch(from, n int) ([]task.NewTask, error) {
 	return batch, nil
 }
 
-// serve works the tasks that are enqueued.
+// serve processes the enqueued tasks.
 func serve(store task.Store, w workload, db database) (figures, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
@@ -117,7 +117,8 @@ func serve(store task.Store, w workload, db database) (figures, error) {
 	return found, err
 }
 
-// checkTasks sees that all have succeeded, and that the newest ones have what their handlers left.
+// checkTasks checks that all tasks have succeeded, and that the newest ones have what their
+// handlers wrote.
 func (w workload) checkTasks(store task.Store) error {
 	ctx, client := context.Background(), task.NewClient(store)
 	if err := allAre(store, task.StatusSucceeded, w.n); err != nil {
@@ -132,7 +133,7 @@ func (w workload) checkTasks(store task.Store) error {
 	return err
 }
 
-// allAre sees that a store has n tasks, all of one status.
+// allAre checks that a store has n tasks, all of one status.
 func allAre(store task.Store, status task.Status, n int) error {
 	counts, err := store.Count(context.Background(), task.CountQuery{})
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// slots is how many tasks a worker may run at once, of either library, unless a measure says
+// slots is how many tasks a worker of either library may run at once, unless a measure says
 // otherwise.
 const slots = 2000
 
@@ -25,20 +25,20 @@ type (
 	}
 )
 
-// workload is a number of tasks, what their handlers do, and how to see that it was done.
+// workload is a number of tasks, what their handlers do, and how to check that it was done.
 type workload struct {
 	n      int
 	slots  int
 	keyed  bool
 	handle func(r *task.Run) error
-	within func(ctx context.Context, r *task.Run) error           // if it is set, instead of handle
+	within func(ctx context.Context, r *task.Run) error           // if set, it is called instead of handle
 	work   func(ctx context.Context, job *rivertype.JobRow) error // the same for River
 
 	check    func(ctx context.Context, client *task.Client, t task.Task) error
 	checkJob func(job *rivertype.JobRow) error
 }
 
-// nothings do nothing.
+// nothings returns a workload of tasks that do nothing.
 func nothings(n, slots int) workload {
 	return workload{
 		n: n, slots: slots,
@@ -49,14 +49,15 @@ func nothings(n, slots int) workload {
 	}
 }
 
-// keyed ones do nothing, each under a key of its own.
+// keyed returns a workload of tasks that do nothing, each with a key of its own.
 func keyed(n int) workload {
 	w := nothings(n, slots)
 	w.keyed = true
 	return w
 }
 
-// shortOnes take two milliseconds, and the worker has the default concurrency.
+// shortOnes returns a workload of tasks that take two milliseconds, for a worker with the default
+// concurrency.
 func shortOnes(n int) workload {
 	w := nothings(n, 10)
 	w.handle = func(*task.Run) error { time.Sleep(2 * time.Millisecond); return nil }
@@ -64,7 +65,7 @@ func shortOnes(n int) workload {
 	return w
 }
 
-// written is the result of a task that leaves one, some hundred bytes.
+// written is the result of a task that leaves one, about a hundred bytes.
 type written struct {
 	Rows   int    `json:"rows"`
 	File   string `json:"file"`
@@ -73,7 +74,8 @@ type written struct {
 
 var anything = written{Rows: 4711, File: "exports/2026/customers-0017.csv", Digest: "9f86d081884c7d659a2feaa0c55ad015"}
 
-// realOnes leave a result; ours leave a line in the log and a progress too, which River has not.
+// realOnes returns a workload of tasks that leave a result. Ours also write a log line and a
+// progress, which River does not have.
 func realOnes(n, slots int) workload {
 	w := nothings(n, slots)
 	w.handle = func(r *task.Run) error {
@@ -93,7 +95,7 @@ func realOnes(n, slots int) workload {
 	return w
 }
 
-// sameResult reports whether a stored result is what the handler left.
+// sameResult checks that a stored result is what the handler returned.
 func sameResult(stored []byte) error {
 	var got written
 	if err := json.Unmarshal(stored, &got); err != nil {
@@ -107,7 +109,8 @@ func sameResult(stored []byte) error {
 
 var errFirst = errors.New("the first attempt fails")
 
-// failingOnce fail at their first attempt, are tried again at once, and succeed.
+// failingOnce returns a workload of tasks that fail at their first attempt, are retried at once,
+// and succeed.
 func failingOnce(n int) workload {
 	w := nothings(n, slots)
 	w.handle = func(r *task.Run) error {

@@ -14,7 +14,8 @@ import (
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
-// The outcome of the task that ends while the database is away waits in the server.
+// A task that ends while the database is unavailable keeps its outcome in the server until it is
+// back.
 func TestOutage_WhileTheDatabaseIsAwayTasksGoOnAndTheServerIsNotReadyAndNotBusy(t *testing.T) {
 	t.Parallel()
 	database := pgtest.New(t, "fsync=off")
@@ -54,7 +55,7 @@ func TestOutage_WhileTheDatabaseIsAwayTasksGoOnAndTheServerIsNotReadyAndNotBusy(
 	stop(s)
 }
 
-// ticks is the processor time of a process, in hundredths of a second (man 5 proc).
+// ticks returns the processor time of a process, in hundredths of a second (man 5 proc).
 func ticks(t *testing.T, pid int) int {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))

@@ -9,7 +9,7 @@ import (
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
-// The programs save all the time, so that one of their saves waits for the database at any moment.
+// The programs save all the time, so at any moment one of their saves is waiting for the database.
 func TestOutage_AStopWhileTheDatabaseIsAwayBlamesNoHandler(t *testing.T) {
 	t.Parallel()
 	database := pgtest.New(t, "fsync=off")

@@ -27,8 +27,7 @@ var binary = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "lastcall")
-	// -trimpath, as make build, the examples and scripts/release have it: what one compiles the others
-	// find.
+	// -trimpath, as in make build, the examples and scripts/release: they share the build cache.
 	cmd := exec.CommandContext(context.Background(), "go", "build", "-trimpath", "-o", path, ".")
 	cmd.Dir = "../cmd/lastcall"
 	out, err := cmd.CombinedOutput()
@@ -48,7 +47,7 @@ func TestMain(m *testing.M) {
 		code = max(code, 1)
 	}
 	if path, err := binary(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path)) // in the temporary directory anyway
+		_ = os.RemoveAll(filepath.Dir(path)) // it is in the temporary directory anyway
 	}
 	os.Exit(code)
 }
@@ -63,7 +62,7 @@ func program(t *testing.T) string {
 	return path
 }
 
-// record is what the tests read of a task's JSON.
+// record has the fields of a task's JSON that the tests read.
 type record struct {
 	ID            string
 	Kind          string
@@ -90,7 +89,7 @@ type record struct {
 	}
 }
 
-// command runs a command of the program that ends by itself, and returns what it printed.
+// command runs a command of the program that ends by itself, and returns its output.
 func command(t *testing.T, args ...string) []byte {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -105,10 +104,10 @@ func command(t *testing.T, args ...string) []byte {
 	return out
 }
 
-// fails runs a command that must fail, and returns its code and all that it printed.
+// fails runs a command that must fail, and returns its exit code and all its output.
 func fails(t *testing.T, args ...string) (code int, out []byte) {
 	t.Helper()
-	self := program(t) // which may have to be built
+	self := program(t) // it may have to be built first
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, self, args...).CombinedOutput()
@@ -119,10 +118,10 @@ func fails(t *testing.T, args ...string) (code int, out []byte) {
 	return exit.ExitCode(), out
 }
 
-// try runs a command that may fail, and returns its first line and all that it printed.
+// try runs a command that may fail, and returns its first line and all its output.
 func try(t *testing.T, args ...string) (line string, out []byte, ok bool) {
 	t.Helper()
-	self := program(t) // which may have to be built
+	self := program(t) // it may have to be built first
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, self, args...).CombinedOutput()
@@ -167,7 +166,7 @@ func launch(t *testing.T, cmd *exec.Cmd) *server {
 	return s
 }
 
-// status asks for a path and returns the status of the answer, 0 for none.
+// status requests a path and returns the status of the answer, or 0 if there is none.
 func (s *server) status(path string) int {
 	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.url+path, nil)
 	if err != nil {
@@ -181,7 +180,7 @@ func (s *server) status(path string) int {
 	return resp.StatusCode
 }
 
-// task asks the server for a task.
+// task reads a task from the server.
 func (s *server) task(id string) (record, error) {
 	var r record
 	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.url+"/v1/tasks/"+id, nil)

@@ -9,7 +9,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// story is that of a task which was killed after its second step, and then done.
+// story returns the history of a task that was killed after its second step and then completed.
 func story() (task.Task, []task.RunRecord, []effect) {
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	t := task.Task{ID: "t", Kind: steps.Name, Status: task.StatusSucceeded, Run: 20, Runs: 2, Payload: []byte(`{"Steps": 3}`),
@@ -40,7 +40,7 @@ func TestChecker_FindsEachBreach(t *testing.T) {
 		"a crash not counted":    {func(tk *task.Task, _ []task.RunRecord, _ *[]effect) { tk.Crashes = 0 }, "its counters are"},
 		"an attempt":             {func(tk *task.Task, _ []task.RunRecord, _ *[]effect) { tk.Attempts = 1 }, "its counters are"},
 		"two successes":          {func(_ *task.Task, h []task.RunRecord, _ *[]effect) { h[0].Status = task.StatusSucceeded }, "run 10 became succeeded"},
-		"runs beside each other": {func(_ *task.Task, h []task.RunRecord, _ *[]effect) { h[1].Started = h[0].Started }, "does not come after"},
+		"overlapping runs":       {func(_ *task.Task, h []task.RunRecord, _ *[]effect) { h[1].Started = h[0].Started }, "does not come after"},
 		"a run that never ended": {func(_ *task.Task, h []task.RunRecord, _ *[]effect) { h[1].Ended = time.Time{} }, "ended before it began"},
 		"another reason":         {func(_ *task.Task, h []task.RunRecord, _ *[]effect) { h[0].Reason = task.ReasonStop }, "was interrupted"},
 		"a process that ran on": {func(_ *task.Task, h []task.RunRecord, e *[]effect) {

@@ -13,16 +13,17 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// verify proves, after the last process has ended, that the store has kept its promises:
+// verify checks, after the last process has ended, that the store has kept its promises:
 //
-//   - every task that was accepted is there, and has succeeded; the counts say so too;
-//   - the counters agree with the history, and the history with what was done to the processes;
+//   - every accepted task is in the store and has succeeded, and the counts agree;
+//   - the counters agree with the history, and the history agrees with what was done to the
+//     processes;
 //   - the effects are those of runs that held the task at that time, no checkpoint was lost, and no
 //     step was left out;
 //   - no worker, no lock file and no connection is left.
 //
-// That no goroutine is left in them, the worker processes check themselves (workerMain), and
-// TestMain for the tests.
+// The worker processes themselves check that they leave no goroutine behind (workerMain). For the
+// tests, TestMain does.
 func (f *fixture) verify() {
 	f.t.Helper()
 	all := f.tasks("")
@@ -54,8 +55,8 @@ func (f *fixture) verify() {
 	f.checkLeft()
 }
 
-// overlap is by how much the times of two runs may overlap. PostgreSQL's now() is the begin of a
-// transaction, and between that and what the transaction sees the processor may be somewhere else.
+// overlap is the tolerance for an overlap of two runs. PostgreSQL's now() is the begin of a
+// transaction, and the process may be descheduled between that and the transaction's snapshot.
 func (f *fixture) overlap() time.Duration {
 	if strings.HasPrefix(f.address, "sqlite:") {
 		return 0
@@ -98,12 +99,13 @@ func checkRecord(t task.Task, h []task.RunRecord, overlap time.Duration) (breach
 	return breaches
 }
 
-// givenBack reports whether a run was claimed ahead, or at last call, and ended before it began.
+// givenBack reports whether a run was claimed by prefetch, or at last call, and ended before its
+// handler began.
 func givenBack(r task.RunRecord) bool {
 	return r.Status == task.StatusQueued && r.Error == "" || r.Status == task.StatusInterrupted && r.Reason == task.ReasonReleased
 }
 
-// checkFates compares a history with what was done to the processes that had the runs.
+// checkFates compares a history with what was done to the processes that had its runs.
 func (f *fixture) checkFates(h []task.RunRecord) (breaches []string) {
 	for i, r := range h {
 		if r.Status != task.StatusInterrupted || givenBack(r) {
@@ -120,10 +122,10 @@ func (f *fixture) checkFates(h []task.RunRecord) (breaches []string) {
 	return breaches
 }
 
-// checkEffects checks that the effects of a task, in the order in which the ledger took them, are
-// those of its runs one after the other, each of which did one step after the other, beginning at a
-// checkpoint that is not behind what an earlier run did: a step was done again only when the run
-// that did it was cut before its checkpoint was saved.
+// checkEffects checks the effects of a task, in the order in which the ledger accepted them. They
+// must be those of its runs one after the other. Each run must do one step after the other, and
+// begin at a checkpoint that is not behind what an earlier run did. A step may only be repeated if
+// the run that did it was cut short before its checkpoint was saved.
 func checkEffects(t task.Task, h []task.RunRecord, effects []effect) (breaches []string) {
 	breach := func(format string, args ...any) { breaches = append(breaches, fmt.Sprintf(format, args...)) }
 	var w work
@@ -136,8 +138,8 @@ func checkEffects(t task.Task, h []task.RunRecord, effects []effect) (breaches [
 	}
 	var (
 		fence int64
-		next  = begun // the step that must come
-		done  int     // steps done by all runs
+		next  = begun // the expected step
+		done  int     // the steps done by all runs
 	)
 	for _, e := range effects {
 		r, known := runs[e.fence]
@@ -198,7 +200,7 @@ func describe(h []task.RunRecord) string {
 	return b.String()
 }
 
-// checkLeft looks for what the processes, and the test's own store, have left behind.
+// checkLeft checks what the processes, and the test's own store, have left behind.
 func (f *fixture) checkLeft() {
 	f.t.Helper()
 	if path, ok := strings.CutPrefix(f.address, "sqlite:"); ok {
@@ -225,7 +227,7 @@ func (f *fixture) checkLeft() {
 		n    int
 		what string
 	)
-	for { // a server notices the end of a connection in its own time
+	for { // a server notices the end of a connection with a delay
 		if err := db.QueryRowContext(ctx, look).Scan(&n, &what); err != nil {
 			f.t.Fatalf("%d connections are left: %s; %v", n, what, err)
 		}
@@ -238,8 +240,8 @@ func (f *fixture) checkLeft() {
 	}
 }
 
-// tally counts points. A point is a run that was cut short: the same process's end is a point for
-// each of the tasks that it had, since each of them was somewhere else in its life.
+// tally counts points. A point is a run that was cut short. The end of one process is a point for
+// each of its tasks, since each of them was at a different place in its life.
 type tally struct {
 	runs                int
 	first, middle, last int
@@ -248,7 +250,7 @@ type tally struct {
 
 func (c *tally) add(t task.Task, h []task.RunRecord, effects []effect) {
 	var w work
-	_ = json.Unmarshal(t.Payload, &w) // checkEffects has complained
+	_ = json.Unmarshal(t.Payload, &w) // checkEffects has reported it
 	for _, r := range h {
 		if r.Status != task.StatusInterrupted || givenBack(r) {
 			continue

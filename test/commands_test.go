@@ -77,7 +77,7 @@ func TestServe_WithoutATerminalTheLogIsJSON(t *testing.T) {
 	s.signal(syscall.SIGTERM)
 	s.exits(0)
 	if len(s.lines(`"msg":"stop","phase":"last call"`)) != 1 {
-		t.Error("no line of JSON tells of the last call")
+		t.Error("no line of JSON reports the last call")
 	}
 }
 
@@ -103,7 +103,7 @@ func TestMigrate_PostgresIsMigratedByACommandBeforeAServerStarts(t *testing.T) {
 	}
 }
 
-// twoRuns ends its first run at the interrupt, and says which run it is.
+// twoRuns ends its first run when it is interrupted, and prints the number of the run.
 const twoRuns = `echo "this is run $LASTCALL_RUN"
 	if [ "$LASTCALL_RUN" != 1 ]; then echo "::progress 1 all"; exit 0; fi
 	echo "::progress 0.25 a quarter"; trap 'exit 143' TERM; while :; do sleep 0.1; done`

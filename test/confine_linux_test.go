@@ -12,18 +12,19 @@ import (
 	"testing"
 )
 
-// stranger is a user without rights, whom no system knows.
+// stranger is an unprivileged user id that no system has in use.
 const stranger = 23456
 
-// asStranger makes a command of the program that the stranger runs, if this process may do that, in
-// a directory of the stranger's. Else it is this user, which is no root then.
+// asStranger returns a command of the program. If this process is root, the command runs as the
+// stranger, in a directory of the stranger's. Otherwise it runs as the current user, who is not
+// root.
 func asStranger(t *testing.T, dir string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(program(t), args...)
 	if os.Geteuid() != 0 {
 		return cmd
 	}
-	binary, err := os.ReadFile(program(t)) // it is where others cannot go
+	binary, err := os.ReadFile(program(t)) // others cannot enter its directory
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +42,7 @@ func asStranger(t *testing.T, dir string, args ...string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	for path := dir; path != "/tmp" && path != "/"; path = filepath.Dir(path) {
-		if err := os.Chmod(path, 0o755); err != nil { // of the test alone
+		if err := os.Chmod(path, 0o755); err != nil { // the directory belongs to this test alone
 			t.Fatal(err)
 		}
 	}
@@ -58,7 +59,7 @@ func asStranger(t *testing.T, dir string, args ...string) *exec.Cmd {
 
 func TestExec_TheServersSecretsAreKeptFromAProgramOfTheSameUser(t *testing.T) {
 	for _, hostPID := range []bool{false, true} {
-		// Wherever a process is that can be seen, its environment is asked for.
+		// Try to read the environment of every visible process.
 		w := newWorkshop(t, map[string]string{"nosy": `
 			for p in /proc/[0-9]*; do tr '\0' '\n' < $p/environ; ls -l $p/fd; done 2>/dev/null
 			echo looked everywhere`}, fmt.Sprintf("    hostPid: %v\n", hostPID))

@@ -27,7 +27,7 @@ func TestExec_ThePythonExampleGoesOnAfterAStopAndAfterAKill(t *testing.T) {
 	sums(t, "sums-py")
 }
 
-// sums runs an example, interrupts it, kills its server, and compares what it has made in the end.
+// sums runs an example, interrupts it, kills its server, and compares the final output.
 func sums(t *testing.T, kind string) {
 	t.Helper()
 	work := t.TempDir()
@@ -47,7 +47,7 @@ func sums(t *testing.T, kind string) {
 
 	s := start(t, store, config...)
 	id := submitTo(s, kind, payload)
-	// written waits until the task has so many more lines, and returns how many it has.
+	// written waits until the task has written more lines, and returns how many it has.
 	written := func(s *server, more int) (lines int) {
 		from := -1
 		s.until("getting on", func() bool {
@@ -73,7 +73,7 @@ func sums(t *testing.T, kind string) {
 
 	s = start(t, store, config...)
 	if lines := written(s, 10); lines < 20 {
-		t.Errorf("%d lines: the second run began anew", lines)
+		t.Errorf("%d lines: the second run began again from the start", lines)
 	}
 	s.signal(syscall.SIGKILL)
 	s.exit()

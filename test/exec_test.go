@@ -28,7 +28,7 @@ type workshop struct {
 	dir, config, store string
 }
 
-// newWorkshop makes one with a kind for each shell script.
+// newWorkshop creates a workshop with a kind for each shell script.
 func newWorkshop(t *testing.T, scripts map[string]string, more string) *workshop {
 	t.Helper()
 	dir := t.TempDir()
@@ -55,8 +55,8 @@ func (w *workshop) start(args ...string) *server {
 	return start(w.t, w.store, append([]string{"--config", w.config}, args...)...)
 }
 
-// pid waits until a program has written its process id into a file, and returns that which the
-// process has here: in a PID namespace of its own it knows another one.
+// pid waits until a program has written its process id into a file, and returns the id that the
+// process has here. In a PID namespace of its own, a process knows a different id.
 func (w *workshop) pid(s *server, name string) int {
 	w.t.Helper()
 	var text string
@@ -100,7 +100,7 @@ func (w *workshop) open() *sqlitestore.Store {
 	return s
 }
 
-// log is what a task has logged.
+// log returns what a task has logged.
 func (w *workshop) log(id string) string {
 	w.t.Helper()
 	s := w.open()
@@ -118,8 +118,8 @@ func submitTo(s *server, kind, payload string) string {
 	return strings.TrimSpace(string(command(s.t, "submit", "--server", s.url, kind, payload)))
 }
 
-// family is a program with a daemon, both of which hear no signal that can be ignored. Its first
-// run saves a checkpoint and goes on for ever.
+// family is a program with a daemon. Both ignore every signal that can be ignored. The first run
+// saves a checkpoint and continues for ever.
 const family = `
 	trap '' TERM HUP INT
 	if [ "$LASTCALL_RUN" != 1 ]; then cat "$LASTCALL_CHECKPOINT" > found; exit; fi
@@ -176,8 +176,8 @@ func alive(pids ...int) bool {
 	return false
 }
 
-// holdPipes opens the pipes of a process but that of its output, so that they have no end when it
-// dies, until they are released.
+// holdPipes opens the pipes of a process, except that of its output. When the process dies, they
+// then do not reach their end until they are released.
 func holdPipes(t *testing.T, pid int) (release func()) {
 	t.Helper()
 	dir := fmt.Sprintf("/proc/%d/fd", pid)
@@ -196,9 +196,9 @@ func holdPipes(t *testing.T, pid int) (release func()) {
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
 		if to, err := os.Readlink(path); err != nil || to == output || !strings.HasPrefix(to, "pipe:") {
-			continue // closed meanwhile, or none
+			continue // closed meanwhile, or not a pipe
 		}
-		if f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK, 0); err == nil { // one that nobody reads cannot be
+		if f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK, 0); err == nil { // a pipe without a reader cannot be opened
 			held = append(held, f)
 		}
 	}
@@ -209,8 +209,8 @@ func holdPipes(t *testing.T, pid int) (release func()) {
 	}
 }
 
-// The shim is what kills them, at the end of the server's pipe. It is kept from seeing that for a
-// while: so long nobody may take up the task.
+// The shim kills the programs when the server's pipe ends. The test delays that end for a while,
+// and meanwhile no worker may resume the task.
 func TestExec_ATaskIsNotTakenUpWhileAProgramOfItsKilledServerLives(t *testing.T) {
 	t.Parallel()
 	w := newWorkshop(t, map[string]string{"family": family}, "")
@@ -223,7 +223,7 @@ func TestExec_ATaskIsNotTakenUpWhileAProgramOfItsKilledServerLives(t *testing.T)
 	t.Cleanup(func() { _ = syscall.Kill(-own, syscall.SIGKILL) }) // if the test failed half way
 	first.signal(syscall.SIGKILL)
 	first.exit()
-	// A neighbour that could take it would, within two seconds.
+	// Another worker that could resume the task would do so within two seconds.
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for end := time.After(3 * time.Second); end != nil; {
@@ -248,7 +248,7 @@ func TestExec_ATaskIsNotTakenUpWhileAProgramOfItsKilledServerLives(t *testing.T)
 func TestExec_AServerStopsInTimeThoughItsProgramIgnoresSIGTERM(t *testing.T) {
 	t.Parallel()
 	w := newWorkshop(t, map[string]string{"family": family}, "    killAfter: 1h\n")
-	s := w.start("--grace", "5m") // so that the second signal leaves as much time as a stop can have
+	s := w.start("--grace", "5m") // so that the second signal leaves the longest possible time for a stop
 	id := submitTo(s, "family", "{}")
 	own, daemon := w.pid(s, "own.pid"), w.pid(s, "daemon.pid")
 	atCheckpoint(s, id)
@@ -272,7 +272,7 @@ func TestExec_ADescriptorThatTheServerHasInheritedIsClosedInWhatItStarts(t *test
 		for dir in /proc/self/fd /proc/$PPID/fd; do for fd in $dir/*; do echo "$fd $(readlink "$fd")"; done; done`}, "")
 	secret := filepath.Join(w.dir, "secret")
 	w.write("secret", "secret", 0o600)
-	// Low and high, below and above what a server opens itself.
+	// Low and high numbers, below and above those that a server opens itself.
 	cmd := exec.Command("sh", append([]string{"-c", `exec 9<"$1" && shift && exec prlimit --nofile=512 -- bash -c 'exec 251<&9; exec "$@"' bash "$0" "$@"`, program(t), secret},
 		serveArgs(w.store, "--config", w.config)...)...)
 	s := launch(t, cmd)
@@ -289,7 +289,7 @@ func TestExec_ADescriptorThatTheServerHasInheritedIsClosedInWhatItStarts(t *test
 	}
 }
 
-// As many directories as these need a descriptor each where they are removed from the bottom up.
+// To remove these directories from the bottom up takes one descriptor for each level.
 func TestExec_ADeepDirectoryIsRemovedByAServerThatMayOpenFewFiles(t *testing.T) {
 	t.Parallel()
 	w := newWorkshop(t, map[string]string{"deep": `perl -e 'chdir $ENV{TMPDIR}; for (1..3000) { mkdir "d" and chdir "d" or die }'; echo "$TMPDIR" > temp`}, "")
@@ -308,7 +308,7 @@ func TestExec_ADeepDirectoryIsRemovedByAServerThatMayOpenFewFiles(t *testing.T) 
 	}
 }
 
-// A gigabyte, of text, after what is no text.
+// A gigabyte of text, after something that is not text.
 func TestExec_AFloodOfOutputAndBinaryOutputNeitherFillTheServerNorBreakTheLog(t *testing.T) {
 	t.Parallel()
 	w := newWorkshop(t, map[string]string{"flood": `
@@ -332,7 +332,7 @@ func TestExec_AFloodOfOutputAndBinaryOutputNeitherFillTheServerNorBreakTheLog(t 
 	}
 }
 
-// peakMemory is the most that a process has had in memory.
+// peakMemory returns the peak memory of a process.
 func peakMemory(t *testing.T, s *server) int {
 	t.Helper()
 	for line := range bytes.Lines(read(t, fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))) {
@@ -398,7 +398,7 @@ func TestExec_AsPID1TheServerReapsOrphansAndLosesNoExitCode(t *testing.T) {
 		t.Skipf("PID namespaces: run as root, or allow unprivileged user namespaces (%v, %s)", err, out)
 	}
 	w := newWorkshop(t, map[string]string{"code": `exit "$(tr -dc 0-9)"`}, "    retry: {maxAttempts: 1}\n")
-	// The shell becomes the server, and what it has started keeps making orphans of PID 1.
+	// The shell becomes the server, and what it has started keeps creating orphans for PID 1.
 	cmd := exec.Command("sh", append([]string{"-c", mount + ` && { (while :; do (sh -c "exit 9" &); sleep 0.01; done) & } && exec "$0" "$@"`, program(t)},
 		serveArgs(w.store, "--config", w.config)...)...)
 	cmd.SysProcAttr = attr
@@ -420,7 +420,7 @@ func TestExec_AsPID1TheServerReapsOrphansAndLosesNoExitCode(t *testing.T) {
 				zombies++
 			}
 		}
-		return zombies < 30 // one comes each hundredth of a second
+		return zombies < 30 // a new one arrives every hundredth of a second
 	})
 	stop(s)
 }

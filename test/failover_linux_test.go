@@ -13,8 +13,8 @@ import (
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
-// withStandby starts a server on a primary and its standby, with an address that names both and
-// says nothing of which to take.
+// withStandby starts a server on a primary and its standby. Its address names both, and does not
+// define which one to use.
 func withStandby(t *testing.T, kinds string, args ...string) (s *server, primary *pgtest.Server) {
 	t.Helper()
 	primary = pgtest.New(t, "fsync=off")
@@ -32,7 +32,7 @@ func (s *server) submits(kind string) (id string) {
 	return strings.TrimSpace(string(command(s.t, "submit", "--server", s.url, kind, "{}")))
 }
 
-// The standby answers all the while, and takes no writes.
+// The standby answers all the time, and accepts no writes.
 func TestFailover_WhileThereIsNoPrimaryTheServerIsNotReadyAndAfterwardsItIsAtOnce(t *testing.T) {
 	t.Parallel()
 	out := filepath.Join(t.TempDir(), "out")
@@ -44,7 +44,7 @@ func TestFailover_WhileThereIsNoPrimaryTheServerIsNotReadyAndAfterwardsItIsAtOnc
 	}
 	s.until("not ready", func() bool { return s.status("/readyz") == http.StatusServiceUnavailable })
 	s.until("done with its work", func() bool { _, err := os.Stat(out); return err == nil })
-	for range 5 { // each would leave a session of the standby behind
+	for range 5 { // each would leave a session on the standby
 		if code, text := fails(t, "submit", "--server", s.url, "slow", "{}"); code != 1 || !strings.Contains(string(text), "does not answer, or refuses") {
 			t.Errorf("submit: exit code %d, %s", code, text)
 		}
@@ -69,11 +69,11 @@ func TestFailover_WhileThereIsNoPrimaryTheServerIsNotReadyAndAfterwardsItIsAtOnc
 	stop(s)
 }
 
-// The program has ended, and what came of it cannot be recorded: nobody was abandoned.
+// The programs have ended, and their outcome cannot be recorded: no handler was abandoned.
 func TestStop_OfProgramsWhileTheStoreIsAwaySaysWhichOfTheTwoDidNotAnswer(t *testing.T) {
 	t.Parallel()
-	s, primary := withStandby(t, "  hold: {exec: [/bin/sleep, '60']}\n  deaf: {exec: [/bin/sh, -c, 'trap \"\" TERM; while :; do sleep 1; done'], killAfter: 1s}\n", "--grace", "5s")
-	for _, kind := range []string{"hold", "deaf"} {
+	s, primary := withStandby(t, "  hold: {exec: [/bin/sleep, '60']}\n  unresponsive: {exec: [/bin/sh, -c, 'trap \"\" TERM; while :; do sleep 1; done'], killAfter: 1s}\n", "--grace", "5s")
+	for _, kind := range []string{"hold", "unresponsive"} {
 		s.reaches(s.submits(kind), "running")
 	}
 	if err := primary.Stop(syscall.SIGINT); err != nil {

@@ -15,10 +15,10 @@ import (
 	"time"
 )
 
-// slowClients is how many connections there are at once that never send a whole request.
+// slowClients is how many concurrent connections never send a whole request.
 const slowClients = 10_000
 
-// openFiles lets this process, and the server that it starts, have so many files open.
+// openFiles raises the limit of open files of this process, and of the server that it starts.
 func openFiles(t *testing.T, n uint64) {
 	t.Helper()
 	var limit syscall.Rlimit
@@ -46,21 +46,21 @@ var slowBegins = []struct {
 	{"POST /v1/tasks/batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"kin\r\n", 30 * time.Second},
 }
 
-// crowd is so many slow clients, each with when it was opened.
+// crowd is a set of slow clients, with the time at which each was opened.
 type crowd struct {
 	t      *testing.T
 	conns  []net.Conn
 	opened []time.Time
 }
 
-// connect opens the connections of a crowd, which sends all that it will ever send but for the
+// connect opens the connections of a crowd. Each sends all that it will ever send, except for the
 // trickle.
 func connect(t *testing.T, s *server) *crowd {
 	t.Helper()
 	c := &crowd{t: t}
 	t.Cleanup(func() {
 		for _, conn := range c.conns {
-			_ = conn.Close() // by the server, mostly
+			_ = conn.Close() // usually the server has closed it
 		}
 	})
 	var d net.Dialer
@@ -78,8 +78,8 @@ func connect(t *testing.T, s *server) *crowd {
 	return c
 }
 
-// trickle has every hundredth client send a byte now and then, which wins it no time, until end is
-// closed.
+// trickle makes every hundredth client send a byte now and then, which must not extend its time,
+// until end is closed.
 func (c *crowd) trickle(end <-chan struct{}) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -89,24 +89,24 @@ func (c *crowd) trickle(end <-chan struct{}) {
 			return
 		case <-tick.C:
 		}
-		for i := 0; i < slowClients; i += 101 { // of every sort
-			_, _ = io.WriteString(c.conns[i], " ") // until the server has closed it
+		for i := 0; i < slowClients; i += 101 { // some of every kind
+			_, _ = io.WriteString(c.conns[i], " ") // this fails once the server has closed it
 		}
 	}
 }
 
 // dropped waits until the server has closed every connection, and returns how long the last one was
-// open. One reader is enough for all, those first that end first.
+// open. One reader is enough for all of them, in the order in which they end.
 func (c *crowd) dropped() (last time.Duration) {
 	c.t.Helper()
-	const slack = 20 * time.Second // of a busy machine
+	const slack = 20 * time.Second // for a busy machine
 	for _, limit := range []time.Duration{10 * time.Second, 30 * time.Second} {
 		for i, conn := range c.conns {
 			begin := slowBegins[i%len(slowBegins)]
 			if begin.limit != limit {
 				continue
 			}
-			_ = conn.SetReadDeadline(c.opened[i].Add(limit + slack)) // it has one
+			_ = conn.SetReadDeadline(c.opened[i].Add(limit + slack)) // it has a deadline
 			if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
 				c.t.Fatalf("connection %d, of which %q was sent, is still open %v after its limit of %v", i, begin.text, slack, limit)
 			}
@@ -131,10 +131,10 @@ func TestSlowClients_TenThousandSlowClientsAreDroppedInTimeNeedLittleMemoryAndHo
 		began := time.Now()
 		submitTo(s, "nobody-knows", "{}")
 		if got := s.status("/v1/tasks"); got != http.StatusOK {
-			t.Errorf("a list beside slow clients: %d", got)
+			t.Errorf("a list alongside slow clients: %d", got)
 		}
 		if took := time.Since(began); took > 10*time.Second {
-			t.Errorf("a submit and a list beside %d slow clients took %v", slowClients, took)
+			t.Errorf("a submit and a list alongside %d slow clients took %v", slowClients, took)
 		}
 	}
 
@@ -151,7 +151,7 @@ func TestSlowClients_TenThousandSlowClientsAreDroppedInTimeNeedLittleMemoryAndHo
 	stop(s)
 }
 
-// openedFiles is how many a process has open.
+// openedFiles returns how many files a process has open.
 func openedFiles(t *testing.T, pid int) int {
 	t.Helper()
 	all, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(pid), "fd"))

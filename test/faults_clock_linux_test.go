@@ -6,9 +6,10 @@ import (
 	"testing"
 )
 
-// The kernel lets a time namespace have monotonic clocks of its own, and no wall clock: that one is
-// moved in sqlitestore's tests. Here a neighbour's clock is a month behind, as after a boot of the
-// machine or on another machine: nothing that one process writes is compared with another's clock.
+// A time namespace can have its own monotonic clocks, but not its own wall clock; sqlitestore's
+// tests move the wall clock. Here the monotonic clock of another worker is a month behind, as after
+// a boot of the machine or on another machine. No process may compare a time that another one has
+// written with its own clock.
 func TestClock_AServerWhoseMonotonicClockIsAnotherOneIsTakenForDeadOnlyWhenItIs(t *testing.T) {
 	t.Parallel()
 	const month = "2592000"

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// damage makes a store with some hundred tasks, and spoils its file.
+// damage creates a store with some hundred tasks, and spoils its file.
 func damage(t *testing.T, spoil func(f *os.File, size int64) error) (store, id string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "tasks.db")
@@ -40,7 +40,7 @@ func damage(t *testing.T, spoil func(f *os.File, size int64) error) (store, id s
 
 func TestDamage_ADamagedDatabaseFileIsToldByEveryCommandWithWhatToDo(t *testing.T) {
 	t.Parallel()
-	garbage := bytes.Repeat([]byte("garbage!"), 512) // a page
+	garbage := bytes.Repeat([]byte("garbage!"), 512) // one page
 	for name, c := range map[string]struct {
 		spoil func(f *os.File, size int64) error
 		want  string
@@ -61,13 +61,13 @@ func TestDamage_ADamagedDatabaseFileIsToldByEveryCommandWithWhatToDo(t *testing.
 	}
 }
 
-// Such a file can be opened, and some of it can be read: the server says what it cannot do instead
-// of ending or doing nothing.
+// Such a file can be opened, and some of it can be read. The server must report what it cannot do,
+// instead of ending or doing nothing.
 func TestDamage_ADamagedPageInTheMiddleIsFoundByTheDoctorAndToldByTheServer(t *testing.T) {
 	t.Parallel()
 	garbage := bytes.Repeat([]byte("garbage!"), 512)
 	store, id := damage(t, func(f *os.File, _ int64) error {
-		// What may be claimed stands there.
+		// This table has the tasks that may be claimed.
 		db, err := sql.Open("sqlite", f.Name())
 		if err != nil {
 			return err

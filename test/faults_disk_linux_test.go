@@ -12,7 +12,8 @@ import (
 	"testing"
 )
 
-// namespaces are a user and a mount namespace of a process's own, in which it may mount.
+// namespaces returns the attributes of a process with its own user and mount namespace, in which it
+// may mount.
 func namespaces(t *testing.T) *syscall.SysProcAttr {
 	t.Helper()
 	attr := &syscall.SysProcAttr{
@@ -32,8 +33,8 @@ func namespaces(t *testing.T) *syscall.SysProcAttr {
 // the server's root.
 type smallDisk struct {
 	*server
-	dir  string // as the server sees it
-	seen string // as the test does
+	dir  string // in the server's mount namespace
+	seen string // as the test reaches it
 }
 
 func onSmallDisk(t *testing.T, w *workshop) smallDisk {
@@ -44,7 +45,7 @@ func onSmallDisk(t *testing.T, w *workshop) smallDisk {
 		t.Fatal(err)
 	}
 	w.store = "sqlite:" + filepath.Join(dir, "tasks.db")
-	// The exec keeps the process, and so what the test knows of it.
+	// The exec keeps the process id, by which the test knows the server.
 	const script = `mount -t tmpfs -o size=2m none "$1" && shift && exec "$0" "$@"`
 	cmd := exec.Command("sh", append([]string{"-c", script, program(t), dir}, serveArgs(w.store, "--config", w.config)...)...)
 	cmd.SysProcAttr = attr
@@ -52,7 +53,7 @@ func onSmallDisk(t *testing.T, w *workshop) smallDisk {
 	return smallDisk{server: s, dir: dir, seen: fmt.Sprintf("/proc/%d/root%s", s.pid(), dir)}
 }
 
-// fill leaves no room on the disk, and returns how to make it again.
+// fill fills the disk, and returns a function that frees it again.
 func (d smallDisk) fill() (remove func()) {
 	d.t.Helper()
 	path := filepath.Join(d.seen, "filler")
@@ -73,7 +74,7 @@ func (d smallDisk) fill() (remove func()) {
 	}
 }
 
-// The outcome of the task that ends while the disk is full waits in the server.
+// A task that ends while the disk is full keeps its outcome in the server until there is room.
 func TestFullDisk_OnAFullDiskSubmitsFailWithTheReasonAcceptedTasksStayAndWorkGoesOnWhenThereIsRoom(t *testing.T) {
 	t.Parallel()
 	w := newWorkshop(t, map[string]string{"slow": `until [ -e go ]; do sleep 0.05; done; echo done >> effects`}, "    concurrency: 1\n")
@@ -85,7 +86,7 @@ func TestFullDisk_OnAFullDiskSubmitsFailWithTheReasonAcceptedTasksStayAndWorkGoe
 	d.reaches(accepted[0], "running")
 	makeRoom := d.fill()
 
-	// What is small may still find room in a page that is there.
+	// A small task may still find room in an existing page.
 	refused := 0
 	for range 40 {
 		id, out, ok := try(t, "submit", "--server", d.url, "slow", `{"text": "`+strings.Repeat("x", 4000)+`"}`)
@@ -127,7 +128,7 @@ func TestFullDisk_OnAFullDiskSubmitsFailWithTheReasonAcceptedTasksStayAndWorkGoe
 	stop(d.server)
 }
 
-// SQLite needs room to open a file. What it says without any is "disk I/O error".
+// SQLite needs room to open a file. Without any it reports "disk I/O error".
 func TestFullDisk_AServerThatStartsOnAFullDiskSaysSoAndTheTasksAreThereWhenThereIsRoom(t *testing.T) {
 	t.Parallel()
 	attr := namespaces(t)

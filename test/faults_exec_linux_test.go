@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A program that has been started when the configuration was good may be gone when a task needs it.
+// A program that existed when the configuration was checked may be gone when a task needs it.
 func TestExec_AProgramThatIsGoneWhenATaskNeedsItPausesItsKindWithTheReason(t *testing.T) {
 	t.Parallel()
 	w := newWorkshop(t, map[string]string{"gone": "exit 0", "mode": "exit 0", "interpreter": "exit 0", "nothing": "exit 0", "fine": "exit 0"}, "    retry: {maxAttempts: 1}\n")

@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// post sends a body to a server, and returns what it answered.
+// post sends a body to a server, and returns the status and the body of the answer.
 func (s *server) post(path, media, body string) (status int, answer string) {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.url+path, strings.NewReader(body))
@@ -116,7 +116,7 @@ func TestConfig_ADurationThatCannotBeIsRefusedWhereverItStands(t *testing.T) {
 			{1, []string{"serve", "--config", config, "--listen", "127.0.0.1:0"}, "config.yaml:3: "},
 		} {
 			if text == "-5s" && c.args[0] == "serve" && c.code == 1 {
-				c.want = "grace is -5s: use a positive duration" // the flags may have said it
+				c.want = "grace is -5s: use a positive duration" // the flags may be the source
 			}
 			if code, out := fails(t, c.args...); code != c.code || !bytes.Contains(out, []byte(c.want)) {
 				t.Errorf("lastcall %q: exit code %d, want %d with %q:\n%s", c.args, code, c.code, c.want, out)
@@ -158,7 +158,7 @@ func TestTokens_ATokenFileThatOthersCanReadStartsNoServer(t *testing.T) {
 	const secret = "0123456789abcdefghijklmnopq"
 	file := filepath.Join(t.TempDir(), "tokens")
 	writeFile(t, file, "ops read "+secret+"\n", 0o600)
-	if err := os.Chmod(file, 0o644); err != nil { //nolint:gosec // that is the mistake
+	if err := os.Chmod(file, 0o644); err != nil { //nolint:gosec // this is the mistake
 		t.Fatal(err)
 	}
 	config := writeFile(t, filepath.Join(t.TempDir(), "lastcall.yaml"), "version: 1\ntokenFile: "+file+"\n", 0o600)
@@ -184,7 +184,7 @@ func TestSecrets_NoCommandPrintsThePasswordOfAStoreOrAServerHoweverItIsWritten(t
 		"postgres://u:" + secret + "@127.0.0.1:1/db",                       // nobody listens there
 		"postgres://u:" + secret + "@127.0.0.1:99999/db",                   // no such port
 		"postgres://u:" + secret + "@127.0.0.1:port/db",                    // no number
-		"postgres://u:" + secret + "/x@127.0.0.1:5/db",                     // a sign that must be written as %2F
+		"postgres://u:" + secret + "/x@127.0.0.1:5/db",                     // a character that must be written as %2F
 		"postgres://u:" + secret + "%zz@127.0.0.1/db",                      // a bad escape
 		"postgres://u:" + secret + "@[::1/db",                              // a bracket is missing
 		"postgresql:u:" + secret + "@h/db",                                 // slashes are missing

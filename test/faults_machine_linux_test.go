@@ -18,7 +18,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// manyTasks is how many tasks a server has whose machine lacks something.
+// manyTasks is the number of tasks for a server whose machine lacks something.
 func manyTasks(t *testing.T) int {
 	if testing.Short() {
 		t.Log("make test-full: 150 tasks instead of 40")
@@ -27,8 +27,8 @@ func manyTasks(t *testing.T) int {
 	return 150
 }
 
-// sickServer starts a server of the workshop with a temporary directory of its own, by a command
-// that the shell runs with the server's command line as its arguments.
+// sickServer starts a server of the workshop with a temporary directory of its own. The shell runs
+// the script with the server's command line as its arguments.
 func (w *workshop) sickServer(script, temp string, attr *syscall.SysProcAttr, args ...string) *server {
 	w.t.Helper()
 	args = append([]string{"serve", "--store", w.store, "--config", w.config, "--listen", "127.0.0.1:0", "--log-format", "text"}, args...)
@@ -41,7 +41,7 @@ func (w *workshop) sickServer(script, temp string, attr *syscall.SysProcAttr, ar
 	return s
 }
 
-// submitMany submits tasks of the kind k, with the numbers from one to another.
+// submitMany submits tasks of the kind k, with numbers in the given range.
 func (w *workshop) submitMany(from, to int) {
 	w.t.Helper()
 	s := w.open()
@@ -55,7 +55,8 @@ func (w *workshop) submitMany(from, to int) {
 	}
 }
 
-// allSucceed waits until all tasks have succeeded, none of which may be charged with anything.
+// allSucceed waits until all tasks have succeeded. None of them may have a failed attempt, an
+// interruption or a crash.
 func (w *workshop) allSucceed(s *server, n int) {
 	w.t.Helper()
 	store := w.open()
@@ -79,7 +80,7 @@ func (w *workshop) allSucceed(s *server, n int) {
 	})
 }
 
-// says waits until /readyz is 503 with a text.
+// says waits until /readyz answers 503 with a text.
 func (s *server) says(want string) {
 	s.t.Helper()
 	s.until("not ready: "+want, func() bool {
@@ -88,7 +89,7 @@ func (s *server) says(want string) {
 	})
 }
 
-// ask asks for a path.
+// ask requests a path.
 func (s *server) ask(path string) (status int, text string) {
 	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.url+path, nil)
 	if err != nil {
@@ -128,7 +129,7 @@ func TestMachine_WithoutATemporaryDirectoryNoTaskIsChargedAndEverybodySaysWhy(t 
 	}
 	w.submitMany(0, manyTasks(t))
 	s.says("every kind is paused on this worker: no such file or directory")
-	const why = "a run needs a directory of its own: mkdir " // and which
+	const why = "a run needs a directory of its own: mkdir " // followed by its name
 	s.until("said by the worker", func() bool { return strings.Contains(string(command(t, "workers", "--store", w.store)), why) })
 	for _, c := range [][]string{{"doctor", "--store", w.store}, {"show", "--store", w.store, "0197c0de-0000-7000-8000-000000000000"}, {"workers", "--json", "--server", s.url}} {
 		if out := string(command(t, c...)); !strings.Contains(out, why) {
@@ -253,7 +254,7 @@ func TestMachine_WhatAKilledServerAndItsShimHaveLeftIsSweptByTheNextOne(t *testi
 	s := w.sickServer(`exec "$0" "$@"`, temp, nil)
 	w.submitMany(0, 1)
 	shim := w.pid(s, "shim.pid")
-	s.signal(syscall.SIGSTOP) // as if all were killed in one moment
+	s.signal(syscall.SIGSTOP) // so that all of them are killed at the same moment
 	if err := syscall.Kill(shim, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +266,7 @@ func TestMachine_WhatAKilledServerAndItsShimHaveLeftIsSweptByTheNextOne(t *testi
 	}
 	next := w.sickServer(`exec "$0" "$@"`, temp, nil)
 	next.waitLog("removed what dead runs had left")
-	if err := os.Remove(other); err != nil { // which is nobody's run
+	if err := os.Remove(other); err != nil { // it belongs to no run
 		t.Error(err)
 	}
 	next.noRunsLeft(temp)

@@ -17,15 +17,15 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// stand stops a process, as [halt] does.
+// stand stops a process in the same way as [halt].
 func (p *process) stand() {
 	p.t.Helper()
 	halt(p.t, p.pid())
 }
 
-// halt stops a process with SIGSTOP and returns when the kernel says that it stands, with every
-// thread: one that is in the middle of a call of the kernel ends that first, and may get a lock by
-// it; one that has not heard yet goes on.
+// halt sends SIGSTOP to a process, and returns when the kernel reports every thread as stopped. A
+// thread in the middle of a system call finishes the call first, and may acquire a lock by it. A
+// thread that has not received the signal yet continues.
 func halt(t *testing.T, pid int) {
 	t.Helper()
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
@@ -36,7 +36,7 @@ func halt(t *testing.T, pid int) {
 	}
 }
 
-// stands says whether all threads of a process are stopped.
+// stands reports whether all threads of a process are stopped.
 func stands(t *testing.T, pid int) bool {
 	t.Helper()
 	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
@@ -60,8 +60,8 @@ func stands(t *testing.T, pid int) bool {
 	return stand > 0 && stand == len(threads)
 }
 
-// writes says whether a process that stands is inside a write transaction of a SQLite file: the
-// kernel lists who has the byte of that lock.
+// writes reports whether a stopped process is inside a write transaction of a SQLite file. The
+// kernel lists which process holds the byte of that lock.
 func (f *fixture) writes(p *process, file string) bool {
 	f.t.Helper()
 	var st syscall.Stat_t
@@ -79,14 +79,16 @@ func (f *fixture) writes(p *process, file string) bool {
 	return false
 }
 
-// outside says whether a process that stands keeps nobody else from writing. PostgreSQL is sent
-// statements that are transactions, whole, and ends them whatever becomes of the client.
+// outside reports whether a stopped process prevents no other process from writing. PostgreSQL
+// receives statements that are whole transactions, and completes them whatever happens to the
+// client.
 func (f *fixture) outside(p *process) bool {
 	path, ok := strings.CutPrefix(f.address, "sqlite:")
 	return !ok || !f.writes(p, path) && !f.writes(p, path+"-effects")
 }
 
-// freeze stops a process at a moment that is fit, and lets it go on for a random time otherwise.
+// freeze stops a process at a moment for which fit returns true. Otherwise it lets the process
+// continue for a random time and tries again.
 func (f *fixture) freeze(p *process, fit func() bool) {
 	f.t.Helper()
 	p.until("stopped at such a moment", func() bool {
@@ -105,7 +107,7 @@ func TestFreeze_AProcessThatStoodStillLosesItsTasksAndItsLateWritesAreRefused(t 
 		const each = 20
 		f := newFixture(t, store)
 		j := job{Grace: patient, Slots: each, Lease: 2 * time.Second}
-		// One after the other has the tasks, stands still, and sees that the next one has them.
+		// One process after the other claims the tasks, is stopped, and finds that the next one has them.
 		p := f.start(j)
 		for n := 0; n < f.points; n += each {
 			gate := filepath.Join(t.TempDir(), "gate"+strconv.Itoa(n))
@@ -135,8 +137,8 @@ func TestFreeze_AProcessThatStoodStillLosesItsTasksAndItsLateWritesAreRefused(t 
 	})
 }
 
-// late waits until all runs of a process that stood still have been told, and checks what their
-// late writes came to.
+// late waits until all runs of a process that was stopped have learned that they are lost, and
+// checks that their late writes were refused.
 func (f *fixture) late(p *process, n int) {
 	f.t.Helper()
 	for _, line := range p.waitLines("late task=", n) {
@@ -153,7 +155,7 @@ func (f *fixture) late(p *process, n int) {
 func TestFreeze_AProcessThatStandsInsideAWriteOfSQLiteIsNamedToTheOthers(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, "sqlite:"+filepath.Join(t.TempDir(), "tasks.db"))
-	f.points = 0 // nobody is interrupted
+	f.points = 0 // there is no interruption
 	j := job{Grace: patient, Slots: 20, Lease: 10 * time.Second}
 	writer := f.start(j)
 	f.enqueue(steps, j.Slots, func() work { return work{Steps: 40, Pace: time.Millisecond} })

@@ -11,27 +11,27 @@ import (
 	"github.com/lastcall-go/lastcall/task/pgstore"
 )
 
-// work is a payload: steps, each with an effect in the ledger.
+// work is a payload: a number of steps, each with an effect in the ledger.
 type work struct {
 	Steps int
-	// Pace is what a step takes before its effect.
+	// Pace is how long a step takes before its effect.
 	Pace time.Duration
-	// Slow is what the handler takes to return after its context has ended.
+	// Slow is how long the handler takes to return after its context has ended.
 	Slow time.Duration `json:",omitempty"`
 	// InTx: the last step's effect and the task's end are one transaction.
 	InTx bool `json:",omitempty"`
 	// Exact: each step's effect and its checkpoint are one transaction.
 	Exact bool `json:",omitempty"`
-	// Hang is after how many steps an unresponsive first run does nothing more.
+	// Hang is the number of steps after which an unresponsive first run does nothing more.
 	Hang int `json:",omitempty"`
 	// Poison: the handler kills its process after a while.
 	Poison bool `json:",omitempty"`
-	// Gate is a file for which a second run waits before it goes on.
+	// Gate is a file that a second run waits for before it continues.
 	Gate string `json:",omitempty"`
 }
 
-// The kinds. That nothing is ever given up keeps the promise of a checker simple: whatever was
-// accepted succeeds.
+// The kinds. No task ever fails for good, which keeps the checker's rule simple: every accepted
+// task succeeds.
 var (
 	// steps saves a checkpoint after each step.
 	steps = task.Kind[work]{Name: "steps", MaxCrashes: -1}
@@ -39,11 +39,11 @@ var (
 	handover = task.Kind[work]{Name: "handover", MaxCrashes: -1}
 	// unresponsive ignores its context in the first run, and never returns from it.
 	unresponsive = task.Kind[work]{Name: "unresponsive", MaxCrashes: -1}
-	// stale goes on in its first run until its context ends, and then tries to write all the same.
+	// stale continues in its first run until its context ends, and then tries to write nevertheless.
 	stale = task.Kind[work]{Name: "stale", MaxCrashes: -1}
 	// bare leaves nothing but its end, and hands over at last call.
 	bare = task.Kind[work]{Name: "bare", MaxCrashes: -1, OnStop: task.InterruptOnStop}
-	// mortal lasts for Pace, then succeeds, or kills its process. It is given up at three crashes.
+	// mortal lasts for Pace, then succeeds, or kills its process. It fails after three crashes.
 	mortal = task.Kind[work]{Name: "mortal", MaxCrashes: 3}
 )
 
@@ -58,7 +58,7 @@ func (p *workerProgram) mux() *task.Mux {
 	return m
 }
 
-// mortal says on which process it is before it ends either.
+// mortal reports in which process it runs before it succeeds or kills that.
 func (p *workerProgram) mortal(ctx context.Context, r *task.Run, a work) error {
 	fmt.Printf("begun task=%s\n", r.ID())
 	if pause(ctx, a.Pace) && a.Poison {
@@ -71,7 +71,7 @@ func (p *workerProgram) mortal(ctx context.Context, r *task.Run, a work) error {
 	return ctx.Err()
 }
 
-// begin returns the step at which a run goes on.
+// begin returns the step at which a run resumes.
 func (p *workerProgram) begin(ctx context.Context, r *task.Run) (at int, err error) {
 	if _, err := r.Load(&at); err != nil {
 		return 0, err
@@ -119,7 +119,7 @@ func (p *workerProgram) allSteps(ctx context.Context, r *task.Run, a work) error
 	return p.inTx(ctx, r, at, func(tx task.Tx) error { return r.FinishTx(ctx, tx) })
 }
 
-// inTx does a step, and what goes with it, in one transaction.
+// inTx does a step, and what belongs to it, in one transaction.
 func (p *workerProgram) inTx(ctx context.Context, r *task.Run, at int, with func(task.Tx) error) (err error) {
 	tx, err := p.ledger.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -167,7 +167,7 @@ func (p *workerProgram) unresponsive(ctx context.Context, r *task.Run, a work) e
 	for ; err == nil && at < a.Hang; at++ {
 		err = p.step(unheard, r, at, a.Pace)
 	}
-	<-make(chan struct{}) // the process's end is the only one
+	<-make(chan struct{}) // it only ends with the process
 	return nil
 }
 
@@ -183,7 +183,7 @@ func (p *workerProgram) stale(ctx context.Context, r *task.Run, a work) error {
 		}
 		return err
 	}
-	// The last step is left to the second run.
+	// Leave the last step to the second run.
 	for ; err == nil && at < a.Steps-1; at++ {
 		err = p.step(ctx, r, at, a.Pace)
 	}
@@ -193,7 +193,7 @@ func (p *workerProgram) stale(ctx context.Context, r *task.Run, a work) error {
 	fmt.Printf("late task=%s fate=%t,%t,%t cause=%q effect=%q save=%q\n", r.ID(),
 		errors.Is(context.Cause(ctx), task.ErrLeaseLost), errors.Is(late, errStale), errors.Is(saved, task.ErrLeaseLost),
 		context.Cause(ctx), late, saved)
-	return nil // which comes too late as well
+	return nil // it comes too late as well
 }
 
 func (p *workerProgram) bare(ctx context.Context, _ *task.Run, a work) error {
@@ -203,7 +203,7 @@ func (p *workerProgram) bare(ctx context.Context, _ *task.Run, a work) error {
 	return nil
 }
 
-// waitFile waits until a file exists, and says whether ctx goes on.
+// waitFile waits until a file exists, and reports whether ctx is still active.
 func waitFile(ctx context.Context, path string) bool {
 	for {
 		if _, err := os.Stat(path); err == nil {

@@ -19,9 +19,9 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// onBothStores runs a test on a SQLite file and on a PostgreSQL database of its own, both at a
-// time. Scenarios come one after the other: each has some processes, and how soon these notice
-// things is part of what is tested.
+// onBothStores runs a test on a SQLite file and on a PostgreSQL database of its own, both at the
+// same time. Scenarios run one after the other: each has several processes, and how soon these
+// notice events is part of what is tested.
 func onBothStores(t *testing.T, test func(t *testing.T, store string)) {
 	t.Helper()
 	t.Run("sqlite", func(t *testing.T) {
@@ -34,7 +34,7 @@ func onBothStores(t *testing.T, test func(t *testing.T, store string)) {
 	})
 }
 
-// fixture is a store on which worker processes are ended, and what the test knows of it.
+// fixture is a store, the worker processes on it, and what the test knows of them.
 type fixture struct {
 	t       *testing.T
 	rng     *rand.Rand
@@ -46,19 +46,20 @@ type fixture struct {
 	ledger  *ledger
 
 	accepted map[string]bool // ids
-	fates    map[int]fate    // of the processes that did not end well, by pid
+	fates    map[int]fate    // of the processes that did not end normally, by pid
 	heirs    map[int]int     // which process must have taken over from which, by pid
 
 	histories [][]task.RunRecord // of all tasks, once they have been verified
 }
 
-// fate is a way in which a process ended, and what may stand in the history of a run of its.
+// fate is a way in which a process ended, and what the history of its runs may contain.
 type fate struct {
 	name string
 	may  func(task.RunRecord) bool
 }
 
-// What a record can say of a run that was cut short.
+// crashed and the functions below report whether a record is that of a run which was cut short in
+// one particular way.
 func crashed(r task.RunRecord) bool {
 	return r.Reason == task.ReasonLost && r.Reclaimed &&
 		(r.Crashed || strings.HasSuffix(r.Error, "died while another task was under suspicion") ||
@@ -69,7 +70,7 @@ func overdue(r task.RunRecord) bool {
 	return r.Reason == task.ReasonDeadline && r.Reclaimed && !r.Crashed
 }
 
-// unheard is what a process has recorded before it abandoned a handler.
+// unheard reports whether a process has recorded the run before it abandoned the handler.
 func unheard(r task.RunRecord) bool {
 	return r.Reason == task.ReasonDeadline && !r.Reclaimed && !r.Crashed && strings.HasPrefix(r.Error, "the handler is unresponsive")
 }
@@ -78,7 +79,8 @@ func handedOver(r task.RunRecord) bool {
 	return r.Reason == task.ReasonStop && !r.Reclaimed && !r.Crashed
 }
 
-// either is what became of the runs of a process some of which were in time.
+// either combines the outcomes that the runs of a process may have, when only some of them were in
+// time.
 func either(may ...func(task.RunRecord) bool) func(task.RunRecord) bool {
 	return func(r task.RunRecord) bool {
 		return slices.ContainsFunc(may, func(one func(task.RunRecord) bool) bool { return one(r) })
@@ -89,7 +91,7 @@ func expired(r task.RunRecord) bool {
 	return r.Reason == task.ReasonLost && r.Reclaimed && !r.Crashed && strings.HasPrefix(r.Error, "the lease of worker")
 }
 
-// newFixture opens a store for the test itself, which enqueues and looks.
+// newFixture opens a store for the test itself, which enqueues and inspects tasks.
 func newFixture(t *testing.T, address string) *fixture {
 	t.Helper()
 	f := &fixture{t: t, rng: random(t), address: address, points: manyPoints(t),
@@ -109,7 +111,7 @@ func newFixture(t *testing.T, address string) *fixture {
 	return f
 }
 
-// close is not minded when it is done again.
+// close may be called again.
 func (f *fixture) close() {
 	if err := f.store.Close(); err != nil {
 		f.t.Error(err)
@@ -129,18 +131,18 @@ func (f *fixture) start(j job) *process {
 	}
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), workerVariable+"="+string(text), "KUBERNETES_SERVICE_HOST=", "LASTCALL_GRACE=",
-		"GORACE=atexit_sleep_ms=0") // under the race detector it otherwise sleeps for a second before it exits
-	if _, err := cmd.StdinPipe(); err != nil { // which ends with the test, and the worker with it
+		"GORACE=atexit_sleep_ms=0") // otherwise the race detector sleeps for a second at exit
+	if _, err := cmd.StdinPipe(); err != nil { // it ends with the test, which ends the worker
 		f.t.Fatal(err)
 	}
 	return begin(f.t, cmd)
 }
 
-// patient is a grace in which everything is done.
+// patient is a grace in which all work can be completed.
 const patient = time.Minute
 
-// ask makes a call until there is an answer: a server that has just been restarted, or a machine
-// that has too much to do, may refuse some.
+// ask repeats a call until there is an answer. A server that has just been restarted, or an
+// overloaded machine, may refuse some.
 func ask[T any](f *fixture, call func(context.Context) (T, error)) (answer T) {
 	f.t.Helper()
 	var err error
@@ -153,7 +155,7 @@ func ask[T any](f *fixture, call func(context.Context) (T, error)) (answer T) {
 	return answer
 }
 
-// enqueue accepts tasks. Trying again, with the same ids, is safe.
+// enqueue enqueues tasks. Retrying is safe, since it uses the same ids.
 func (f *fixture) enqueue(k task.Kind[work], n int, make func() work) {
 	f.t.Helper()
 	var tasks []task.NewTask
@@ -168,7 +170,7 @@ func (f *fixture) enqueue(k task.Kind[work], n int, make func() work) {
 	ask(f, func(ctx context.Context) ([]task.EnqueueResult, error) { return f.client.EnqueueMany(ctx, tasks) })
 }
 
-// topUp enqueues tasks until so many are unfinished.
+// topUp enqueues tasks until n are unfinished.
 func (f *fixture) topUp(k task.Kind[work], n int, make func() work) {
 	f.t.Helper()
 	f.enqueue(k, max(0, n-f.unfinished()), make)
@@ -176,7 +178,7 @@ func (f *fixture) topUp(k task.Kind[work], n int, make func() work) {
 
 func (f *fixture) work() work { return randomWork(f.rng) }
 
-// count is how many tasks have one of the statuses.
+// count returns how many tasks have one of the statuses.
 func (f *fixture) count(statuses ...task.Status) (n int) {
 	f.t.Helper()
 	c := ask(f, f.client.Count)
@@ -194,7 +196,7 @@ func (f *fixture) unfinished() int {
 	return f.count(task.StatusQueued, task.StatusRunning, task.StatusInterrupted)
 }
 
-// until polls until something observable has come to pass.
+// until polls until a condition is true.
 func (f *fixture) until(what string, ok func() bool) {
 	f.t.Helper()
 	if !poll(ok) {
@@ -210,7 +212,7 @@ func (f *fixture) tasks(status task.Status) []task.Task {
 	})
 }
 
-// cuts is how many runs are known to have been cut short.
+// cuts returns how many runs are known to have been cut short.
 func (f *fixture) cuts() (n int) {
 	f.t.Helper()
 	for _, t := range f.tasks("") {
@@ -219,9 +221,9 @@ func (f *fixture) cuts() (n int) {
 	return n
 }
 
-// lacks says whether another process must be ended to have all points. It fails the test when that
-// takes so many that something must be wrong: a process may have ended its tasks before it is
-// stopped, while all others wait for their next try.
+// lacks reports whether another process must be ended to reach all points. It fails the test when
+// that takes so many processes that something must be wrong. A process may have completed its tasks
+// before it is stopped, while all others wait for their retry.
 func (f *fixture) lacks() bool {
 	f.t.Helper()
 	f.rounds++
@@ -238,7 +240,7 @@ func (f *fixture) workers() []task.WorkerInfo {
 	return ask(f, f.client.Workers)
 }
 
-// moment lets a process work for a random time: this is the point at which it is ended.
+// moment lets a process work for a random time, after which the test ends it.
 func (f *fixture) moment(longest time.Duration, p *process) {
 	f.t.Helper()
 	if !f.outlives(longest, p) {
@@ -246,7 +248,7 @@ func (f *fixture) moment(longest time.Duration, p *process) {
 	}
 }
 
-// outlives waits for a random time, and says whether the process still runs.
+// outlives waits for a random time, and reports whether the process is still running.
 func (f *fixture) outlives(longest time.Duration, p *process) bool {
 	select {
 	case <-time.After(time.Duration(f.rng.Int64N(int64(longest)))):
@@ -256,7 +258,7 @@ func (f *fixture) outlives(longest time.Duration, p *process) bool {
 	}
 }
 
-// kill ends a process without a word.
+// kill kills a process without warning.
 func (f *fixture) kill(p *process) {
 	f.t.Helper()
 	f.fates[p.pid()] = fate{"killed", crashed}
@@ -264,14 +266,14 @@ func (f *fixture) kill(p *process) {
 	p.exit()
 }
 
-// drain ends a process that has nothing to do, or time enough for it.
+// drain stops a process that has nothing to do, or enough time to do it.
 func (f *fixture) drain(p *process) {
 	f.t.Helper()
 	p.signal(syscall.SIGTERM)
 	p.exits(0)
 }
 
-// finish has a process end what is left, then drains it, and checks everything.
+// finish lets a process complete the remaining work, drains it, and checks everything.
 func (f *fixture) finish(last *process) {
 	f.t.Helper()
 	f.until("all tasks ended", func() bool { return f.unfinished() == 0 })
@@ -280,10 +282,10 @@ func (f *fixture) finish(last *process) {
 	f.verify()
 }
 
-// last starts a worker process that has time enough.
+// last starts a worker process with enough time.
 func (f *fixture) last(slots int) *process { return f.start(job{Grace: patient, Slots: slots}) }
 
-// newTaskID makes an id, so that enqueuing can be repeated.
+// newTaskID returns a new id, so that the enqueue can be repeated.
 func newTaskID(rng *rand.Rand) string {
 	return fmt.Sprintf("00000000-0000-7000-8000-%012x", rng.Uint64()>>16)
 }

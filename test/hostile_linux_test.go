@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// tricks are what a program can do that means ill, each followed by going on for ever. Each is
-// bounded by itself, and all of them by what the server's user may have.
+// tricks are what a malicious program can do. Each trick then continues for ever. Each is bounded
+// by itself, and all of them together by the limits of the server's user.
 func tricks(t *testing.T) map[string]string {
 	deep := 30_000
 	if testing.Short() {
@@ -47,9 +47,9 @@ func tricks(t *testing.T) map[string]string {
 	}
 }
 
-// den is a workshop whose programs mean ill, and are among the server's processes: with a PID
-// namespace of their own they would not get that far. The server has a user of its own, where the
-// test may give it one, and bounds.
+// den is a workshop of malicious programs that are visible among the server's processes: in a PID
+// namespace of their own they would not get that far. The server has limits and, where the test has
+// the rights, a user of its own.
 type den struct {
 	*workshop
 	mark, program string
@@ -91,7 +91,7 @@ func newDen(t *testing.T) *den {
 	return d
 }
 
-// leave gives everything to a user that has nothing else.
+// leave gives all files to a user that owns nothing else.
 func (d *den) leave() {
 	d.t.Helper()
 	d.program = filepath.Join(d.dir, "lastcall")
@@ -101,15 +101,16 @@ func (d *den) leave() {
 	err := filepath.WalkDir(d.dir, func(path string, _ os.DirEntry, err error) error {
 		return errors.Join(err, os.Chown(path, denUser, denUser))
 	})
-	if err = errors.Join(err, os.Chmod(filepath.Dir(d.dir), 0o711)); err != nil { // t.TempDir's, which is root's alone
+	if err = errors.Join(err, os.Chmod(filepath.Dir(d.dir), 0o711)); err != nil { // the directory of t.TempDir belongs to root alone
 		d.t.Fatal(err)
 	}
 }
 
-// denUser is nobody's number.
+// denUser is a user id that nobody has.
 const denUser = 64_317
 
-// start runs a server with as many slots as there are tricks: if one is lost, the next round waits.
+// start runs a server with as many slots as there are tricks. If a slot is lost, the next round has
+// to wait.
 func (d *den) start() *server {
 	d.t.Helper()
 	args := []string{"prlimit", "--nproc=1500", "--nofile=256", "--core=0", "--"}
@@ -130,7 +131,7 @@ func withEnv(cmd *exec.Cmd, more ...string) *exec.Cmd {
 	return cmd
 }
 
-// alive are the programs of the den that live, with all that they have started.
+// alive returns the living programs of the den, with everything that they have started.
 func (d *den) alive() (pids []int) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -138,7 +139,7 @@ func (d *den) alive() (pids []int) {
 	}
 	for _, e := range entries {
 		env, err := os.ReadFile("/proc/" + e.Name() + "/environ")
-		if err == nil && bytes.Contains(env, []byte(d.mark)) { // gone, or a stranger
+		if err == nil && bytes.Contains(env, []byte(d.mark)) { // otherwise gone, or a stranger
 			if pid, err := strconv.Atoi(e.Name()); err == nil && alive(pid) {
 				pids = append(pids, pid)
 			}
@@ -147,7 +148,7 @@ func (d *den) alive() (pids []int) {
 	return pids
 }
 
-// submit starts every trick, and waits until it is played.
+// submit starts every trick, and waits until it has been carried out.
 func (d *den) submit(s *server, suffix string) map[string]string {
 	d.t.Helper()
 	ids := make(map[string]string)
@@ -167,7 +168,7 @@ func (d *den) submit(s *server, suffix string) map[string]string {
 	return ids
 }
 
-// clean checks that nothing lives, that nothing is left, and that what is others' is as it was.
+// clean checks that no process is alive, that no file is left, and that other files are unchanged.
 func (d *den) clean(s *server, after string) {
 	d.t.Helper()
 	s.until("without programs after "+after, func() bool { return len(d.alive()) == 0 })
@@ -180,10 +181,11 @@ func (d *den) clean(s *server, after string) {
 	}
 }
 
-// all are the ids of a round.
+// all returns the ids of a round.
 func all(ids map[string]string) []string { return slices.Collect(maps.Values(ids)) }
 
-// It runs alone: what these programs do to the machine would be in the times of others.
+// This test runs alone: what these programs do to the machine would distort the times of other
+// tests.
 func TestHostile_NoProgramEscapesATimeoutACancelAnInterruptOrAStop(t *testing.T) {
 	d := newDen(t)
 	s := d.start()
@@ -204,7 +206,7 @@ func TestHostile_NoProgramEscapesATimeoutACancelAnInterruptOrAStop(t *testing.T)
 	began := time.Now()
 	command(t, append([]string{"cancel", "--server", s.url}, running(s, ids)...)...)
 	for _, id := range ids {
-		s.reaches(id, "cancelled", "succeeded") // what has lost its shim has begun again, and ended
+		s.reaches(id, "cancelled", "succeeded") // a task that has lost its shim has run again, and ended
 	}
 	t.Logf("cancelled in %v", time.Since(began))
 	d.clean(s, "the cancel")
@@ -236,9 +238,8 @@ func TestHostile_NoProgramEscapesATimeoutACancelAnInterruptOrAStop(t *testing.T)
 	stop(next)
 }
 
-// stopped checks the end of a server. All of the programs end at once, in two and a half seconds: a
-// machine that is busy beside may need more, and then the server says so and ends in time all the
-// same.
+// stopped checks the end of a server. All programs end at once, within two and a half seconds. A
+// machine with other work may need more; then the server reports that, and still ends in time.
 func (d *den) stopped(s *server, code int) {
 	d.t.Helper()
 	if code != 0 && len(s.lines("phase=abandon")) == 0 {
@@ -254,11 +255,11 @@ func (d *den) stopped(s *server, code int) {
 		}
 	}
 	if code != 0 {
-		d.left = len(d.names) // what was being removed is not counted
+		d.left = len(d.names) // what was being removed does not count
 	}
 }
 
-// running are the tasks of a round that run.
+// running returns the running tasks of a round.
 func running(s *server, ids map[string]string) []string {
 	var some []string
 	for _, id := range all(ids) {
@@ -271,7 +272,7 @@ func running(s *server, ids map[string]string) []string {
 
 func TestHostile_NoProgramOutlivesAKilledServerThoughItHasStoppedItsShim(t *testing.T) {
 	d := newDen(t)
-	// One that stops its shim again and again may outlive it: docs/exec.md.
+	// A program that stops its shim again and again may outlive it: see docs/exec.md.
 	d.names = slices.DeleteFunc(d.names, func(name string) bool { return name == "stopping" })
 	s := d.start()
 	ids := d.submit(s, "")

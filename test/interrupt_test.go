@@ -25,7 +25,7 @@ var (
 	pointsFlag = flag.Int("points", 0, "how many points of interruption each scenario has; 0 is 100, and 20 with -short")
 )
 
-// manyPoints is how many points of interruption a scenario has.
+// manyPoints returns how many points of interruption a scenario has.
 func manyPoints(t *testing.T) int {
 	t.Helper()
 	const full, short = 100, 20
@@ -39,7 +39,7 @@ func manyPoints(t *testing.T) int {
 	return full
 }
 
-// random returns a source of choices, and logs how to make them again.
+// random returns a source of choices, and logs how to reproduce them.
 func random(t *testing.T) *rand.Rand {
 	t.Helper()
 	seed := *seedFlag
@@ -56,7 +56,7 @@ func random(t *testing.T) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 0))
 }
 
-// source is a large tree of real files: the Go installation's own source.
+// source returns a large tree of real files: the Go installation's own source.
 func source(t *testing.T) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "go", "env", "GOROOT").Output()
@@ -101,7 +101,7 @@ func TestInterrupt_GzipTreeIsByteIdenticalAfterRandomInterruptions(t *testing.T)
 	}
 }
 
-// ownersOnly says whether tar found no other difference than the owners, which the archive does not
+// ownersOnly reports whether tar found no difference except the owners, which the archive does not
 // keep.
 func ownersOnly(out string) bool {
 	for line := range strings.Lines(out) {
@@ -112,8 +112,7 @@ func ownersOnly(out string) bool {
 	return true
 }
 
-// course is a number of tasks of one kind, one after the other, each interrupted at random until it
-// is done.
+// course is a sequence of tasks of one kind, each interrupted at random until it is done.
 type course struct {
 	t       *testing.T
 	rng     *rand.Rand
@@ -128,23 +127,23 @@ type course struct {
 	tally   map[string]int
 }
 
-// want is what a task's record must say.
+// want has the counters that a task's record must have.
 type want struct{ interruptions, crashes, deadlines, stops int }
 
-// way is a way to end a server, and what it makes of a running task.
+// way is a way to stop a server, and its outcome for a running task.
 type way struct {
 	name  string
 	grace string
 	cut   func(*server)
-	// status is what the task is afterwards, count what it has in the end.
+	// status is the task's status after the stop, count its counters at the end.
 	status string
 	count  want
 }
 
-// drain leaves time enough: the task is done before the process ends.
+// drain leaves enough time: the task succeeds before the process ends.
 var drain = way{name: "drain", grace: "60s", cut: stop}
 
-// ways are those that cut a task short.
+// ways are the ways that cut a task short.
 var ways = []way{
 	{name: "kill", grace: "60s", status: "running", count: want{crashes: 1}, cut: func(s *server) {
 		s.signal(syscall.SIGKILL)
@@ -170,12 +169,13 @@ var ways = []way{
 	}},
 }
 
-// abandoned is the exit code of a server in which somebody did not return in time, as on a machine
-// that is busy with other things.
+// abandoned is the exit code of a server in which a handler did not return in time, as on a busy
+// machine.
 const abandoned = 3
 
-// outcome is what a way has made of a running task. A handler that was abandoned is recorded as
-// unresponsive; where that came too late, the next server calls it an interruption by the deadline.
+// outcome returns what a way has made of a running task. A handler that was abandoned is recorded
+// as unresponsive. If there was no time for that, the next server records an interruption by the
+// deadline.
 func (w way) outcome(s *server) (status, reason string, count want) {
 	deadline := want{interruptions: 1, deadlines: 1}
 	switch {
@@ -199,7 +199,8 @@ func newCourse(t *testing.T, kind, dir string, longest time.Duration) *course {
 		store: "sqlite:" + filepath.Join(work, "tasks.db"), work: work, tally: make(map[string]int)}
 }
 
-// run makes the uninterrupted result first, and then interrupts tasks at so many points.
+// run first produces the uninterrupted result, and then interrupts tasks at the given number of
+// points.
 func (c *course) run(points int) {
 	began := time.Now()
 	s := start(c.t, c.store)
@@ -226,7 +227,7 @@ func (c *course) run(points int) {
 	}
 }
 
-// task runs one task to its end, with at most so many interruptions, and returns how many there
+// task runs one task to its end, with at most atMost interruptions, and returns how many there
 // were.
 func (c *course) task(name string, atMost int) (points int) {
 	var (
@@ -273,8 +274,9 @@ func (c *course) task(name string, atMost int) (points int) {
 	return points
 }
 
-// taken waits until this server has begun a run of the task, and reports whether that still goes
-// on. A task whose server was killed says that it is running until the next one has taken it over.
+// taken waits until this server has begun a run of the task, and reports whether the run is still
+// active. The task of a killed server has the status running until the next server has taken it
+// over.
 func (c *course) taken(s *server, id string, runs int) bool {
 	var r record
 	s.until("a run of its own of "+id, func() bool {
@@ -288,7 +290,7 @@ func (c *course) taken(s *server, id string, runs int) bool {
 	return r.Status == "running"
 }
 
-// next takes the ways in random order, each as often as the others.
+// next returns the ways in random order, each as often as the others.
 func (c *course) next() way {
 	if len(c.deck) == 0 {
 		c.deck = slices.Clone(ways)
@@ -299,7 +301,7 @@ func (c *course) next() way {
 	return w
 }
 
-// moment lets the task run for a random time: this is the point of the interruption.
+// moment lets the task run for a random time, after which the test interrupts it.
 func (c *course) moment(s *server) {
 	point := time.After(time.Duration(c.rng.Int64N(int64(c.longest))))
 	select {
@@ -309,7 +311,7 @@ func (c *course) moment(s *server) {
 	}
 }
 
-// verify checks the task's end: its file, its counters, its history.
+// verify checks the finished task: its file, its counters, its history.
 func (c *course) verify(id, out string, w want) {
 	c.t.Helper()
 	if !bytes.Equal(read(c.t, out), c.want) {
@@ -340,7 +342,7 @@ func (c *course) verify(id, out string, w want) {
 	}
 }
 
-// listed checks that all tasks are there, and done.
+// listed checks that all tasks are listed, and have succeeded.
 func (c *course) listed(tasks int) {
 	c.t.Helper()
 	dec := json.NewDecoder(bytes.NewReader(command(c.t, "list", "--json", "--status", "succeeded", "--store", c.store)))

@@ -26,8 +26,8 @@ func TestKill_WhatAKilledProcessHasAcceptedIsDoneByTheNextOne(t *testing.T) {
 	})
 }
 
-// The rows that a handler writes beside its checkpoints are counted: none is doubled, none is
-// missing.
+// The rows that a handler writes together with its checkpoints are counted: none may be duplicated,
+// and none missing.
 func TestKill_WorkThatSharesATransactionWithItsCheckpointIsDoneExactlyOnce(t *testing.T) {
 	f := newFixture(t, pgtest.DSN(t))
 	exact := func() work {
@@ -58,7 +58,7 @@ func TestStop_AGraceThatIsTooShortLosesNothing(t *testing.T) {
 			f.topUp(steps, 20, slow)
 			j := job{Grace: patient, Slots: 12}
 			short := f.rng.IntN(2) == 0
-			if short { // Interrupt after half of it, and after half of the rest nobody is waited for
+			if short { // interrupt comes after half of it, and after half of the rest the server waits for nobody
 				j.Grace = 600*time.Millisecond + time.Duration(f.rng.Int64N(int64(400*time.Millisecond)))
 			}
 			p := f.start(j)
@@ -89,7 +89,7 @@ func (f *fixture) cutByItsOwnGrace(p *process) {
 	}
 }
 
-// cutByThePlatform kills a process in its drain.
+// cutByThePlatform kills a process during its drain.
 func (f *fixture) cutByThePlatform(p *process) {
 	f.t.Helper()
 	_ = p.cmd.Process.Signal(syscall.SIGKILL) // it may be done already
@@ -97,8 +97,8 @@ func (f *fixture) cutByThePlatform(p *process) {
 	f.fates[p.pid()] = fate{"killed in the drain", f.tooLate(p)}
 }
 
-// tooLate is what becomes of a run whose process has ended in its stop. Whether that had been
-// announced by then decides whose fault it was.
+// tooLate returns the possible results of a run whose process ended during its stop. If the
+// process had announced its stop, the run is overdue. Otherwise it may also count as a crash.
 func (f *fixture) tooLate(p *process) func(task.RunRecord) bool {
 	if len(p.lines("stop announced to the store")) > 0 {
 		return overdue
@@ -138,7 +138,7 @@ func TestUnresponsive_AHandlersTaskIsTakenUpByTheNextProcess(t *testing.T) {
 			w.Hang = f.rng.IntN(w.Steps)
 			return w
 		}
-		for n := 0; n < max(f.points, 5*each); n += each { // in one of five it is recorded in time
+		for n := 0; n < max(f.points, 5*each); n += each { // in one round of five it is recorded in time
 			f.enqueue(unresponsive, each, hanging)
 			p := f.start(job{Grace: 800 * time.Millisecond, Slots: 3 * each})
 			p.waitLines("hears nothing", each)
@@ -187,7 +187,7 @@ func TestKill_TheTasksOfAKilledProcessRunInTheOtherOne(t *testing.T) {
 		slices.Sort(noticed)
 		median, worst := noticed[len(noticed)/2], noticed[len(noticed)-1]
 		t.Logf("%d deaths were noticed after %v, %v at most", len(noticed), median.Round(time.Millisecond), worst.Round(time.Millisecond))
-		if worst > 5*time.Second { // on a machine that is busy; the lease would be 15 s
+		if worst > 5*time.Second { // on a busy machine; the lease would be 15 s
 			t.Errorf("a death was noticed after %v", worst)
 		}
 		f.until("two workers", func() bool { return len(f.workers()) == 2 })
@@ -196,7 +196,8 @@ func TestKill_TheTasksOfAKilledProcessRunInTheOtherOne(t *testing.T) {
 	})
 }
 
-// busy says whether a process has tasks; there are more than the other one has room for.
+// busy reports whether a process has tasks. There are more tasks than the other process has slots
+// for.
 func (f *fixture) busy(p *process) bool {
 	f.t.Helper()
 	running := f.tasks(task.StatusRunning)
@@ -208,8 +209,8 @@ func (f *fixture) busy(p *process) bool {
 	return false
 }
 
-// inherited waits until the tasks of a dead process run in the other one, or are done. It returns
-// after how long the death had been noticed, and all its runs been taken away.
+// inherited waits until the tasks of a dead process run in the other process, or are done. It
+// returns how long it took until the death was noticed and all runs had been taken away.
 func (f *fixture) inherited(dead, heir *process) (noticed time.Duration) {
 	f.t.Helper()
 	began := time.Now()

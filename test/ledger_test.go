@@ -12,13 +12,13 @@ import (
 	_ "modernc.org/sqlite"             // the driver
 )
 
-// ledger is the place elsewhere that handlers write their effects to, and that accepts none of a
-// stale run: it knows the highest fence that it has seen for a task and refuses lower ones. In
-// PostgreSQL it is two tables in the store's own database, which the store knows nothing of; beside
-// a SQLite store it is a SQLite file of its own, so that only the fence connects the two.
+// ledger is an external system that handlers write their effects to. It refuses the effects of a
+// stale run: it remembers the highest fence of each task and refuses lower ones. With PostgreSQL it
+// has two tables in the store's own database, which the store does not use. With SQLite it is a
+// separate SQLite file, so that only the fence connects the two.
 //
-// A write of a stale run is refused from the moment at which the newer run has written. Therefore
-// the first thing that a run does is to write that it has begun.
+// The writes of a stale run are refused from the moment at which the newer run has written. So each
+// run first writes that it has begun.
 type ledger struct {
 	db    *sql.DB
 	write string
@@ -40,8 +40,8 @@ const (
 	sqliteWrite = `insert into effects (task, step, fence, pid) select ?1, ?2, ?3, ?4
 		where not exists (select 1 from effects where task = ?1 and fence > ?3)
 		on conflict (task, step, fence) do update set pid = excluded.pid`
-	// One statement too, but others may write at the same time: the highest fence stands in a row of
-	// its own, which is locked by being written.
+	// Also one statement, but other transactions may write at the same time. The highest fence is
+	// stored in a row of its own, and writing that row locks it.
 	postgresWrite = `with held as (
 			insert into fences (task, fence) values ($1, $3)
 			on conflict (task) do update set fence = excluded.fence where fences.fence <= excluded.fence
@@ -50,10 +50,10 @@ const (
 		on conflict (task, step, fence) do update set pid = excluded.pid`
 )
 
-// openLedger opens the ledger beside a store.
+// openLedger opens the ledger of a store.
 func openLedger(store string) (*ledger, error) {
 	if path, ok := strings.CutPrefix(store, "sqlite:"); ok {
-		// What must survive is the death of processes, not of the machine.
+		// The ledger must survive the death of processes, not of the machine.
 		db, err := sql.Open("sqlite", "file:"+path+"-effects?_pragma=busy_timeout(20000)&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)")
 		if err != nil {
 			return nil, err
@@ -69,7 +69,7 @@ func openLedger(store string) (*ledger, error) {
 	return &ledger{db: db, write: postgresWrite}, nil
 }
 
-// create makes the tables.
+// create creates the tables.
 func (l *ledger) create(ctx context.Context) error {
 	number := "integer primary key autoincrement"
 	if l.write == postgresWrite {
@@ -83,7 +83,7 @@ func (l *ledger) create(ctx context.Context) error {
 	return err
 }
 
-// errStale means that the ledger has refused an effect.
+// errStale is returned when the ledger has refused an effect.
 var errStale = errors.New("refused: the ledger has seen a newer run")
 
 // execer is the ledger's database, or a transaction in it.
@@ -91,7 +91,7 @@ type execer interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
-// add writes an effect, or returns errStale. Writing it again changes nothing.
+// add writes an effect, or returns errStale. Repeating a write changes nothing.
 func (l *ledger) add(ctx context.Context, on execer, e effect) error {
 	res, err := on.ExecContext(ctx, l.write, e.task, e.step, e.fence, e.pid)
 	if err != nil {
@@ -103,7 +103,7 @@ func (l *ledger) add(ctx context.Context, on execer, e effect) error {
 	return nil
 }
 
-// all returns the effects in the order in which they came to be, by task.
+// all returns the effects by task, in the order in which they were accepted.
 func (l *ledger) all(ctx context.Context) (byTask map[string][]effect, err error) {
 	rows, err := l.db.QueryContext(ctx, `select task, step, fence, pid from effects order by n`)
 	if err != nil {

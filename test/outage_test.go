@@ -17,7 +17,7 @@ func TestOutage_ARestartOfPostgresInterruptsNobodyAndLosesNothing(t *testing.T) 
 			server := pgtest.New(t, "fsync=off")
 			f := newFixture(t, server.DSN("postgres"))
 			points := f.points
-			f.points = 0 // of interruption, since there must be none
+			f.points = 0 // of interruption: there must be none
 			j := job{Grace: patient, Slots: 12, Lease: 3 * time.Second}
 			two := []*process{f.start(j), f.start(j)}
 			f.until("two workers", func() bool { return len(f.workers()) == 2 })
@@ -39,8 +39,8 @@ func TestOutage_ARestartOfPostgresInterruptsNobodyAndLosesNothing(t *testing.T) 
 	}
 }
 
-// outage stops the server and starts it again, at once or after longer than a lease. Meanwhile a
-// client tries to enqueue a task, and again until it is accepted.
+// outage stops the server and starts it again, either at once or after longer than a lease.
+// Meanwhile a client tries to enqueue a task, and repeats that until it is accepted.
 func (f *fixture) outage(server *pgtest.Server, sig syscall.Signal) {
 	f.t.Helper()
 	id := newTaskID(f.rng)

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// body asks for a path and returns the answer, or "" for none.
+// body requests a path and returns the body of the answer, or "" if there is none.
 func (s *server) body(path string) string {
 	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.url+path, nil)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// process is a process that a test has started, with all that it prints.
+// process is a process that a test has started, with everything that it prints.
 type process struct {
 	t    *testing.T
 	cmd  *exec.Cmd
@@ -22,7 +22,7 @@ type process struct {
 	grown chan struct{} // closed and replaced when there is more log
 }
 
-// begin starts a process, which goes with the test.
+// begin starts a process, which ends with the test.
 func begin(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
 	p := &process{t: t, cmd: cmd, done: make(chan struct{}), grown: make(chan struct{})}
@@ -44,11 +44,11 @@ func begin(t *testing.T, cmd *exec.Cmd) *process {
 		for lines.Scan() {
 			p.add(lines.Text())
 		}
-		_ = r.Close()    // at its end already
-		_ = p.cmd.Wait() // the state tells
+		_ = r.Close()    // it is at its end already
+		_ = p.cmd.Wait() // ProcessState has the outcome
 	}()
 	t.Cleanup(func() {
-		_ = p.cmd.Process.Kill() // ended, mostly
+		_ = p.cmd.Process.Kill() // it has usually ended
 		<-p.done
 		if t.Failed() {
 			t.Logf("process %d:\n%s", p.pid(), p.text())
@@ -73,7 +73,7 @@ func (p *process) text() string {
 	return p.log.String()
 }
 
-// lines returns the lines printed so far that have a text in them.
+// lines returns the lines printed so far that contain a text.
 func (p *process) lines(text string) []string {
 	var found []string
 	for line := range strings.Lines(p.text()) {
@@ -84,13 +84,13 @@ func (p *process) lines(text string) []string {
 	return found
 }
 
-// waitLog waits until the process has printed a line with the text in it, and returns the line.
+// waitLog waits until the process has printed a line that contains the text, and returns the line.
 func (p *process) waitLog(text string) string {
 	p.t.Helper()
 	return p.waitLines(text, 1)[0]
 }
 
-// waitLines waits until the process has printed so many lines with the text in them.
+// waitLines waits until the process has printed n lines that contain the text.
 func (p *process) waitLines(text string, n int) []string {
 	p.t.Helper()
 	deadline := time.After(patience)
@@ -113,7 +113,7 @@ func (p *process) waitLines(text string, n int) []string {
 	}
 }
 
-// until polls until something observable has come to pass.
+// until polls until a condition is true.
 func (p *process) until(what string, ok func() bool) {
 	p.t.Helper()
 	if !poll(ok) {
@@ -121,7 +121,7 @@ func (p *process) until(what string, ok func() bool) {
 	}
 }
 
-// poll asks again and again, and returns false when nothing has come of it.
+// poll calls ok again and again, and returns false if it was never true.
 func poll(ok func() bool) bool {
 	deadline := time.After(patience)
 	tick := time.NewTicker(5 * time.Millisecond)

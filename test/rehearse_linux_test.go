@@ -13,8 +13,9 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
-// What the project says of other programs holds for its own: the server, the program of the README,
-// and the manifests. In the short form the pod is deleted; in the long one it ends in every way.
+// The project's own programs must meet its demands on other programs: the server, the program of
+// the README, and the manifests. In the short form the pod is only deleted; in the long form it
+// ends in every way.
 func TestRehearse_OurOwnProgramsAndManifestsPass(t *testing.T) {
 	t.Parallel()
 	hello := filepath.Join(t.TempDir(), "hello")
@@ -23,7 +24,7 @@ func TestRehearse_OurOwnProgramsAndManifestsPass(t *testing.T) {
 	}
 	for name, c := range map[string]func(t *testing.T, dir string) []string{
 		"serve": func(t *testing.T, dir string) []string {
-			// As a server for other machines: for clients of its own machine it has no delay.
+			// As a server for other machines: for clients on its own machine it would have no delay.
 			return []string{
 				"--http", "http://127.0.0.1:8321/v1/tasks", "--", program(t), "serve", "--store", "sqlite:" + filepath.Join(dir, "tasks.db"),
 				"--listen", "0.0.0.0:8321", "--token-file", filepath.Join(mounted(t, dir, "run", "tokens", tokens), "tokens"),
@@ -55,7 +56,7 @@ func TestRehearse_OurOwnProgramsAndManifestsPass(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			// A loopback of its own: each has the ports of its manifest.
+			// Each has a loopback interface of its own, and so the ports of its manifest.
 			args := []string{"rehearse", "--json", "--network", "none"}
 			if testing.Short() {
 				t.Log("make test-full: all scenarios, and not the deletion alone")
@@ -70,7 +71,7 @@ func TestRehearse_OurOwnProgramsAndManifestsPass(t *testing.T) {
 // tokens is a line of a token file.
 var tokens = "operator read,submit,operate " + strings.Repeat("k", 43) + "\n"
 
-// mounted makes a file of a folder that stands for a volume, and returns the folder.
+// mounted writes a file into a folder that stands for a volume, and returns the folder.
 func mounted(t *testing.T, dir, volume, file, text string) string {
 	t.Helper()
 	path := filepath.Join(dir, volume)
@@ -83,7 +84,7 @@ func mounted(t *testing.T, dir, volume, file, text string) string {
 	return path
 }
 
-// rehearsed runs lastcall rehearse, which must find nothing that fails.
+// rehearsed runs lastcall rehearse, which must report no failure.
 func rehearsed(t *testing.T, args []string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), program(t), args...)

@@ -25,7 +25,7 @@ func TestRollout_ARollingRestartOfThreeWorkersDoesNoStepTwice(t *testing.T) {
 		}
 		f.enqueue(handover, tasks, long)
 		for n := 0; f.lacks(); n = (n + 1) % len(three) {
-			f.topUp(handover, 80, long) // more than are at work
+			f.topUp(handover, 80, long) // more than there are slots
 			three[n] = f.replace(three[n], j)
 			f.moment(500*time.Millisecond, three[n])
 		}
@@ -40,7 +40,7 @@ func TestRollout_ARollingRestartOfThreeWorkersDoesNoStepTwice(t *testing.T) {
 }
 
 // Three workers are full, each with three long tasks, and there is a backlog. Each is replaced by a
-// new one, which begins what waits before the old one is told to stop.
+// new worker, which starts tasks of the backlog before the old one receives its stop signal.
 func TestRollout_WhatIsHandedOverRunsElsewhereAtOnceBeforeABacklog(t *testing.T) {
 	onBothStores(t, func(t *testing.T, store string) {
 		f := newFixture(t, store)
@@ -50,7 +50,7 @@ func TestRollout_WhatIsHandedOverRunsElsewhereAtOnceBeforeABacklog(t *testing.T)
 			backlog, pace = 120, 2*time.Second
 		}
 		j := job{Grace: patient, Slots: 12}
-		f.points = 0 // what is cut short is counted here
+		f.points = 0 // this test counts the runs that were cut short itself
 		var three []*process
 		for n := range 3 {
 			f.enqueue(handover, 3, func() work { return work{Steps: 200, Pace: 200 * time.Millisecond} })
@@ -67,11 +67,11 @@ func TestRollout_WhatIsHandedOverRunsElsewhereAtOnceBeforeABacklog(t *testing.T)
 			f.fates[three[n].pid()] = fate{"replaced", handedOver}
 			three[n].signal(syscall.SIGTERM)
 			f.until("three tasks handed over, and all of them running", func() bool { return f.handedOver() == 3*(n+1) })
-			watch.AtMost(1200*time.Millisecond, "a handover, with a step of 200 ms") // and longer if it has to wait for a slot
+			watch.AtMost(1200*time.Millisecond, "a handover, with a step of 200 ms") // longer if it has to wait for a slot
 			three[n].exits(0)
 			three[n] = p
 		}
-		for left := f.unfinished(); left > 0; left = f.unfinished() { // the backlog takes longer than a test waits for anything
+		for left := f.unfinished(); left > 0; left = f.unfinished() { // the backlog takes longer than patience
 			f.until("another task ended", func() bool { return f.unfinished() < left })
 		}
 		f.drain(three[0])
@@ -91,7 +91,7 @@ func TestRollout_WhatIsHandedOverRunsElsewhereAtOnceBeforeABacklog(t *testing.T)
 	})
 }
 
-// handedOver is how many times a task was handed over and runs again.
+// handedOver returns how many times a task was handed over and runs again.
 func (f *fixture) handedOver() (n int) {
 	f.t.Helper()
 	for _, t := range f.tasks(task.StatusRunning) {
@@ -100,7 +100,7 @@ func (f *fixture) handedOver() (n int) {
 	return n
 }
 
-// replace starts a process and, when that serves, stops another one, as a rolling update does.
+// replace starts a process and, once it is serving, stops another one, as a rolling update does.
 func (f *fixture) replace(old *process, j job) *process {
 	f.t.Helper()
 	p := f.start(j)
@@ -117,7 +117,7 @@ func (f *fixture) replaced(p *process) {
 	p.exits(0)
 }
 
-// serves says whether a process has a worker.
+// serves reports whether a process has a worker.
 func (f *fixture) serves(p *process) bool {
 	for _, w := range f.workers() {
 		if w.PID == p.pid() {

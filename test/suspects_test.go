@@ -28,7 +28,8 @@ func TestSuspects_APoisonTaskAmongTenIsFoundAndItsNeighboursAreNotCharged(t *tes
 			p = f.start(job{Grace: patient, Slots: 10})
 		}
 		f.drain(p)
-		// Two crashes of all, then groups of five, of two or three, and of one or two.
+		// First two crashes with all tasks, then crashes with groups of five, of two or three, and of one
+		// or two.
 		if deaths < 5 || deaths > 6 {
 			t.Errorf("the poison task has killed %d processes", deaths)
 		}
@@ -54,7 +55,7 @@ func TestSuspects_APoisonTaskAmongTenIsFoundAndItsNeighboursAreNotCharged(t *tes
 	})
 }
 
-// longPace is how long a task takes.
+// longPace returns how long a task takes.
 func longPace(t *testing.T) time.Duration {
 	if testing.Short() {
 		t.Log("make test-full: tasks of 4 s instead of 2")
@@ -63,7 +64,7 @@ func longPace(t *testing.T) time.Duration {
 	return 4 * time.Second
 }
 
-// ended waits until all tasks have ended, or a process has, and reports which.
+// ended waits until all tasks have ended, or a process has. It reports whether all tasks have.
 func (f *fixture) ended(p *process) bool {
 	f.t.Helper()
 	for {

@@ -30,7 +30,7 @@ func takeover(t *testing.T, store string) {
 	takeoverFrom(t, store, start(t, store))
 }
 
-// takeoverFrom kills a server, and a second one takes up its task.
+// takeoverFrom kills a server, and a second one resumes its task.
 func takeoverFrom(t *testing.T, store string, first *server) {
 	t.Helper()
 	work := t.TempDir()

@@ -14,7 +14,7 @@ import (
 	"unsafe"
 )
 
-// atTerminal runs the program at a new pseudo-terminal, and returns what came out there.
+// atTerminal runs the program at a new pseudo-terminal, and returns what it printed there.
 func atTerminal(t *testing.T, kind string, args ...string) []byte {
 	t.Helper()
 	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
@@ -38,9 +38,9 @@ func atTerminal(t *testing.T, kind string, args ...string) []byte {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	_ = programs.Close() // the program's end is the last one then
+	_ = programs.Close() // so that the program has the last open descriptor
 	out, err := io.ReadAll(person)
-	if err != nil && !errors.Is(err, syscall.EIO) { // EIO: nobody has the other side any more
+	if err != nil && !errors.Is(err, syscall.EIO) { // EIO: no process has the other side any more
 		t.Fatal(err)
 	}
 	_ = cmd.Wait() // some commands fail

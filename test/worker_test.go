@@ -19,28 +19,28 @@ import (
 	"github.com/lastcall-go/lastcall/task/sqlitestore"
 )
 
-// workerVariable makes this test binary a worker process: it has a job as JSON.
+// workerVariable makes this test binary a worker process. Its value is a job as JSON.
 const workerVariable = "LASTCALL_TEST_WORKER"
 
-// job says what a worker process does.
+// job configures a worker process.
 type job struct {
 	Store string
 	Grace time.Duration
-	Lease time.Duration // 0 is the default, which no test waits for
+	Lease time.Duration // 0 means the default, for which no test waits
 	Slots int
-	// Accept is how many tasks the process accepts itself, one after the other, with choices made
+	// Accept is how many tasks the process enqueues itself, one after the other, with random choices
 	// from Seed.
 	Accept int
 	Seed   uint64
 }
 
-// Exit codes of a worker process that are not lastcall's.
+// Exit codes of a worker process in addition to lastcall's.
 const (
 	codeLeak   = 97 // goroutines were left
 	codeOrphan = 98 // the test has ended
 )
 
-// workerMain is the worker process.
+// workerMain is the main function of a worker process.
 func workerMain(text string) int {
 	var j job
 	if err := json.Unmarshal([]byte(text), &j); err != nil {
@@ -50,7 +50,7 @@ func workerMain(text string) int {
 	go endWithParent()
 	p := &workerProgram{job: j, log: slog.New(slog.NewTextHandler(os.Stdout, nil))}
 	code := lastcall.Main(lastcall.Config{Grace: j.Grace, Logger: p.log, TerminationLog: "-"}, p.setUp)
-	if code == abandoned { // with its goroutine
+	if code == abandoned { // its goroutine is still there
 		return code
 	}
 	if left := leftGoroutines(); left != "" {
@@ -60,14 +60,14 @@ func workerMain(text string) int {
 	return code
 }
 
-// endWithParent ends a worker process that the tests have left behind.
+// endWithParent ends a worker process when the tests have ended.
 func endWithParent() {
-	_, _ = io.Copy(io.Discard, os.Stdin) // its end is all that counts
+	_, _ = io.Copy(io.Discard, os.Stdin) // only its end matters
 	os.Exit(codeOrphan)
 }
 
-// leftGoroutines returns the stacks of the goroutines of ours, and of the databases' drivers, that
-// still run, once they have had a moment to end; "" if there are none.
+// leftGoroutines returns the stacks of the goroutines of the library and of the databases' drivers
+// that are still running after a moment, or "" if there are none.
 func leftGoroutines() string {
 	var left []string
 	for deadline := time.Now().Add(3 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
@@ -88,7 +88,7 @@ func leftGoroutines() string {
 	return strings.Join(left, "\n\n")
 }
 
-// workerProgram is what a worker process is made of.
+// workerProgram is the state of a worker process.
 type workerProgram struct {
 	job    job
 	log    *slog.Logger
@@ -120,7 +120,7 @@ func (p *workerProgram) setUp(ctx context.Context, g *lastcall.Group) error {
 	return g.Go("worker", w.Serve)
 }
 
-// openStore opens the store of an address.
+// openStore opens the store at an address.
 func openStore(ctx context.Context, address string, log *slog.Logger) (task.Store, error) {
 	if path, ok := strings.CutPrefix(address, "sqlite:"); ok {
 		return sqlitestore.Open(ctx, sqlitestore.Config{Path: path, Logger: log})
@@ -128,7 +128,7 @@ func openStore(ctx context.Context, address string, log *slog.Logger) (task.Stor
 	return pgstore.Open(ctx, pgstore.Config{DSN: address, Migrate: true, Logger: log})
 }
 
-// accept enqueues tasks and says so, as a server does that answers its clients.
+// accept enqueues tasks and reports each of them, like a server that answers its clients.
 func (p *workerProgram) accept(ctx context.Context) error {
 	rng := rand.New(rand.NewPCG(p.job.Seed, 0))
 	for range p.job.Accept {
@@ -136,7 +136,7 @@ func (p *workerProgram) accept(ctx context.Context) error {
 		w.InTx = !strings.HasPrefix(p.job.Store, "sqlite:") && rng.IntN(2) == 0
 		got, err := steps.Enqueue(ctx, p.client, w, nil)
 		if err != nil {
-			return err // after last call an error that is its context's is a clean end
+			return err // after last call, an error that is the context's is a clean end
 		}
 		fmt.Printf("accepted task=%s\n", got.ID)
 		pause(ctx, time.Duration(rng.Int64N(int64(60*time.Millisecond))))
@@ -150,7 +150,7 @@ func randomWork(rng *rand.Rand) work {
 	return work{Steps: 3 + rng.IntN(6), Pace: 30*time.Millisecond + time.Duration(rng.Int64N(int64(120*time.Millisecond)))}
 }
 
-// pause waits, and says whether ctx goes on.
+// pause waits for d, and reports whether ctx is still active.
 func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -162,7 +162,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// effect writes an effect to the ledger. While that is out of reach it waits, until ctx ends.
+// effect writes an effect to the ledger. While the ledger is unreachable it waits, until ctx ends.
 func (p *workerProgram) effect(ctx context.Context, r *task.Run, step int) error {
 	for {
 		err := p.ledger.add(ctx, p.ledger.db, effect{r.ID(), step, r.FencingToken(), os.Getpid()})

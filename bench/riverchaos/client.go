@@ -17,13 +17,13 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// caller answers calls.
+// caller answers the calls of the harness.
 type caller struct {
 	*river.Client[pgx.Tx]
 	pool *pgxpool.Pool
 }
 
-// answerCalls is the command client.
+// answerCalls is the command "client".
 func answerCalls(ctx context.Context, pool *pgxpool.Pool) error {
 	conn, err := wire.Dial(ctx, "client")
 	if err != nil {
@@ -45,10 +45,10 @@ func answerCalls(ctx context.Context, pool *pgxpool.Pool) error {
 	return nil
 }
 
-// errRefused marks what was certainly not done.
+// errRefused marks a call that was certainly not executed.
 var errRefused = errors.New("refused")
 
-// do does what a call asks for.
+// do executes a call.
 func (c *caller) do(ctx context.Context, call history.Call) history.Answer {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -77,8 +77,8 @@ func (c *caller) do(ctx context.Context, call history.Call) history.Answer {
 	return a
 }
 
-// control cancels or retries. River answers with the job when it has nothing to do, and runs a job
-// again that was completed, if it is asked to: a user would look first.
+// control cancels or retries. River returns the job when there is nothing to do, and would run a
+// completed job again if asked to, so control looks first, as a user would.
 func (c *caller) control(ctx context.Context, call history.Call) error {
 	var id int64
 	if err := c.pool.QueryRow(ctx, `select id from river_job where (args->>'Seq')::int = $1`, call.Seq).Scan(&id); errors.Is(err, pgx.ErrNoRows) {
@@ -111,7 +111,7 @@ func queueOf(name string) string {
 	return river.QueueDefault
 }
 
-// insertion is a plan as River inserts it.
+// insertion returns the insert parameters of a plan.
 func insertion(p history.Plan) river.InsertManyParams {
 	opts := &river.InsertOpts{Queue: queueOf(p.Queue), Priority: min(max(2-p.Priority, 1), 4), // 1 is the most urgent
 		UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: everyState}}
@@ -125,8 +125,8 @@ func insertion(p history.Plan) river.InsertManyParams {
 	return river.InsertManyParams{Args: j, InsertOpts: opts}
 }
 
-// insert inserts plans, and adds what came of them to an answer. River cannot insert two jobs of
-// the same key in one statement, so those that have one come by themselves.
+// insert inserts plans, and adds the results to an answer. River cannot insert two jobs with the
+// same key in one statement, so plans with a key are inserted one by one.
 func insert(plans []history.Plan, a *history.Answer, some func([]river.InsertManyParams) ([]*rivertype.JobInsertResult, error)) error {
 	a.IDs, a.Existed = make([]string, len(plans)), make([]bool, len(plans))
 	var (
@@ -161,8 +161,8 @@ func insert(plans []history.Plan, a *history.Answer, some func([]river.InsertMan
 	return fill(places, plain)
 }
 
-// enqueue inserts. Plans without a key are tried again when the answer was lost; one with a key may
-// have been inserted, and have ended, and would be inserted twice.
+// enqueue inserts. Plans without a key are retried when the answer was lost. A plan with a key is
+// not: it may have been inserted and have ended already, and would be inserted twice.
 func (c *caller) enqueue(ctx context.Context, plans []history.Plan, a *history.Answer) error {
 	return insert(plans, a, func(batch []river.InsertManyParams) ([]*rivertype.JobInsertResult, error) {
 		for {
@@ -174,7 +174,7 @@ func (c *caller) enqueue(ctx context.Context, plans []history.Plan, a *history.A
 	})
 }
 
-// enqueueTx inserts together with rows of the driver's own, and commits or rolls back.
+// enqueueTx inserts jobs together with rows of the driver's own, and commits or rolls back.
 func (c *caller) enqueueTx(ctx context.Context, call history.Call, a *history.Answer) error {
 	tx, err := c.pool.Begin(ctx)
 	if err != nil {

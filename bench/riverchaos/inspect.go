@@ -16,10 +16,10 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// inspect is the command inspect.
+// inspect is the command "inspect".
 func inspect(ctx context.Context, pool *pgxpool.Pool) error {
 	state := history.State{Counts: make(map[string]int64), Residue: make(map[string]int64)}
-	// The queue is the one that was asked for: the driver serves some of them together.
+	// The queue is the one that the plan asked for: the driver maps several of them to one of River's.
 	const tasks = `
 		select coalesce(nullif(args->>'ID', ''), id::text), coalesce(args->>'Kind', kind), coalesce(nullif(args->>'Queue', ''), 'default'), coalesce(args->>'Key', ''), (args->>'Seq')::int,
 			case state when 'completed' then 'succeeded' when 'discarded' then 'failed' when 'cancelled' then 'cancelled' when 'running' then 'running' else 'queued' end,
@@ -51,7 +51,7 @@ func inspect(ctx context.Context, pool *pgxpool.Pool) error {
 	}
 	const sessions = `select 'connection ' || application_name || ': ' || coalesce(query, '') from pg_stat_activity
 		where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid() and application_name <> 'chaos'`
-	for deadline := time.Now().Add(3 * time.Second); ; { // a server notices the end of a connection in its own time
+	for deadline := time.Now().Add(3 * time.Second); ; { // a server notices the end of a connection with a delay
 		if rows, err = pool.Query(ctx, sessions); err != nil {
 			return err
 		}
@@ -77,8 +77,8 @@ func scanTask(row pgx.CollectableRow) (t history.Task, err error) {
 }
 
 // kept is what River keeps of the runs of a job: which client had each of them, when the last one
-// began, and an error, with its attempt, of each that has failed or was rescued. A rescue is an
-// attempt like any other. A run without an error, that was not the last, was put off at a stop.
+// began, and an error, with its attempt, for each run that failed or was rescued. A rescue counts
+// as an attempt. A run without an error that was not the last was snoozed at a stop.
 type kept struct {
 	by               []string
 	started, settled time.Time
@@ -86,15 +86,15 @@ type kept struct {
 	attempts         []int
 }
 
-// tell tells the runs of a task. When the earlier ones began and ended River does not know. After a
-// stop it gives a number of an attempt again, so which of the runs with the same number has failed
-// is a guess.
+// tell returns the runs of a task. River does not know when the earlier ones began and ended. After
+// a stop it uses the number of an attempt again, so it is a guess which of the runs with the same
+// number has failed.
 func (k *kept) tell(t *history.Task) {
 	attempt := 0
 	for i, client := range k.by {
 		_, pid, _ := strings.Cut(client, "@")
 		r := history.Run{Run: int64(i + 1), Status: "interrupted", Reason: "stop"}
-		r.PID, _ = strconv.Atoi(pid) // the driver has made the name
+		r.PID, _ = strconv.Atoi(pid) // the driver has chosen the name
 		if t.Attempts < len(k.errors) && k.attempts[t.Attempts] == attempt+1 {
 			r.Status, r.Reason, r.Error = "queued", "", k.errors[t.Attempts]
 			attempt, t.Attempts = attempt+1, t.Attempts+1

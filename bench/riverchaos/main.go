@@ -1,9 +1,9 @@
-// Command riverchaos is the driver of River for the chaos harness (test/chaos): the commands setup,
-// worker, client and inspect, for River on PostgreSQL. Settings are those that River's
-// documentation recommends, and where one was chosen for the harness, a comment says why.
+// Command riverchaos is the driver of River for the chaos harness (test/chaos). It has the commands
+// setup, worker, client and inspect, for River on PostgreSQL. Settings are those that River's
+// documentation recommends. Where a setting was chosen for the harness, a comment gives the reason.
 //
-// River has no fencing tokens, no request to hand over a running job, no logs and no progress: what
-// a plan or a call asks of these is left out or refused.
+// River has no fencing tokens, no request to hand over a running job, no logs and no progress.
+// Where a plan or a call asks for these, the driver leaves them out or refuses the call.
 package main
 
 import (
@@ -39,7 +39,7 @@ func main() {
 	}
 }
 
-// withPool does a command with a pool of connections to the store.
+// withPool runs a command with a pool of connections to the store.
 func withPool(command func(context.Context, *pgxpool.Pool) error) error {
 	address := os.Getenv(wire.EnvStore)
 	if strings.HasPrefix(address, "sqlite:") {
@@ -59,7 +59,7 @@ func withPool(command func(context.Context, *pgxpool.Pool) error) error {
 	return command(ctx, pool)
 }
 
-// setUp creates River's tables, and those of the driver, which are like those of Lastcall's.
+// setUp creates River's tables, and the driver's own, which are like those of Lastcall's driver.
 func setUp(ctx context.Context, pool *pgxpool.Pool) error {
 	migrator, err := rivermigrate.New(riverpgxv5.New(pool), nil)
 	if err != nil {
@@ -75,19 +75,19 @@ func setUp(ctx context.Context, pool *pgxpool.Pool) error {
 	return err
 }
 
-// job is a plan as the arguments of a job.
+// job is a plan in the form of a job's arguments.
 type job struct {
 	history.Plan
-	// Unique is the key of a plan that has one. Of all others it is the number of the plan, so that
-	// an insert whose answer was lost can be made again.
+	// Unique is the key of a plan that has one. For all others it is the number of the plan, so that
+	// an insert whose answer was lost can be repeated.
 	Unique string `json:"unique" river:"unique"`
 }
 
 // Kind names the job for River.
 func (job) Kind() string { return history.KindSteps }
 
-// nameOf is what a job is called in the history: River chooses ids itself, so one that was asked
-// for is a name.
+// nameOf returns the id of a job in the history. River chooses ids itself, so an id that the plan
+// asked for is only a name.
 func nameOf(j job, id int64) string { return cmp.Or(j.ID, fmt.Sprint(id)) }
 
 // unfinished are the states of a job that has not ended: those in which it holds its key.
@@ -99,18 +99,18 @@ var unfinished = []rivertype.JobState{
 var everyState = append([]rivertype.JobState{rivertype.JobStateCompleted, rivertype.JobStateCancelled,
 	rivertype.JobStateDiscarded}, unfinished...)
 
-// queues are those that workers serve. River polls for each of them, so it has a few, and the plans
-// of all others go to the first.
+// queues are those that workers serve. River polls for each of them, so there are only a few; the
+// plans of all other queues go to the first.
 var queues = []string{river.QueueDefault, "shared-0", "shared-1", "shared-2", "shared-3"}
 
-// newClient makes a client of River, which works if it has a handler.
+// newClient creates a client of River. It processes jobs if it has a handler.
 func newClient(pool *pgxpool.Pool, handler *worker) (*river.Client[pgx.Tx], error) {
 	config := &river.Config{
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
-		// Nothing is removed, so that every job can be looked at when the run is over.
+		// Nothing is pruned, so that every job can be inspected when the run is over.
 		CancelledJobRetentionPeriod: -1, CompletedJobRetentionPeriod: -1, DiscardedJobRetentionPeriod: -1,
-		// The longest plan takes some ten seconds. A job is rescued when it has been running for
-		// longer than any may; the rescuer looks every 30 s, which cannot be set.
+		// The longest plan takes some ten seconds. A job is rescued when it has been running for longer
+		// than any job may. The rescuer runs every 30 s, which cannot be set.
 		JobTimeout: 15 * time.Second, RescueStuckJobsAfter: 20 * time.Second,
 	}
 	if handler != nil {
@@ -126,7 +126,7 @@ func newClient(pool *pgxpool.Pool, handler *worker) (*river.Client[pgx.Tx], erro
 	return river.NewClient(riverpgxv5.New(pool), config)
 }
 
-// grace is how long after SIGTERM a worker has ended.
+// grace returns how long a worker has to end after SIGTERM.
 func grace() (time.Duration, error) {
 	return time.ParseDuration(cmp.Or(os.Getenv(wire.EnvGrace), "10s"))
 }

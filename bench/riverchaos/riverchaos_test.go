@@ -29,7 +29,7 @@ func newHarness(t *testing.T) *wiretest.Harness {
 	return h
 }
 
-// inspected returns what the store has, and its tasks by their numbers. The client is still there.
+// inspected returns the content of the store, and its tasks by number. The client is still running.
 func inspected(t *testing.T, h *wiretest.Harness) (state history.State, tasks map[int]history.Task) {
 	t.Helper()
 	p := h.Start("inspect", "inspect")

@@ -25,13 +25,13 @@ type worker struct {
 	conn     *wire.Conn
 	pool     *pgxpool.Pool
 	softStop time.Duration
-	stopping context.Context // ends with the signal to stop
+	stopping context.Context // ends with the stop signal
 }
 
-// work is the command worker. The signal ends the context that the client was started with: a soft
-// stop, which after SoftStopTimeout becomes a hard one that ends the contexts of the jobs. A second
-// is left for those to return and for the client to record them, as in Lastcall's default. What has
-// not returned then is left behind.
+// work is the command "worker". The signal ends the context that the client was started with. That
+// is a soft stop, which after SoftStopTimeout becomes a hard one that ends the contexts of the
+// jobs. One second is left for the jobs to return and for the client to record them, as in
+// Lastcall's default. Jobs that have not returned by then are left behind.
 func work(ctx context.Context, pool *pgxpool.Pool) error {
 	within, err := grace()
 	if err != nil {
@@ -56,7 +56,7 @@ func work(ctx context.Context, pool *pgxpool.Pool) error {
 	}
 	select {
 	case <-ctx.Done():
-	case <-conn.Calls(): // a worker gets none: the harness has gone
+	case <-conn.Calls(): // a worker gets no calls: the harness has gone
 		stop()
 	}
 	select {
@@ -69,10 +69,10 @@ func work(ctx context.Context, pool *pgxpool.Pool) error {
 	}
 }
 
-// NextRetry is soon, as that of Lastcall's driver is.
+// NextRetry retries soon, as Lastcall's driver does.
 func (w *worker) NextRetry(*river.Job[job]) time.Time { return time.Now().Add(200 * time.Millisecond) }
 
-// Work does what the plan says.
+// Work executes the plan.
 func (w *worker) Work(ctx context.Context, j *river.Job[job]) error {
 	if j.Args.UnresponsiveMS > 0 && len(j.AttemptedBy) == 1 {
 		unheard, end := context.WithCancel(context.WithoutCancel(ctx))
@@ -84,7 +84,7 @@ func (w *worker) Work(ctx context.Context, j *river.Job[job]) error {
 		ctx = unheard
 	}
 	r := &run{worker: w, Job: j}
-	// A cursor is what River has as a checkpoint.
+	// A cursor is River's form of a checkpoint.
 	river.ResumableStepCursor(ctx, "steps", nil, r.steps)
 	return nil
 }
@@ -95,7 +95,7 @@ type run struct {
 	worker *worker
 }
 
-// steps does the steps from a cursor on.
+// steps runs the steps from a cursor on.
 func (r *run) steps(ctx context.Context, at int) error {
 	if err := r.report(ctx, history.Effect{Step: history.Begun, Resumed: at}); err != nil {
 		return err
@@ -130,8 +130,8 @@ func (r *run) steps(ctx context.Context, at int) error {
 	return r.finishTogether(ctx)
 }
 
-// handOver leaves the job to another worker. To snooze it is what River's documentation advises at
-// a stop: it uses no attempt, and keeps the cursor.
+// handOver leaves the job to another worker. River's documentation recommends to snooze a job at a
+// stop: that uses no attempt, and keeps the cursor.
 func (r *run) handOver(ctx context.Context, at int) error {
 	if err := r.report(ctx, history.Effect{Step: history.HandedOver, Resumed: at}); err != nil {
 		return err
@@ -142,7 +142,7 @@ func (r *run) handOver(ctx context.Context, at int) error {
 	return river.JobSnooze(0)
 }
 
-// mishap is what the plan lets go wrong after the first effect.
+// mishap does what the plan wants to go wrong after the first effect.
 func (r *run) mishap(first bool) error {
 	nth := int(r.fence())
 	switch {
@@ -155,7 +155,7 @@ func (r *run) mishap(first bool) error {
 	return nil
 }
 
-// save writes the cursor at once: it would otherwise be written at the end of the run.
+// save writes the cursor at once. River would otherwise write it at the end of the run.
 func (r *run) save(ctx context.Context, at int) error {
 	return pgx.BeginFunc(ctx, r.worker.pool, func(tx pgx.Tx) error {
 		_, err := river.ResumableSetStepCursorTx[*riverpgxv5.Driver](ctx, tx, r.Job, at)
@@ -163,8 +163,8 @@ func (r *run) save(ctx context.Context, at int) error {
 	})
 }
 
-// finishTogether writes the last effect and completes the job in one transaction. What the database
-// does meanwhile is not the handler's fault, so it tries again for as long as it may.
+// finishTogether writes the last effect and completes the job in one transaction. A fault of the
+// database is not the handler's fault, so it retries for as long as it may.
 func (r *run) finishTogether(ctx context.Context) error {
 	for {
 		done, err := r.tryFinish(ctx)
@@ -178,7 +178,7 @@ func (r *run) finishTogether(ctx context.Context) error {
 }
 
 // tryFinish is one transaction. An earlier one of this run may have been committed although its
-// answer was lost; then its row is there.
+// answer was lost; in that case its row exists.
 func (r *run) tryFinish(ctx context.Context) (done bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -197,8 +197,8 @@ func (r *run) tryFinish(ctx context.Context) (done bool, err error) {
 	return done || err == nil, err
 }
 
-// fence stands in for a fencing token: how often the job was fetched. River keeps that up to a
-// hundred; Attempt goes down by a snooze.
+// fence returns how often the job was fetched, as a substitute for a fencing token. River keeps up
+// to a hundred entries of AttemptedBy. Attempt cannot be used: a snooze decrements it.
 func (r *run) fence() int64 { return int64(len(r.AttemptedBy)) }
 
 func (r *run) report(ctx context.Context, e history.Effect) error {

@@ -14,22 +14,22 @@ import (
 	"time"
 )
 
-// How the kinds of these tests are ended. A server that gets no answer from its shim may wait a
-// second for it: then it ends the tree by itself.
+// How the runs of these tests are ended. A server waits up to a second for an answer from its shim;
+// without one it ends the process tree by itself.
 const (
 	hostileTimeout = time.Second
 	hostileKill    = time.Second
 	hostileGrace   = 6 * time.Second
-	slotFree       = time.Second // from the end of a run, or of what a shim may take, to the next one
+	slotFree       = time.Second // from the end of a run, or of a shim's time, to the start of the next run
 	runEnds        = hostileTimeout + hostileKill + time.Second
-	// leftAlone is for how long a worker leaves a task to others that was interrupted on request.
+	// leftAlone is how long a worker leaves a task that was interrupted on request to other workers.
 	leftAlone = 5 * time.Second
 )
 
-// secret is in the server's environment and not in that of any program.
+// secret is in the server's environment, and must not be in that of any program.
 const secret = "S3CRET-OF-THE-SERVER"
 
-// tricksOf asks the hostile program what it can do.
+// tricksOf lists the tricks of the hostile program.
 func tricksOf(t *testing.T) []string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), hostileProgram(t), "-list").Output()
@@ -41,7 +41,7 @@ func tricksOf(t *testing.T) []string {
 
 func hostileProgram(t *testing.T) string { t.Helper(); return build(t, "hostile", "CGO_ENABLED=0") }
 
-// hostileKinds writes a configuration with a kind for each trick, and one that does no harm.
+// hostileKinds writes a configuration with a kind for each trick, and one harmless kind.
 func (c *cage) hostileKinds(tricks ...string) string {
 	c.t.Helper()
 	var config strings.Builder
@@ -55,7 +55,8 @@ func (c *cage) hostileKinds(tricks ...string) string {
 	return file
 }
 
-// hostileServer starts a server with so many slots. Descriptors 10 and 251 are a file of root's.
+// hostileServer starts a server with the given slots. Its descriptors 10 and 251 are a file owned
+// by root.
 func (c *cage) hostileServer(slots int, tricks ...string) *server {
 	c.t.Helper()
 	for name, text := range map[string]string{"secret": secret, "victim": "precious\n"} {
@@ -74,7 +75,7 @@ func (c *cage) hostileServer(slots int, tricks ...string) *server {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	defer func() { _ = third.Close() }() // only read
+	defer func() { _ = third.Close() }() // it was only read
 	return c.launch(order{
 		Args: []string{"--store", c.store(), "--config", c.hostileKinds(tricks...), "--concurrency", fmt.Sprint(slots),
 			"--grace", hostileGrace.String()},
@@ -95,7 +96,7 @@ func (c *cage) temporary() string {
 	return dir
 }
 
-// begins waits until a hostile task is under way.
+// begins waits until a hostile task has begun.
 func (s *server) begins(id string) {
 	s.t.Helper()
 	until(s.t, "the trick has begun", func() bool {
@@ -107,16 +108,16 @@ func (s *server) begins(id string) {
 	}
 }
 
-// alone says whether nothing but the server is left in its cage.
+// alone reports whether nothing but the server is left in its cage.
 func (s *server) alone() bool {
 	return !slices.ContainsFunc(s.members(), func(pid int) bool { return pid != s.cmd.Process.Pid && !zombie(pid) })
 }
 
-// describe names what is left in a cage.
+// describe lists the processes that are left in a cage.
 func (c *cage) describe() string {
 	var all strings.Builder
 	for _, pid := range c.members() {
-		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)) // gone
+		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)) // empty if it has ended
 		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		_, rest, _ := strings.Cut(string(status), ") ")
 		fmt.Fprintf(&all, "  %d %.1s %s\n", pid, rest, strings.ReplaceAll(string(line), "\x00", " "))
@@ -147,7 +148,7 @@ func TestExec_NoTrickKeepsASlotOrOutlivesItsRunOrHoldsUpTheStop(t *testing.T) {
 			}
 
 			again := s.submit(trick, "{}", "")
-			if t.Failed() { // the server has no slot for it, perhaps
+			if t.Failed() { // the server may have no slot for it
 				return
 			}
 			s.begins(again)
@@ -182,11 +183,11 @@ func (s *server) tidied() {
 	}
 }
 
-// unharmed checks what a hostile task was not to read or write.
+// unharmed checks that a hostile task did not read or write what it must not.
 func (s *server) unharmed(id string) {
 	s.t.Helper()
 	if text := read(s.t, filepath.Join(s.dir, "victim")); text != "precious\n" {
-		s.t.Errorf("a file beside the run's directory was written: %q", text)
+		s.t.Errorf("a file next to the run's directory was written: %q", text)
 	}
 	for _, name := range []string{"payload", "checkpoint"} {
 		if text := read(s.t, filepath.Join(s.dir, "precious", name)); text != "precious\n" {

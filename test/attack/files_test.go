@@ -39,7 +39,7 @@ func TestFiles_AnotherUserHoldsUpNoWrite(t *testing.T) {
 	t.Parallel()
 	victim, attacker := newCage(t), newCage(t)
 	s := victim.serve("--demo-kinds")
-	// Read locks on every byte of the index and on every lock file, by descriptors that can only read.
+	// Read locks on every byte of the index and on every lock file, through read-only descriptors.
 	hold := attacker.command(nil, "/usr/bin/python3", "-c", `
 import fcntl, glob, os, sys, time
 for name in glob.glob(sys.argv[1] + "/tasks.db*") + glob.glob(sys.argv[1] + "/tasks.db*/*"):
@@ -106,14 +106,14 @@ func TestFiles_AStoreThatIsPlantedForTheDemonstrationIsNotExecuted(t *testing.T)
 	if code, out := attacker.sh("chmod -R a+rwX " + planted); code != 0 {
 		t.Fatal(out)
 	}
-	// Refused or not: the attacker's task is not the victim's.
+	// The command may refuse or not, but it must not use the attacker's task.
 	_, out = victim.output(victim.command([]string{"TMPDIR=" + shared}, "/usr/bin/timeout", "30", lastcall(t), "demo", "--at-least", "1ms", "--tree", tree))
 	if info, err := os.Stat(loot); err == nil {
 		t.Errorf("the victim's demonstration made %s (%v) of its private directory:\n%s", loot, info.Mode(), out)
 	}
 }
 
-// own gives a directory with all that is in it to the cage's user.
+// own gives a directory and its content to the cage's user.
 func (c *cage) own(dir string) {
 	c.t.Helper()
 	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
@@ -156,7 +156,7 @@ func TestFiles_CommandsChangeNothingOfAnotherProgramsDatabase(t *testing.T) {
 	}
 	left, err := filepath.Glob(file + "?*")
 	if err != nil || len(left) > 0 {
-		t.Errorf("beside another program's database is left: %q (%v)", left, err)
+		t.Errorf("left next to another program's database: %q (%v)", left, err)
 	}
 }
 
@@ -194,6 +194,6 @@ func TestFiles_ALinkToAStoreIsTheSameStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(entries) != 1 {
-		t.Errorf("locks of its own stand beside the link: %v", entries)
+		t.Errorf("locks of its own are next to the link: %v", entries)
 	}
 }

@@ -22,15 +22,15 @@ import (
 )
 
 // A cage is where a server and all its programs live: a user that owns nothing but one directory,
-// and cgroups, whose members the test can count.
+// and cgroups whose members the test can count.
 type cage struct {
 	t    *testing.T
 	uid  int
-	dir  string // the user's
-	rest string // of root, for what the user is not to touch
+	dir  string // the user's directory
+	rest string // root's directory, for what the user must not touch
 }
 
-// What those in a cage can have at most.
+// The limits of the processes in a cage.
 const (
 	cageMemory    = 512 << 20
 	cageProcesses = 200
@@ -42,7 +42,7 @@ const firstUser = 41000
 
 var cages atomic.Int64
 
-// newCage makes a cage. It needs root: the attackers and the attacked are different users.
+// newCage creates a cage. It needs root, since attackers and victims are different users.
 func newCage(t *testing.T) *cage {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -69,7 +69,7 @@ func newCage(t *testing.T) *cage {
 	return c
 }
 
-// cageVariable has what a process does before it becomes a program in a cage.
+// cageVariable holds the order for a process that enters a cage and then becomes a program.
 const cageVariable = "LASTCALL_ATTACK_CAGE"
 
 type order struct {
@@ -79,8 +79,8 @@ type order struct {
 	Inherit       []int // descriptors that descriptor 3 is copied to
 }
 
-// command returns a command that runs a program in the cage, as its user. The environment is the
-// given one alone.
+// command returns a command that runs a program in the cage as its user, with only the given
+// environment.
 func (c *cage) command(env []string, program string, args ...string) *exec.Cmd {
 	c.t.Helper()
 	return c.order(order{Env: env, Program: program, Args: args})
@@ -101,7 +101,7 @@ func (c *cage) order(o order) *exec.Cmd {
 	return cmd
 }
 
-// enterCage becomes the program.
+// enterCage enters the cage and executes the program in place of this process.
 func enterCage(text string) error {
 	var o order
 	if err := json.Unmarshal([]byte(text), &o); err != nil {
@@ -132,13 +132,13 @@ func enterCage(text string) error {
 	return fmt.Errorf("%s: %w", o.Program, syscall.Exec(o.Program, append([]string{o.Program}, o.Args...), o.Env))
 }
 
-// cgroup is one hierarchy, and where a run has its groups in it.
+// cgroup is one hierarchy, and the directory in it that holds the groups of a run.
 type cgroup struct {
 	dir    string
 	limits map[string]int
 }
 
-// cgroups returns those of a run: version 1 has one for each of memory and processes.
+// cgroups returns the groups of a run. Version 1 has one for memory and one for processes.
 func cgroups(scratch string) (all []cgroup) {
 	lines, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
@@ -164,7 +164,7 @@ func cgroups(scratch string) (all []cgroup) {
 	return all
 }
 
-// outside is a process's group without what a run has added to it.
+// outside returns a process's group without the part that a run has added to it.
 func outside(group string) string {
 	before, _, _ := strings.Cut(group, "/"+scratchPrefix)
 	return cmp.Or(before, "/")
@@ -187,7 +187,7 @@ func (g cgroup) enter(name string) error {
 	return os.WriteFile(filepath.Join(g.dir, name, "cgroup.procs"), []byte(strconv.Itoa(os.Getpid())), 0o600)
 }
 
-// members are the processes of a cage.
+// members returns the processes of a cage.
 func (c *cage) members() []int { return members(scratch(), filepath.Base(c.dir)) }
 
 func members(scratch, name string) (pids []int) {
@@ -197,7 +197,7 @@ func members(scratch, name string) (pids []int) {
 			return nil
 		}
 		for _, file := range files {
-			text, _ := os.ReadFile(file) // no group, no members
+			text, _ := os.ReadFile(file) // without the group there are no members
 			for pid := range strings.FieldsSeq(string(text)) {
 				if n, err := strconv.Atoi(pid); err == nil {
 					pids = append(pids, n)
@@ -205,13 +205,13 @@ func members(scratch, name string) (pids []int) {
 			}
 		}
 		if len(files) > 0 {
-			return pids // the other hierarchies have the same
+			return pids // the other hierarchies have the same members
 		}
 	}
 	return nil
 }
 
-// killCages kills all that is in the cage of a directory, or in all cages of a run.
+// killCages kills all processes in the cage of a directory, or in all cages of a run.
 func killCages(dir string) error {
 	run, name := filepath.Dir(dir), filepath.Base(dir)
 	if strings.HasPrefix(name, scratchPrefix) {
@@ -221,7 +221,7 @@ func killCages(dir string) error {
 		for _, pid := range members(run, name) {
 			if !zombie(pid) {
 				n++
-				_ = syscall.Kill(pid, syscall.SIGKILL) // gone
+				_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
 			}
 		}
 		return n
@@ -246,7 +246,7 @@ func removeCages(scratch string) (err error) {
 		for _, dir := range append(groups, filepath.Join(g.dir, "cgroup.procs")) {
 			dir = filepath.Dir(dir)
 			var last error
-			gone := poll(time.Now().Add(10*time.Second), func() bool { // zombies leave it a little later
+			gone := poll(time.Now().Add(10*time.Second), func() bool { // zombies leave the group a little later
 				last = os.Remove(dir)
 				return last == nil || errors.Is(last, fs.ErrNotExist)
 			})

@@ -33,7 +33,7 @@ const lastcallDir = "../../cmd/lastcall"
 
 func lastcall(t *testing.T) string { t.Helper(); return build(t, lastcallDir) }
 
-// store is the address of the cage's own store.
+// store returns the address of the cage's own store.
 func (c *cage) store() string { return "sqlite:" + filepath.Join(c.dir, "tasks.db") }
 
 // serve starts a server and waits until it is ready.
@@ -42,7 +42,8 @@ func (c *cage) serve(args ...string) *server {
 	return c.launch(order{Args: append([]string{"--store", c.store()}, args...)}, nil)
 }
 
-// launch starts a server by an order, with a file as its descriptor 3.
+// launch starts a server with the given order and with a file as its descriptor 3, and waits until
+// it is ready.
 func (c *cage) launch(o order, third *os.File) *server {
 	c.t.Helper()
 	s := c.begin(o, third)
@@ -64,7 +65,7 @@ func (c *cage) launch(o order, third *os.File) *server {
 	return s
 }
 
-// begin starts a server that may refuse to.
+// begin starts a server that may refuse to start.
 func (c *cage) begin(o order, third *os.File) *server {
 	c.t.Helper()
 	s := &server{cage: c, log: filepath.Join(c.rest, fmt.Sprintf("log-%d", time.Now().UnixNano())), done: make(chan struct{})}
@@ -75,7 +76,7 @@ func (c *cage) begin(o order, third *os.File) *server {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	defer func() { _ = out.Close() }() // it is the server's
+	defer func() { _ = out.Close() }() // the server has its own copy
 	s.cmd.Stdout, s.cmd.Stderr = out, out
 	if third != nil {
 		s.cmd.ExtraFiles = []*os.File{third}
@@ -85,10 +86,10 @@ func (c *cage) begin(o order, third *os.File) *server {
 	}
 	go func() {
 		defer close(s.done)
-		_ = s.cmd.Wait() // the state tells
+		_ = s.cmd.Wait() // ProcessState has the outcome
 	}()
 	c.t.Cleanup(func() {
-		_ = s.cmd.Process.Kill() // ended, mostly
+		_ = s.cmd.Process.Kill() // it has usually ended
 		<-s.done
 		if c.t.Failed() {
 			c.t.Logf("the server's log:\n%.4000s", s.said())
@@ -114,7 +115,7 @@ func (s *server) said() string {
 	return string(b)
 }
 
-// stop sends SIGTERM, and returns the exit code: -1 when the server has not ended within a time.
+// stop sends SIGTERM and returns the exit code, or -1 if the server has not ended within d.
 func (s *server) stop(d time.Duration) int {
 	s.t.Helper()
 	by := within(d)
@@ -127,7 +128,8 @@ func (s *server) stop(d time.Duration) int {
 	return s.cmd.ProcessState.ExitCode()
 }
 
-// ask makes a request and returns the status, 0 for no answer within ten seconds, and the body.
+// ask makes a request and returns the status and the body. The status is 0 if there is no answer
+// within ten seconds.
 func (s *server) ask(method, path, token, body string) (status int, answer string) {
 	s.t.Helper()
 	return s.askAs(method, path, http.Header{"Authorization": {"Bearer " + token}, "Content-Type": {"application/json"}}, body)
@@ -174,21 +176,21 @@ func (s *server) submit(kind, payload, token string) string {
 	return got.ID
 }
 
-// status is a task's, and "" when the server does not say.
+// status returns the status of a task, or "" when the server does not report it.
 func (s *server) status(id string) string {
 	s.t.Helper()
 	_, answer := s.ask(http.MethodGet, "/v1/tasks/"+id, "", "")
 	var got struct{ Status string }
-	_ = json.Unmarshal([]byte(answer), &got) // an error's answer has no status
+	_ = json.Unmarshal([]byte(answer), &got) // the answer may be an error, without a status
 	return got.Status
 }
 
-// runs is how many runs a task has had.
+// runs returns how many runs a task has had.
 func (s *server) runs(id string) int {
 	s.t.Helper()
 	_, answer := s.ask(http.MethodGet, "/v1/tasks/"+id, "", "")
 	var got struct{ Runs int }
-	_ = json.Unmarshal([]byte(answer), &got) // an error's answer has none
+	_ = json.Unmarshal([]byte(answer), &got) // the answer may be an error, without runs
 	return got.Runs
 }
 

@@ -27,7 +27,7 @@ const patience = time.Minute
 
 var hostileTime = flag.Duration("hostile", 0, "how long hostile programs are mixed (default 3s, with the long tests 10s)")
 
-// scratchVariable tells the process that runs the tests where its directory is.
+// scratchVariable passes the directory of the run to the process that runs the tests.
 const scratchVariable = "LASTCALL_ATTACK_SCRATCH"
 
 func scratch() string { return os.Getenv(scratchVariable) }
@@ -48,8 +48,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// inside runs the tests. Its standard input ends with the supervisor: then it does what that one
-// can do no more.
+// inside runs the tests. Its standard input ends when the supervisor does; then inside does the
+// clean-up that the supervisor can no longer do.
 func inside(m *testing.M) int {
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin) // however it ends
@@ -60,8 +60,8 @@ func inside(m *testing.M) int {
 	return pgtest.Main(m)
 }
 
-// supervise runs the tests in a child, and leaves nothing of them behind: every descendant that the
-// child loses is this process's, which is their subreaper.
+// supervise runs the tests in a child, and leaves nothing of them behind. It is a subreaper, so
+// every descendant that the child loses becomes a child of this process.
 func supervise() (code int, err error) {
 	if err := proc.BecomeSubreaper(); err != nil {
 		return 1, err
@@ -74,7 +74,7 @@ func supervise() (code int, err error) {
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
-		first := killCages(dir) // their limits hold until nothing is left in them
+		first := killCages(dir) // the limits of the cages hold until nothing is left in them
 		err = errors.Join(err, first, keeper.KillOrphans(ctx), sweep(dir))
 	}()
 	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // other users find their directories in it
@@ -83,7 +83,7 @@ func supervise() (code int, err error) {
 	cmd := exec.CommandContext(context.Background(), os.Args[0], os.Args[1:]...)
 	cmd.Env = append(os.Environ(), scratchVariable+"="+dir, "TMPDIR="+dir)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a terminal's signals come from here alone
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // only this process passes a terminal's signals on
 	if _, err := cmd.StdinPipe(); err != nil {
 		return 1, err
 	}
@@ -98,13 +98,13 @@ func supervise() (code int, err error) {
 		for {
 			select {
 			case s := <-signals:
-				_ = cmd.Process.Signal(s) // ended
+				_ = cmd.Process.Signal(s) // it may have ended
 			case <-ended:
 				return
 			}
 		}
 	})
-	_ = keeper.Wait(cmd) // the state tells
+	_ = keeper.Wait(cmd) // ProcessState has the outcome
 	close(ended)
 	relay.Wait()
 	if code := cmd.ProcessState.ExitCode(); code >= 0 {
@@ -115,13 +115,13 @@ func supervise() (code int, err error) {
 
 const scratchPrefix = "attack-"
 
-// sweep kills what is in the cages of a run, and removes these and the run's directory.
+// sweep kills the processes in the cages of a run, and removes the cages and the run's directory.
 func sweep(dir string) error {
 	if !strings.HasPrefix(filepath.Base(dir), scratchPrefix) {
 		return fmt.Errorf("%s is no directory of a run", dir)
 	}
 	err := killCages(dir)
-	// rm, since a hostile program may have made directories deeper than there are descriptors.
+	// Use rm: a hostile program may have created directories deeper than the number of descriptors.
 	out, rmErr := exec.CommandContext(context.Background(), "rm", "-rf", dir).CombinedOutput()
 	if rmErr != nil {
 		rmErr = fmt.Errorf("rm -rf %s: %w\n%s", dir, rmErr, out)
@@ -151,8 +151,8 @@ func build(t *testing.T, dir string, env ...string) string {
 	return path
 }
 
-// lag is the longest time that starting a process has taken lately: what the machine, and not the
-// program, adds to whatever is measured.
+// lag is the longest time that starting a process has taken recently: the delay that the machine,
+// not the program, adds to everything that is measured.
 var lag struct {
 	sync.Mutex
 	longest time.Duration
@@ -170,14 +170,14 @@ func watchLag() {
 	}
 }
 
-// within says by when something has to be that takes a time on a machine with nothing else to do.
+// within returns the deadline for something that takes d on an idle machine.
 func within(d time.Duration) time.Time {
 	lag.Lock()
 	defer lag.Unlock()
 	return time.Now().Add(d + min(5*lag.longest, 20*time.Second))
 }
 
-// poll asks again and again, and returns false when nothing has come of it by a time.
+// poll calls ok again and again, and returns false if it was not true by the deadline.
 func poll(by time.Time, ok func() bool) bool {
 	for !ok() {
 		if time.Now().After(by) {
@@ -188,7 +188,7 @@ func poll(by time.Time, ok func() bool) bool {
 	return true
 }
 
-// until waits for something that is no part of an attack.
+// until waits for a condition that is not part of an attack.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	if !poll(time.Now().Add(patience), ok) {

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// TestHostile_ mixes all tricks on one server for a while, with cancels and interrupts:
+// TestHostile_ runs all tricks at random on one server for a while, with cancels and interrupts:
 // `make attack HOSTILE=10m`.
 func TestHostile_NoMixtureOfTricksTakesASlotOrOutlivesItsRunOrHoldsUpTheStop(t *testing.T) {
 	d := 10 * time.Second
@@ -42,7 +42,7 @@ func TestHostile_NoMixtureOfTricksTakesASlotOrOutlivesItsRunOrHoldsUpTheStop(t *
 			}
 		}
 		next := s.submit("harmless", "{}", "")
-		by := within(leftAlone + 2*(runEnds+slotFree)) // an interrupted one runs once more
+		by := within(leftAlone + 2*(runEnds+slotFree)) // an interrupted task runs once more
 		if !poll(by, func() bool { return s.status(next) == "succeeded" }) {
 			t.Fatalf("round %d: no slot is free", n)
 		}
@@ -69,7 +69,7 @@ func TestHostile_NoMixtureOfTricksTakesASlotOrOutlivesItsRunOrHoldsUpTheStop(t *
 	}
 }
 
-// doomedVariable tells a run of these tests to leave as much behind as it can.
+// doomedVariable makes a run of these tests leave as much behind as it can.
 const doomedVariable = "LASTCALL_ATTACK_DOOMED"
 
 func TestSupervisor_LeavesNothingBehindWhenTheTestsAreKilled(t *testing.T) {
@@ -82,7 +82,7 @@ func TestSupervisor_LeavesNothingBehindWhenTheTestsAreKilled(t *testing.T) {
 		put(t, file, scratch()+" "+strconv.Itoa(os.Getpid()), 0o600)
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	}
-	newCage(t) // or else it says why not
+	newCage(t) // it skips with a reason where there can be none
 	file := filepath.Join(t.TempDir(), "doomed")
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.timeout", "2m")
 	for _, v := range os.Environ() {

@@ -18,13 +18,13 @@ import (
 	"time"
 )
 
-// guarded starts a server with tokens and without the demonstration's kinds.
+// guarded starts a server with tokens and without the demo kinds.
 func (c *cage) guarded(args ...string) *server {
 	c.t.Helper()
 	return c.serve(append([]string{"--token-file", c.tokens(), "--config", c.hostileKinds()}, args...)...)
 }
 
-// plain starts a server for everybody on this machine.
+// plain starts a server that is open to everybody on this machine.
 func (c *cage) plain(args ...string) *server {
 	c.t.Helper()
 	return c.serve(append([]string{"--config", c.hostileKinds()}, args...)...)
@@ -65,7 +65,7 @@ func TestHTTP_AHundredThousandKindsFillNeitherAnswersNorMemory(t *testing.T) {
 				t.Errorf("%s: %d with %d bytes", path, status, len(answer))
 			}
 		}
-		s.ask(http.MethodPost, "/v1/tasks", "", `{"kind":"k","payload":{}}`) // the counts have changed
+		s.ask(http.MethodPost, "/v1/tasks", "", `{"kind":"k","payload":{}}`) // this changes the counts
 		if t.Failed() {
 			break
 		}
@@ -96,7 +96,7 @@ func TestHTTP_ATokenFileThatBlocksHoldsUpNoRequestAndNoStop(t *testing.T) {
 		if status, answer := s.ask(http.MethodGet, "/v1/counts", adminSecret, ""); status != http.StatusOK {
 			t.Errorf("a request is answered %d %s", status, answer)
 		}
-		time.Sleep(500 * time.Millisecond) // the file is looked at anew
+		time.Sleep(500 * time.Millisecond) // time for the server to read the file again
 	}
 	if code := s.stop(5 * time.Second); code != 0 {
 		t.Errorf("the stop's exit code is %d", code)
@@ -109,7 +109,7 @@ func TestHTTP_ATokenFileThatIsHalfWrittenGivesNoShorterToken(t *testing.T) {
 	s := c.guarded()
 	file := filepath.Join(c.dir, "tokens")
 	half := strings.Repeat("R", 30)
-	put(t, file, "admin read,submit,operate "+adminSecret+"\nrd read "+half, 0o600) // the second half is to come
+	put(t, file, "admin read,submit,operate "+adminSecret+"\nrd read "+half, 0o600) // the second half is still missing
 	by := time.Now().Add(4 * time.Second)
 	if poll(by, func() bool {
 		status, _ := s.ask(http.MethodGet, "/v1/counts", half, "")
@@ -181,7 +181,7 @@ func TestHTTP_ARequestWithoutATokenHoldsUpNoStopAndForgesNoLine(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = conn.Close() }() //nolint:gocritic // five
+		defer func() { _ = conn.Close() }() //nolint:gocritic // five connections
 		_, err = io.WriteString(conn, "POST /v1/tasks%0Aabandoned%20go%20forged%1b[31m HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{")
 		if err != nil {
 			t.Fatal(err)
@@ -215,7 +215,7 @@ func TestHTTP_ChosenIDsNeitherHeadListsNorHideLaterTasks(t *testing.T) {
 	t.Parallel()
 	c := newCage(t)
 	s := c.plain()
-	other := c.plain() // its events are what it finds in the store
+	other := c.plain() // its events are those that it finds in the store
 	for n := range 60 {
 		s.ask(http.MethodPost, "/v1/tasks", "", fmt.Sprintf(`{"id":"ffffffff-ffff-7fff-bfff-%012x","kind":"k","payload":{}}`, n))
 	}
@@ -238,7 +238,7 @@ func TestHTTP_ChosenIDsNeitherHeadListsNorHideLaterTasks(t *testing.T) {
 	until(t, "the stream has begun", func() bool { return strings.Contains(read(t, events), "event: reset") })
 	id := s.submit("later", "{}", "")
 	if !poll(within(5*time.Second), func() bool { return strings.Contains(read(t, events), id) }) {
-		t.Errorf("no event tells of a task that was submitted after those")
+		t.Errorf("no event reports a task that was submitted after those")
 	}
 	_, answer := s.ask(http.MethodGet, "/v1/tasks?limit=1", "", "")
 	var page struct{ Tasks []struct{ ID string } }

@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-// seed makes the same mutations again.
+// seed returns a generator that repeats the same mutations for the same seed.
 func seed(t *testing.T) *rand.Rand {
 	t.Helper()
 	n := rand.Uint64()
@@ -27,8 +27,8 @@ func seed(t *testing.T) *rand.Rand {
 	return rand.New(rand.NewPCG(n, n))
 }
 
-// pieces are what is put into texts: signs with a meaning, and what is too large, too deep or no
-// text.
+// pieces are inserted into texts: characters with a meaning, and values that are too large, too
+// deep or not text at all.
 var pieces = []string{
 	"\x00", "\xff\xfe", "\r\n", "\n", "\"", "\\", "{", "}", "[", "]", ":", ",", "%00", "%2f", "..", "//", "?", "#", "&", "=", "-1",
 	"1e999", "99999999999999999999", "null", "true", "\u202e", "\x1b[31m", "*a", "&a ", "<<: ", "!!binary ", "- ", "  ", "\t", "|\n",
@@ -47,7 +47,7 @@ func mutate(rng *rand.Rand, text string) string {
 		to := min(len(b), from+rng.IntN(12))
 		var in []byte
 		switch rng.IntN(4) {
-		case 0: // leaves out
+		case 0: // remove
 		case 1:
 			in = []byte(pieces[rng.IntN(len(pieces))])
 		case 2:
@@ -105,9 +105,9 @@ func TestMutation_NoRequestMakesTheServerPanicFailOrHang(t *testing.T) {
 	}
 }
 
-// raw sends a request as it is and returns the answer's status; 0 for none. Where the server waits
-// for more, it says that there is none: what is answered after that tells nothing, since the client
-// seems gone.
+// raw sends a request as it is and returns the status of the answer, or 0 for none. If the server
+// waits for more, raw closes its side for writing and returns 0: an answer after that proves
+// nothing, since to the server the client seems gone.
 func (s *server) raw(request string) int {
 	s.t.Helper()
 	conn, err := net.DialTimeout("tcp", strings.TrimPrefix(s.url, "http://"), 10*time.Second)
@@ -115,8 +115,8 @@ func (s *server) raw(request string) int {
 		s.t.Errorf("%v\n%s", err, s.said())
 		return 0
 	}
-	defer func() { _ = conn.Close() }()  // answered
-	_, _ = io.WriteString(conn, request) // it may be refused before its end
+	defer func() { _ = conn.Close() }()  // the answer was read
+	_, _ = io.WriteString(conn, request) // the server may refuse it before its end
 	answer := bufio.NewReader(conn)
 	_ = conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
 	if _, err := answer.Peek(1); os.IsTimeout(err) {
@@ -136,7 +136,7 @@ func (s *server) raw(request string) int {
 	return resp.StatusCode
 }
 
-// panicked is what a panic prints, also one that net/http has caught.
+// panicked matches what a panic prints, including one that net/http has recovered.
 var panicked = regexp.MustCompile(`panic|goroutine \d+ \[`)
 
 func (s *server) neverPanicked() {

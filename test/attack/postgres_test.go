@@ -20,8 +20,9 @@ import (
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
-// database is one in which evil may connect, and create in the schema public, as everybody could up
-// to PostgreSQL 14. mig owns what is migrated, lc is the servers' role.
+// database is one in which the role evil may connect and create objects in the schema public, as
+// everybody could up to PostgreSQL 14. The role mig owns the migrated tables; lc is the servers'
+// role.
 type database struct {
 	t       *testing.T
 	cluster *pgtest.Server
@@ -66,7 +67,7 @@ func (d *database) exec(name, role string, statements ...string) {
 	}
 }
 
-// migrate makes the tables as mig, and lets lc use them.
+// migrate creates the tables as mig, and grants lc the use of them.
 func (d *database) migrate(c *cage) {
 	d.t.Helper()
 	if code, out := c.run(nil, "migrate", "up", "--store", d.dsn("app", "mig")); code != 0 {
@@ -75,9 +76,9 @@ func (d *database) migrate(c *cage) {
 	d.exec("app", "mig", "grant usage on schema lastcall to lc", "grant select, insert, update, delete on all tables in schema lastcall to lc")
 }
 
-// What is planted: each runs code of evil's that leaves a trace in a sequence, which no rollback
-// takes back. Operators are planted where the server has no exact one, so that one has to be
-// chosen.
+// planting creates the traps. Each runs code of evil's that leaves a trace in a sequence, which no
+// rollback undoes. Operators are planted where the server has no exact match, so that it has to
+// choose one.
 const planting = `
 create sequence public.hits;
 grant all on sequence public.hits to public;
@@ -123,7 +124,7 @@ begin
 	if n < 2000 then raise exception 'only % are planted', n; end if;
 end $plant$`
 
-// called has the names of functions that the statements of pgstore and its tables call.
+// called returns the names of the functions that the statements of pgstore and its tables call.
 func called(t *testing.T) string {
 	t.Helper()
 	var names []string
@@ -161,7 +162,7 @@ func TestPostgres_NoCodeThatAnotherRoleHasPlantedRuns(t *testing.T) {
 			t.Errorf("planted code ran: %s", where)
 		}
 	}
-	d.exec("app", "evil", "select 2::numeric * 3::int4") // what was planted does run where its schema is searched
+	d.exec("app", "evil", "select 2::numeric * 3::int4") // a trap works where its schema is in the search path
 	if !hit() {
 		t.Fatal("what was planted does not run for anybody")
 	}
@@ -234,8 +235,8 @@ func TestPostgres_LocksOfAnotherRoleHoldUpNoSubmitAndNoTakeOver(t *testing.T) {
 	}
 }
 
-// queueForLocks has evil take the locks whose keys anybody can compute, and wait for all that
-// somebody has: whose keys everybody sees.
+// queueForLocks makes evil take the advisory locks whose keys anybody can compute, and queue for
+// all locks that others hold, whose keys are visible to everybody.
 func (d *database) queueForLocks() (waiting int) {
 	d.t.Helper()
 	evil := d.connect("app", "evil")

@@ -41,7 +41,7 @@ const (
 	forgedSecret = "EVILEVILEVILEVILEVILEVIL"
 )
 
-// tokens writes a token file with an administrator and one who may submit.
+// tokens writes a token file with two tokens: one of an administrator, one that may only submit.
 func (c *cage) tokens() string {
 	c.t.Helper()
 	file := filepath.Join(c.dir, "tokens")
@@ -50,8 +50,8 @@ func (c *cage) tokens() string {
 	return file
 }
 
-// demoServer starts a server with tokens that was asked for the demonstration's kinds as before:
-// nil, when it refuses that.
+// demoServer starts a server with tokens and with the flag for the demo kinds. It returns nil if
+// the server refuses to start.
 func (c *cage) demoServer() *server {
 	c.t.Helper()
 	s := c.begin(order{Args: []string{"--store", c.store(), "--token-file", c.tokens(), "--demo-kinds"}}, nil)
@@ -70,7 +70,7 @@ func (c *cage) demoServer() *server {
 	return s
 }
 
-// settle gives a task the time that it would need.
+// settle gives a task the time that it would need to run.
 func (s *server) settle() {
 	poll(time.Now().Add(3*time.Second), func() bool { return ended(s.done) })
 }

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// escape sets a terminal's title, and would be drawn in red.
+// escape would set a terminal's title and print in red.
 const escape = `\u001b]0;EVIL\u0007\u001b[31m\u202e`
 
 func TestHTTP_WhatAServerSaysMovesNoTerminal(t *testing.T) {
@@ -94,14 +94,14 @@ func (c *cage) onTerminal(args ...string) string {
 		for {
 			n, err := master.Read(buffer)
 			all.Write(buffer[:n])
-			if err != nil { // EIO: nobody has the terminal any more
+			if err != nil { // EIO: no process has the terminal any more
 				printed <- all.String()
 				return
 			}
 		}
 	}()
 	time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() }) // logs may wait
-	_ = cmd.Wait()                                                    // what it printed counts
+	_ = cmd.Wait()                                                    // only what it printed matters
 	_ = terminal.Close()
 	return <-printed
 }

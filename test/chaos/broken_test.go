@@ -14,7 +14,7 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/checker"
 )
 
-// breakages are the rules that the service can break on purpose, with the run in which it is seen.
+// breakages are the rules that the service can break on purpose, with the run that detects it.
 var breakages = []struct{ rule, store, duration, faults string }{
 	{"ended", sqlite, "3s", "kill"},
 	{"kept", sqlite, "4s", "kill"},

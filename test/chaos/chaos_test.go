@@ -14,7 +14,7 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// harnessVariable makes this test binary the command.
+// harnessVariable makes this test binary act as the command.
 const harnessVariable = "CHAOS_TEST_HARNESS"
 
 func TestMain(m *testing.M) {
@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// harness is the command with the driver of the tests.
+// harness returns the command with the driver of the tests.
 func harness(t *testing.T, args ...string) (cmd *exec.Cmd, out *bytes.Buffer) {
 	t.Helper()
 	out = new(bytes.Buffer)
@@ -38,7 +38,7 @@ func harness(t *testing.T, args ...string) (cmd *exec.Cmd, out *bytes.Buffer) {
 	return cmd, out
 }
 
-// exitCode runs the command.
+// exitCode runs the command and returns its exit code and output.
 func exitCode(t *testing.T, args ...string) (code int, out string) {
 	t.Helper()
 	cmd, text := harness(t, args...)

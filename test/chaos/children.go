@@ -16,27 +16,27 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// lookForChildren is how often the processes are looked through for children of programs.
+// lookForChildren is the interval between two searches for children of programs.
 const lookForChildren = 500 * time.Millisecond
 
-// children watches over what the programs of runs have started. A run is known by the environment,
-// which its program and all that comes of it have.
+// children monitors the processes that the programs of runs have started. A run is identified by
+// its environment, which its program and all its descendants inherit.
 type children struct {
 	mark  string
 	rec   *record
 	alone map[string]*family // by run: those whose program has ended
 }
 
-// family is what there is of a run.
+// family is the set of processes of one run.
 type family struct {
 	worker  string
-	program bool  // its program proper is there
-	others  []int // what that has started
+	program bool  // the program itself exists
+	others  []int // the processes that it has started
 	since   time.Time
 	latest  time.Time
 }
 
-// watchChildren looks after the runs' children until ctx ends, or stop is called, and once more.
+// watchChildren monitors the runs' children until ctx ends or stop is called, then looks once more.
 func (r *run) watchChildren(ctx context.Context, every time.Duration) (stop func()) {
 	c := children{mark: r.mark(), rec: r.rec, alone: make(map[string]*family)}
 	ctx, cancel := context.WithCancel(ctx)
@@ -56,8 +56,9 @@ func (r *run) watchChildren(ctx context.Context, every time.Duration) (stop func
 	}
 }
 
-// look compares what is there with what was there before. A process that is about to become the
-// program of a run is taken for nothing, and so its children for alone, until the next look.
+// look compares the current processes with those of the last look. A process that is about to
+// become the program of a run is not counted as one, so until the next look its children seem to be
+// alone.
 func (c *children) look(now time.Time) {
 	there := families(c.mark)
 	for run, f := range c.alone {
@@ -79,14 +80,14 @@ func (c *children) look(now time.Time) {
 	}
 }
 
-// tell records for how long a run's children were seen alone.
+// tell records for how long a run's children were seen without their program.
 func (c *children) tell(run string, f *family) {
 	if lasted := f.latest.Sub(f.since); lasted > 0 {
 		c.rec.add(history.Event{Process: &history.Process{Name: f.worker, What: history.Outlived, Lasted: lasted, Left: fmt.Sprintf("processes %v of run %s", f.others, run)}})
 	}
 }
 
-// families returns what there is of the runs' programs, by run.
+// families returns the processes of the runs' programs, by run.
 func families(mark string) map[string]*family {
 	all := make(map[string]*family)
 	for _, pid := range marked(mark) {
@@ -95,7 +96,7 @@ func families(mark string) map[string]*family {
 		line, e := os.ReadFile(dir + "/cmdline")
 		variables := bytes.Split(env, []byte{0})
 		fence := valueOf(variables, "LASTCALL_FENCE")
-		if err != nil || e != nil || fence == "" { // it has ended, or is a process of another sort
+		if err != nil || e != nil || fence == "" { // it has ended, or is another kind of process
 			continue
 		}
 		run := fence + " of task " + valueOf(variables, "LASTCALL_TASK_ID")
@@ -113,7 +114,7 @@ func families(mark string) map[string]*family {
 	return all
 }
 
-// programCommand is the command of the driver by which a program is known.
+// programCommand is the command of the driver that identifies a program.
 const programCommand = "program"
 
 func valueOf(variables [][]byte, name string) string {

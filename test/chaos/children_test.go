@@ -16,7 +16,7 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// watched is a run without anything but a program, which has a child.
+// watched is a run with nothing but a program, which has a child.
 type watched struct {
 	*run
 	children
@@ -43,7 +43,7 @@ func watch(t *testing.T) *watched {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = w.input.Close() // the end of the child, and it may be closed
+		_ = w.input.Close() // this ends the child; it may be closed already
 		if err := rec.close(); err != nil {
 			t.Error(err)
 		}

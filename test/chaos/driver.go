@@ -16,10 +16,10 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// killed is what the processes of a run get when the harness dies.
+// killed is the signal that the processes of a run get when the harness dies.
 const killed = syscall.SIGKILL
 
-// driver returns the command of a slot of the driver's.
+// driver returns the driver's command for a slot.
 func (r *run) driver(role, slot string) func(process string) (*exec.Cmd, error) {
 	return func(process string) (*exec.Cmd, error) {
 		address, err := r.store.address(slot)
@@ -32,7 +32,7 @@ func (r *run) driver(role, slot string) func(process string) (*exec.Cmd, error) 
 			cmd.Env = append(cmd.Env, clock.EnvClock+"="+r.clockFile(slot))
 		}
 		if role == "client" {
-			if _, err := cmd.StdinPipe(); err != nil { // which ends with the harness
+			if _, err := cmd.StdinPipe(); err != nil { // this ends with the harness
 				return nil, err
 			}
 		}
@@ -40,8 +40,8 @@ func (r *run) driver(role, slot string) func(process string) (*exec.Cmd, error) 
 	}
 }
 
-// environment is what a process of the run finds: that of the harness, with what package wire
-// names.
+// environment returns the environment of a process of the run: that of the harness, and the
+// variables that package wire names.
 func (r *run) environment(process, store string) []string {
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "LASTCALL_") || strings.HasPrefix(v, "KUBERNETES_") || strings.HasPrefix(v, "PG")
@@ -51,8 +51,8 @@ func (r *run) environment(process, store string) []string {
 		wire.EnvHostile+"="+r.hostile, "TMPDIR="+filepath.Join(r.scratch, "tmp"))
 }
 
-// retention is for how long ended tasks are kept. In a SQLite file the times are those of the
-// workers: one whose clock is ahead removes what a client may still ask for again.
+// retention is how long ended tasks are kept. In a SQLite file the times are those of the workers:
+// a worker whose clock is ahead would remove tasks that a client may still ask for.
 func (r *run) retention() time.Duration {
 	if r.opt.store == sqlite && slices.ContainsFunc(r.kinds, func(k kind) bool { return k.name == clockForward }) {
 		return 0
@@ -60,6 +60,6 @@ func (r *run) retention() time.Duration {
 	return r.opt.retention
 }
 
-// mark is the variable by which all processes of a run, and those that they leave behind, are
-// known.
+// mark returns the environment variable by which all processes of a run are found, including those
+// that they leave behind.
 func (r *run) mark() string { return wire.EnvSocket + "=" + filepath.Join(r.scratch, "hub") }

@@ -22,19 +22,19 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// The driver of the tests is this test binary again, with tasks in a JSON file under a lock. It is
-// as plain as it can be: a worker that has died is one whose process is gone. With CHAOS_BREAK it
-// does something wrong on purpose.
+// The driver of the tests is this test binary again, with its tasks in a JSON file under a lock. It
+// is as simple as possible: a worker is dead when its process is gone. With CHAOS_BREAK it does
+// something wrong on purpose.
 
 // fakeTask is a task in the file.
 type fakeTask struct {
 	history.Task
 	Plan       history.Plan
 	Checkpoint int
-	Owner      int // of the current run; 0 if none
+	Owner      int // the process of the current run, or 0
 	Fence      int64
 	Since      time.Time
-	After      time.Time // not to be run before
+	After      time.Time // not to be run before this time
 	Cancelled  bool
 }
 
@@ -44,7 +44,7 @@ type fakeState struct {
 	Fence  int64
 }
 
-// fakePath is that of the file, which a test with a PostgreSQL has elsewhere.
+// fakePath returns the path of the file, which is elsewhere in a test with PostgreSQL.
 func fakePath() string {
 	if path, ok := strings.CutPrefix(os.Getenv(wire.EnvStore), "sqlite:"); ok {
 		return path
@@ -96,7 +96,7 @@ func fakeDriver(command string) int {
 	return 0
 }
 
-// fakeProgram starts a child that has the same standard input, and ends when it has read a byte of
+// fakeProgram starts a child that shares its standard input. Each ends when it has read a byte of
 // it.
 func fakeProgram() {
 	child := exec.Command(os.Args[0], "grandchild")
@@ -198,7 +198,7 @@ func fakeWorker() {
 	all.Wait()
 }
 
-// claim takes some tasks, after it has given back those of the dead.
+// claim takes some tasks. First it requeues the tasks of dead workers.
 func (s *fakeState) claim(n int) (mine []fakeTask) {
 	for _, t := range s.Tasks {
 		if t.Status == "running" && !proc.Alive(t.Owner) {
@@ -221,7 +221,7 @@ func (t *fakeTask) end(run, status string, r history.Run) {
 	t.Status, t.Owner = status, 0
 }
 
-// fakeRun is one run of a task. What it ends with is written only if the run still has the task.
+// fakeRun executes one run of a task. Its end is written only if the run still owns the task.
 func fakeRun(ctx context.Context, conn *wire.Conn, t fakeTask) {
 	held := func(change func(t *fakeTask)) {
 		update(func(s *fakeState) {

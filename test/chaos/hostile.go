@@ -11,15 +11,15 @@ import (
 	"syscall"
 )
 
-// What hostile children may have beside the limits that the driver gives to each: where there is a
-// cgroup for it, no more of it together.
+// The limits of all hostile children together, where there is a cgroup for that. They apply in
+// addition to the limits that the driver sets for each.
 const (
 	hostileMemory = 256 << 20
 	hostileTasks  = 64
 )
 
-// confineHostile makes what hostile children are confined by: a user of their own, so that they may
-// do nothing to others, and cgroups as far as the machine has them.
+// confineHostile creates the confinement of hostile children: a user of their own, so that they
+// cannot harm others, and cgroups as far as the machine has them.
 func (r *run) confineHostile() error {
 	if r.opt.program == "" {
 		return nil
@@ -28,7 +28,7 @@ func (r *run) confineHostile() error {
 		r.skipped["hostile children"] = "they run as another user, which only root can make them"
 		return nil
 	}
-	parts := []string{fmt.Sprint(30000 + os.Getpid()%10000)} // that has no account, and no other processes
+	parts := []string{fmt.Sprint(30000 + os.Getpid()%10000)} // a user without an account, and without other processes
 	for controller, most := range map[string]int64{memoryController: hostileMemory, pidsController: hostileTasks} {
 		g := ownCgroup(controller, filepath.Base(r.scratch))
 		if g.usable() != nil {
@@ -37,7 +37,7 @@ func (r *run) confineHostile() error {
 		child := g.child("hostile")
 		err := child.create(most)
 		if errors.Is(err, os.ErrPermission) || errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.EROFS) {
-			continue // limits of their own they have in any case
+			continue // each child still has its own limits
 		}
 		if err != nil {
 			return fmt.Errorf("confine hostile children: %w", err)

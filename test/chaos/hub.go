@@ -14,8 +14,8 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// hub is the harness's side of package wire: it takes what the processes report, and is the ledger
-// that refuses the effects of a stale run.
+// hub is the harness's side of package wire. It receives the reports of the processes, and is the
+// ledger that refuses the effects of stale runs.
 type hub struct {
 	rec      *record
 	progress *progress
@@ -41,8 +41,8 @@ type peer struct {
 	conn net.Conn      // nil before it has said hello
 	over chan struct{} // closed when the connection has ended; nil before hello
 	out  *json.Encoder
-	was  bool          // ready
-	left string        // what it found of its own at its end
+	was  bool          // it was ready
+	left string        // what it had not released when it ended
 	next chan struct{} // closed when the next call is sent; nil when nobody waits for that
 }
 
@@ -57,7 +57,7 @@ func newHub(path string, rec *record, p *progress) (*hub, error) {
 	return h, nil
 }
 
-// expect makes a process known before it starts.
+// expect registers a process before it starts.
 func (h *hub) expect(name string) *peer {
 	p := &peer{name: name, ready: make(chan struct{}), answers: make(chan history.Answer, 16)}
 	h.mu.Lock()
@@ -72,7 +72,7 @@ func (h *hub) close() error {
 	h.mu.Lock()
 	h.closed = true
 	for c := range h.open {
-		_ = c.Close() // its reader returns
+		_ = c.Close() // this ends its reader
 	}
 	h.mu.Unlock()
 	h.conns.Wait()
@@ -108,7 +108,7 @@ func (h *hub) serve(c net.Conn) {
 	in := json.NewDecoder(bufio.NewReader(c))
 	var m wire.Message
 	if err := in.Decode(&m); err != nil {
-		return // it died, or has only tried the socket
+		return // it died, or only tried the socket
 	}
 	h.mu.Lock()
 	var p *peer
@@ -139,7 +139,7 @@ func (h *hub) serve(c net.Conn) {
 	}
 }
 
-// refuse keeps the first thing that is wrong with what processes say. The caller has the lock.
+// refuse keeps the first error in what processes send. The caller holds the lock.
 func (h *hub) refuse(err error) {
 	if h.refused == nil {
 		h.refused = err
@@ -151,7 +151,7 @@ func (h *hub) take(p *peer, out *json.Encoder, m wire.Message) {
 	case m.Effect != nil:
 		stale := h.effect(p, *m.Effect)
 		p.mu.Lock()
-		_ = out.Encode(wire.Reply{Verdict: &wire.Verdict{N: m.N, Stale: stale}}) // gone: its own end is recorded
+		_ = out.Encode(wire.Reply{Verdict: &wire.Verdict{N: m.N, Stale: stale}}) // its end is recorded separately
 		p.mu.Unlock()
 	case m.Answer != nil:
 		select {
@@ -170,7 +170,7 @@ func (h *hub) take(p *peer, out *json.Encoder, m wire.Message) {
 	}
 }
 
-// ready notes that a process takes tasks, or calls.
+// ready records that a process accepts tasks or calls.
 func (h *hub) ready(p *peer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -181,11 +181,11 @@ func (h *hub) ready(p *peer) {
 	}
 }
 
-// effect accepts an effect, or refuses it because a newer run has written. What is recorded is in
-// the order of these decisions.
+// effect accepts an effect, or refuses it because a newer run has already written. Effects are
+// recorded in the order of these decisions.
 func (h *hub) effect(p *peer, e history.Effect) (stale bool) {
 	p.mu.Lock()
-	e.Process, e.PID = p.name, p.pid // a program's effects are those of the worker that runs it
+	e.Process, e.PID = p.name, p.pid // a program's effects count for the worker that runs it
 	p.mu.Unlock()
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -201,7 +201,7 @@ func (h *hub) effect(p *peer, e history.Effect) (stale bool) {
 	return e.Stale
 }
 
-// errGone means that a client has no connection.
+// errGone is returned for a client that has no connection.
 var errGone = errors.New("the client has no connection")
 
 // call sends a call to a client.
@@ -229,7 +229,7 @@ func (p *peer) asked() <-chan struct{} {
 	return p.next
 }
 
-// drain waits until nothing more comes from a process that has ended.
+// drain waits until nothing more arrives from a process that has ended.
 func (p *peer) drain() {
 	p.mu.Lock()
 	over := p.over
@@ -239,11 +239,11 @@ func (p *peer) drain() {
 	}
 }
 
-// hangUp ends the process's connection, which is a client's sign to end.
+// hangUp closes the connection of a client, which tells it to end.
 func (p *peer) hangUp() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.conn != nil {
-		_ = p.conn.Close() // its end is what is wanted
+		_ = p.conn.Close() // closing is all that is wanted
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// newTestHub returns a hub, and what it records.
+// newTestHub returns a hub, and its record.
 func newTestHub(t *testing.T) (*hub, *record) {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "chaos-test-") //nolint:usetesting // the path of a socket must be short

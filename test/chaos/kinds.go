@@ -17,18 +17,19 @@ const (
 	postgres = "postgres"
 )
 
-// kind is a kind of faults.
+// kind is a kind of fault.
 type kind struct {
 	name  string
 	what  string // one sentence for the reader
 	scope scope
-	store string // the only one that it is for; empty: all
-	asked bool   // it is made only when it is asked for by its name
+	store string // the only store it is for; empty: all
+	asked bool   // made only if it is requested by name
 	// timing chooses how long a fault lasts.
 	timing func(*rand.Rand) timing
-	// needs says why a fault cannot be made here; nil: it can, always.
+	// needs returns why the fault cannot be made here. A nil needs means that it always can.
 	needs func(*run) error
-	// do makes a fault and returns when it is over, or ctx ends, which must end the fault too.
+	// do makes a fault. It returns when the fault is over, or when ctx ends, which must end the fault
+	// too.
 	do func(ctx context.Context, r *run, f Fault) error
 }
 
@@ -37,7 +38,8 @@ func allKinds() []kind {
 	return slices.Concat(processKinds(), memoryKinds(), clockKinds(), networkKinds(), storeKinds(), schemaKinds())
 }
 
-// kindsFor returns the kinds for a store that were asked for, by their names; none is all.
+// kindsFor returns the kinds for a store with the given names, or all of them if there are no
+// names.
 func kindsFor(store string, names []string) ([]kind, error) {
 	var some []kind
 	missing := slices.Clone(names)
@@ -72,5 +74,5 @@ func between(least, most, settle time.Duration) func(*rand.Rand) timing {
 	}
 }
 
-// roundly leaves out what nobody reads.
+// roundly drops digits that nobody reads.
 func roundly(d time.Duration) time.Duration { return d.Round(time.Millisecond) }

@@ -14,7 +14,7 @@ import (
 
 const clockForward = "clock-forward"
 
-// clockKinds step the clock of a worker, never that of the machine.
+// clockKinds are faults that step the clock of a worker, never that of the machine.
 func clockKinds() []kind {
 	needs := func(r *run) error {
 		if !r.opt.clock {
@@ -32,8 +32,8 @@ func clockKinds() []kind {
 	}
 }
 
-// stepClock steps the clock of the slot's process, and back. In a SQLite file the times are those
-// of the workers; PostgreSQL has its own.
+// stepClock steps the clock of the slot's process, and later back. In a SQLite file the times are
+// those of the workers; PostgreSQL has its own clock.
 func stepClock(ctx context.Context, r *run, f Fault, by time.Duration) error {
 	s := r.slot(f.Slot)
 	s.fault.Lock()
@@ -61,7 +61,7 @@ func stepClock(ctx context.Context, r *run, f Fault, by time.Duration) error {
 
 func (r *run) clockFile(slot string) string { return filepath.Join(r.scratch, "clock-"+slot) }
 
-// setClocks steps the clocks of all workers. In a SQLite file they are the store's.
+// setClocks steps the clocks of all workers. In a SQLite file these clocks are the store's clock.
 func (r *run) setClocks(wrong time.Duration) (err error) {
 	for _, c := range r.clocks {
 		err = errors.Join(err, c.Set(wrong))

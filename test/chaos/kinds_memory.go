@@ -14,14 +14,14 @@ import (
 	"time"
 )
 
-// memoryKinds end processes by their memory.
+// memoryKinds are faults that run processes out of memory.
 func memoryKinds() []kind {
-	return []kind{{name: "oom", what: "A worker gets a memory cgroup in which there is no more memory, and the kernel kills it.", scope: oneWorker,
+	return []kind{{name: "oom", what: "A worker is moved to a memory cgroup without free memory, and the kernel kills it.", scope: oneWorker,
 		timing: between(8*time.Second, 10*time.Second, restart), needs: func(r *run) error { return r.memory().usable() }, do: outOfMemory}}
 }
 
-// outOfMemory moves a worker to a cgroup with hardly any memory. What it has keeps being counted
-// where it was, so the kernel kills it when it asks for more.
+// outOfMemory moves a worker to a cgroup with hardly any memory. What the worker already uses is
+// still charged to its old cgroup, so the kernel kills it when it asks for more.
 func outOfMemory(ctx context.Context, r *run, f Fault) error {
 	return hit(ctx, r, f, func(p *process) (err error) {
 		g := r.memory().child(fmt.Sprintf("fault-%d", f.ID))
@@ -33,7 +33,7 @@ func outOfMemory(ctx context.Context, r *run, f Fault) error {
 			return err
 		}
 		if !p.endsWithin(ctx, time.Duration(f.For)) {
-			p.kill() // it asked for nothing
+			p.kill() // it did not ask for memory
 		}
 		return nil
 	})
@@ -43,7 +43,7 @@ func outOfMemory(ctx context.Context, r *run, f Fault) error {
 type cgroup struct {
 	dir   string
 	limit string // the file of the limit
-	err   error  // why there is none
+	err   error  // why it cannot be used
 }
 
 // The controllers of cgroups, and the files of their limits in version 1 and 2.
@@ -54,12 +54,12 @@ const (
 
 var limitFiles = map[string][2]string{memoryController: {"memory.limit_in_bytes", "memory.max"}, pidsController: {"pids.max", "pids.max"}}
 
-// removeCgroups removes those of a run.
+// removeCgroups removes the cgroups of a run.
 func removeCgroups(name string) error {
 	return errors.Join(ownCgroup(memoryController, name).remove(), ownCgroup(pidsController, name).remove())
 }
 
-// ownCgroup returns the cgroup of a controller below which a run makes its own.
+// ownCgroup returns the cgroup of a controller below which a run creates its own.
 func ownCgroup(controller, name string) cgroup {
 	lines, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
@@ -81,7 +81,7 @@ func ownCgroup(controller, name string) cgroup {
 	return cgroup{err: fmt.Errorf("no %s cgroup in which this process may make others", controller)}
 }
 
-// usable makes the cgroup, and says why it cannot.
+// usable creates the cgroup, or returns why it cannot.
 func (g cgroup) usable() error {
 	if g.err != nil {
 		return g.err
@@ -107,13 +107,13 @@ func (g cgroup) add(pid int) error {
 	return os.WriteFile(filepath.Join(g.dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0o600)
 }
 
-// remove removes the cgroup and those below it, which have no processes any more but may seem to
-// for a moment.
+// remove removes the cgroup and those below it. They have no processes any more, but may seem to
+// have some for a moment.
 func (g cgroup) remove() error {
 	if g.dir == "" {
 		return nil
 	}
-	below, _ := filepath.Glob(filepath.Join(g.dir, "*", "cgroup.procs")) // the pattern is good
+	below, _ := filepath.Glob(filepath.Join(g.dir, "*", "cgroup.procs")) // the pattern is valid
 	for _, path := range below {
 		if err := (cgroup{dir: filepath.Dir(path)}).remove(); err != nil {
 			return err

@@ -22,14 +22,14 @@ func networkKinds() []kind {
 			timing: withArg(between(time.Second, 3*time.Second, restart), 4000), do: netCutBytes},
 		{name: "net-cut-bytes-client", what: "Each connection of a client is cut after a few bytes, in one direction.", scope: oneClient,
 			timing: withArg(between(time.Second, 3*time.Second, restart), 4000), do: netCutBytes},
-		{name: "net-hole", what: "A worker's bytes go nowhere for less than its lease, in one direction or both.", scope: oneWorker,
+		{name: "net-hole", what: "A worker's bytes are held back for less than its lease, in one direction or both.", scope: oneWorker,
 			timing: withArg(between(300*time.Millisecond, lease/2, restart), 3), do: netHole},
-		{name: "net-hole-long", what: "A worker's bytes go nowhere for longer than its lease, in one direction or both.", scope: oneWorker,
+		{name: "net-hole-long", what: "A worker's bytes are held back for longer than its lease, in one direction or both.", scope: oneWorker,
 			timing: withArg(between(lease+lease/2, 2*lease, restart), 3), do: netHole},
 		{name: "net-delay", what: "A worker's round trips take 80 ms more.", scope: oneWorker, timing: between(3*time.Second, 6*time.Second, restart), do: netDelay},
-		{name: "net-lose-answers", what: "Connections of a worker are cut when the server has committed, before the worker is told.", scope: oneWorker,
+		{name: "net-lose-answers", what: "Connections of a worker are cut when the server has committed, before the worker gets the answer.", scope: oneWorker,
 			timing: withArg(between(time.Second, 3*time.Second, restart), 6), do: netLoseAnswers},
-		{name: "net-lose-answers-client", what: "Connections of a client are cut when the server has committed, before the client is told.", scope: oneClient,
+		{name: "net-lose-answers-client", what: "Connections of a client are cut when the server has committed, before the client gets the answer.", scope: oneClient,
 			timing: withArg(between(time.Second, 3*time.Second, restart), 6), do: netLoseAnswers},
 		{name: "net-lose-cancels", what: "A worker's connections are cut after a few bytes, and its requests to cancel are lost.", scope: oneWorker,
 			timing: withArg(between(time.Second, 3*time.Second, restart), 4000), do: netLoseCancels},
@@ -42,7 +42,7 @@ func networkKinds() []kind {
 	return kinds
 }
 
-// withArg adds a number below n to a timing.
+// withArg adds a random number below n to a timing.
 func withArg(of func(*rand.Rand) timing, n int) func(*rand.Rand) timing {
 	return func(r *rand.Rand) timing {
 		t := of(r)
@@ -51,8 +51,8 @@ func withArg(of func(*rand.Rand) timing, n int) func(*rand.Rand) timing {
 	}
 }
 
-// onNetwork makes a fault of the network of the slot's process. A fault that is long enough may
-// have the process taken for dead.
+// onNetwork makes a fault in the network of the slot's process. If the fault is long enough, the
+// process may be considered dead.
 func onNetwork(ctx context.Context, r *run, f Fault, begin func(front string) (end func() int)) error {
 	s := r.slot(f.Slot)
 	s.fault.Lock()

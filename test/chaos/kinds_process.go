@@ -13,23 +13,23 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// How a run is set up.
+// The settings of a run.
 const (
 	lease  = 3 * time.Second        // of a worker
-	grace  = 5 * time.Second        // that a worker knows it has
-	margin = 2 * time.Second        // for a machine that has other things to do
+	grace  = 5 * time.Second        // as a worker knows it
+	margin = 2 * time.Second        // the tolerance for a busy machine
 	deploy = 200 * time.Millisecond // the grace of a deploy that gives too little
 )
 
-// restart is how long a slot is left alone after its process has ended.
+// restart is the pause after a process of a slot has ended.
 const restart = 1500 * time.Millisecond
 
 // processKinds are signals to the processes.
 func processKinds() []kind {
 	return []kind{
 		{name: "kill", what: "SIGKILL to a worker.", scope: oneWorker, timing: instant(restart), do: kill},
-		{name: "term", what: "SIGTERM to a worker, which has time enough.", scope: oneWorker, timing: instant(restart), do: term},
-		{name: "term-short", what: "SIGTERM to a worker, and SIGKILL before it can be ready.", scope: oneWorker,
+		{name: "term", what: "SIGTERM to a worker that has enough time.", scope: oneWorker, timing: instant(restart), do: term},
+		{name: "term-short", what: "SIGTERM to a worker, and SIGKILL before it can have finished.", scope: oneWorker,
 			timing: between(0, 400*time.Millisecond, restart), do: termShort},
 		{name: "term-thrice", what: "SIGTERM, SIGINT and SIGTERM to a worker, all at once.", scope: oneWorker, timing: instant(restart), do: termThrice},
 		{name: "stop", what: "SIGSTOP to a worker for less than its lease, then SIGCONT.", scope: oneWorker,
@@ -44,7 +44,7 @@ func processKinds() []kind {
 	}
 }
 
-// hit makes a fault of the slot's process: it waits until one is ready, and records the begin and
+// hit makes a fault of the slot's process. It waits until one is ready, and records the begin and
 // the end of the fault.
 func hit(ctx context.Context, r *run, f Fault, do func(p *process) error) error {
 	s := r.slot(f.Slot)
@@ -141,7 +141,7 @@ func deployShort(ctx context.Context, r *run, f Fault) error {
 	})
 }
 
-// killClient waits until the client has a call, and a moment longer.
+// killClient kills the client a moment after it has received a call.
 func killClient(ctx context.Context, r *run, f Fault) error {
 	return hit(ctx, r, f, func(p *process) error {
 		select {

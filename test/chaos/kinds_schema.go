@@ -9,13 +9,14 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
-// schemaKinds are what a deploy of a newer version does to those that are not replaced yet.
+// schemaKinds are what the deploy of a newer version does to processes that are not replaced yet.
 func schemaKinds() []kind {
-	return []kind{{name: "newer-schema", what: "The schema becomes one version newer than all processes; it stays so, and they go on.", scope: theStore,
+	return []kind{{name: "newer-schema", what: "The schema becomes one version newer than all processes, and stays so; the processes continue.", scope: theStore,
 		timing: func(*rand.Rand) timing { return timing{settle: settle} }, do: newerSchema}}
 }
 
-// newerSchema has the driver upgrade the schema. It takes locks that everybody waits for.
+// newerSchema makes the driver upgrade the schema. The upgrade takes locks that everybody waits
+// for.
 func newerSchema(ctx context.Context, r *run, f Fault) error {
 	r.storeFault.Lock()
 	defer r.storeFault.Unlock()
@@ -26,7 +27,7 @@ func newerSchema(ctx context.Context, r *run, f Fault) error {
 	over := e
 	over.Over = true
 	r.rec.add(history.Event{Fault: &e})
-	_, err := r.command(context.WithoutCancel(ctx), "upgrade") // it is done as a whole
+	_, err := r.command(context.WithoutCancel(ctx), "upgrade") // it must not be cut short
 	r.rec.add(history.Event{Fault: &over})
 	return err
 }

@@ -12,11 +12,11 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// storeTimes says for how long a fault of the store lasts. One that is not here is over at once.
-// They are short, since one fault is at work on the store at a time, and an hour is to have each of
-// some twenty fifty times. To begin one and to undo it takes time too, 1.3 s on the average and up
-// to 17 on a busy machine (a dump that is restored): so that the store is away for longer than a
-// lease in any case.
+// storeTimes maps a fault of the store to its shortest and longest duration. A fault that is not
+// listed is over at once. The durations are short, since only one fault of the store is made at a
+// time, and an hour must have some twenty kinds fifty times each. To begin and to undo a fault also
+// takes time, 1.3 s on average and up to 17 s on a busy machine (when a dump is restored), so that
+// the store is away for longer than a lease in any case.
 var storeTimes = map[string][2]time.Duration{
 	server.FileLocked:        {300 * time.Millisecond, 3 * time.Second},
 	server.FileDiskFull:      {500 * time.Millisecond, 3 * time.Second},
@@ -43,14 +43,14 @@ var storeTimes = map[string][2]time.Duration{
 	server.ClockBack:         {2 * time.Second, 4 * time.Second},
 }
 
-// settle is how long the store is left alone after a fault.
+// settle is the pause after a fault of the store.
 const settle = 1200 * time.Millisecond
 
-// reachable are the faults during which every process reaches the store, and can write.
+// reachable lists the faults during which every process can reach the store and write.
 var reachable = []string{server.FileKilledInCheckpoint, server.Serialization, server.Deadlocks, server.LongSnapshot, server.Publication,
 	server.ClockForward, server.ClockBack}
 
-// clocks are the faults that move the clock of the store.
+// clocks lists the faults that move the clock of the store.
 var clocks = []string{server.ClockForward, server.ClockBack}
 
 // storeKinds are the faults of the databases.
@@ -73,8 +73,8 @@ func storeKinds() (kinds []kind) {
 	return kinds
 }
 
-// catchUp has the store's clock be an hour ahead, if it ever was, so that the time comes of what
-// was delayed then.
+// catchUp sets the store's clock an hour ahead if a fault may have done so before, so that what was
+// delayed by that clock becomes due.
 func (r *run) catchUp(ctx context.Context, number int) (end func() error, err error) {
 	if r.opt.store == sqlite && slices.ContainsFunc(r.kinds, func(k kind) bool { return k.name == clockForward }) {
 		return func() error { return r.setClocks(0) }, r.setClocks(time.Hour)
@@ -97,8 +97,8 @@ func (r *run) catchUp(ctx context.Context, number int) (end func() error, err er
 	}, nil
 }
 
-// disturbStore makes a fault of the database. What it does begins before it has been begun, and
-// ends after its end was asked for: the history has both.
+// disturbStore makes a fault of the database. The fault starts to have effects before its begin has
+// returned, and still has some after its end was requested. The history's times include both.
 func disturbStore(ctx context.Context, r *run, f Fault, lossy bool) error {
 	r.storeFault.Lock()
 	defer r.storeFault.Unlock()
@@ -116,8 +116,8 @@ func disturbStore(ctx context.Context, r *run, f Fault, lossy bool) error {
 			r.progress.forget()
 		}
 	}()
-	// A fault that has begun is not cut short by the end of the time for faults: half of a failover is
-	// none.
+	// The end of the time for faults does not cut short a fault that has begun: half a failover is not
+	// a failover.
 	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	end, err := r.store.begin(whole, f.Kind)

@@ -32,7 +32,7 @@ func built(t *testing.T) (driver, program string) {
 func TestChaos_LastcallKeepsEveryRule(t *testing.T) {
 	stores, duration := []string{sqlite, postgres}, time.Minute
 	if testing.Short() {
-		t.Parallel() // with other short ones
+		t.Parallel() // together with other short ones
 		t.Log("make test-full: a minute of each store instead of ten seconds of SQLite")
 		stores, duration = stores[:1], 10*time.Second
 	}

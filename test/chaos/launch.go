@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// launcher starts processes that end with this one. The kernel sends the signal for that when the
-// thread ends that started the process, so one thread starts all of them, and stays.
+// launcher starts processes that end with this one. The kernel sends their signal when the thread
+// that started them ends, so one thread starts all of them, and lives as long as they do.
 type launcher struct {
 	work chan launch
 	done chan struct{}
@@ -29,17 +29,17 @@ func newLauncher() *launcher {
 		for w := range l.work {
 			w.started <- w.start(w.cmd)
 		}
-		runtime.UnlockOSThread() // its processes have ended; the thread may go on as another's
+		runtime.UnlockOSThread() // all its processes have ended
 	}()
 	return l
 }
 
-// start starts a process, which gets a signal when this one ends in whatever way.
+// start starts a process. The process gets the signal when this one ends in whatever way.
 func (l *launcher) start(cmd *exec.Cmd, atEnd syscall.Signal) error {
 	return l.startBy((*exec.Cmd).Start, cmd, atEnd)
 }
 
-// startBy is start, with another function than cmd.Start.
+// startBy is start with a function other than cmd.Start.
 func (l *launcher) startBy(start func(*exec.Cmd) error, cmd *exec.Cmd, atEnd syscall.Signal) error {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = new(syscall.SysProcAttr)

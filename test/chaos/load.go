@@ -16,25 +16,25 @@ import (
 )
 
 const (
-	answerWithin = 30 * time.Second // then the outcome of a call is unknown
-	backlogTime  = 5 * time.Second  // of the load: so much may wait
+	answerWithin = 30 * time.Second // after that the outcome of a call is unknown
+	backlogTime  = 5 * time.Second  // as a time of load: that much may wait
 )
 
-// load asks the clients for work, a call at a time for each.
+// load asks the clients for work, one call at a time for each client.
 type load struct {
 	run  *run
-	rate int // tasks a second, of all clients
+	rate int // tasks per second, of all clients together
 	call atomic.Int64
 
 	mu     sync.Mutex
 	plans  planner
-	paused map[string]pauses // queues that are, or may be
+	paused map[string]pauses // queues that are, or may be, paused
 	ever   map[string]bool   // queues that were paused at any time
 }
 
-// pauses are those of a queue.
+// pauses are the pause calls of a queue.
 type pauses struct {
-	last     int64 // the last call that was asked for when one was answered
+	last     int64 // the newest call when a pause was last answered
 	underWay int   // without an answer yet
 }
 
@@ -44,8 +44,8 @@ func newLoad(r *run) *load {
 		plans: planner{rng: rng, inTx: r.opt.store == postgres, programs: r.opt.program != "", hostile: r.hostile != "", last: lastPoison(r.opt)}}
 }
 
-// lastPoison leaves a poison task the time that it takes to be given up, in a run that is long
-// enough.
+// lastPoison returns the last plan that may be a poison task, so that a run that is long enough
+// leaves each of them the time until it is given up.
 func lastPoison(opt options) int {
 	const takes = 2 * time.Minute
 	return int((opt.duration - takes).Seconds()) * opt.rate
@@ -53,7 +53,7 @@ func lastPoison(opt options) int {
 
 // drive makes the calls of one client until ctx ends.
 func (l *load) drive(ctx context.Context, s *slot, clients int, rng *rand.Rand) {
-	const mean = 10 // tasks a call
+	const mean = 10 // tasks per call
 	every := time.Duration(float64(time.Second) * mean * float64(clients) / float64(l.rate))
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -73,7 +73,7 @@ func (l *load) drive(ctx context.Context, s *slot, clients int, rng *rand.Rand) 
 	}
 }
 
-// enqueue makes a call for some tasks.
+// enqueue returns a call that enqueues n tasks.
 func (l *load) enqueue(rng *rand.Rand, n int) history.Call {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -87,7 +87,7 @@ func (l *load) enqueue(rng *rand.Rand, n int) history.Call {
 	return c
 }
 
-// control makes, now and then, a call that is no enqueue.
+// control returns, now and then, a call other than an enqueue.
 func (l *load) control(rng *rand.Rand) (c history.Call, ok bool) {
 	switch n := rng.IntN(100); {
 	case n < 6:
@@ -124,11 +124,11 @@ func (l *load) pausedQueues() (some []string) {
 	return some
 }
 
-// ask has a client make a call, and records what came of it.
+// ask makes a client execute a call, and records the outcome.
 func (l *load) ask(ctx context.Context, s *slot, c history.Call) history.Outcome {
 	p, err := s.serving(ctx)
 	if err != nil {
-		return history.Refused // nobody was asked
+		return history.Refused // no client received it
 	}
 	c.ID, c.Process = l.call.Add(1), p.name
 	l.run.rec.add(history.Event{Call: &c})
@@ -146,8 +146,8 @@ func (l *load) ask(ctx context.Context, s *slot, c history.Call) history.Outcome
 	return a.Outcome
 }
 
-// await waits for a client's answer. A client that gives none in time is killed, so that what it
-// may still do is over.
+// await waits for a client's answer. A client that does not answer in time is killed, so that it
+// cannot do anything later.
 func (l *load) await(p *process, call int64) history.Answer {
 	timer := time.NewTimer(answerWithin)
 	defer timer.Stop()
@@ -159,7 +159,7 @@ func (l *load) await(p *process, call int64) history.Answer {
 			}
 		case <-p.ended:
 			select {
-			case a := <-p.peer.answers: // its last words
+			case a := <-p.peer.answers: // its last answer
 				if a.Call == call {
 					return a
 				}
@@ -173,7 +173,7 @@ func (l *load) await(p *process, call int64) history.Answer {
 	}
 }
 
-// learn takes what an answer says about the tasks.
+// learn updates the state from the answer of a call.
 func (l *load) learn(c history.Call, a history.Answer) {
 	switch c.Op {
 	case history.Enqueue, history.EnqueueTx:
@@ -198,7 +198,7 @@ func (l *load) learn(c history.Call, a history.Answer) {
 	}
 }
 
-// pausing notes that a pause is asked for, hasPaused that its answer came, or never comes.
+// pausing notes the request of a pause, hasPaused that its answer came or will never come.
 func (l *load) pausing(c history.Call) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -216,7 +216,7 @@ func (l *load) hasPaused(c history.Call) {
 	l.paused[c.Queue] = p
 }
 
-// resumed notes that a queue was resumed. It may be paused all the same, by a call of another
+// resumed notes that a queue was resumed. The queue may still be paused, by a call of another
 // client at the same time.
 func (l *load) resumed(c history.Call) {
 	l.mu.Lock()
@@ -226,7 +226,7 @@ func (l *load) resumed(c history.Call) {
 	}
 }
 
-// forgotten notes that the store may have lost what it has confirmed: each queue that was resumed
+// forgotten notes that the store may have lost what it had confirmed: each queue that was resumed
 // may be paused again.
 func (l *load) forgotten() {
 	l.mu.Lock()
@@ -238,7 +238,7 @@ func (l *load) forgotten() {
 	}
 }
 
-// resumeAll resumes all queues that may be paused, however often it takes.
+// resumeAll resumes all queues that may be paused, and repeats that until none is left.
 func (l *load) resumeAll(ctx context.Context, s *slot) error {
 	for {
 		some := l.pausedQueues()

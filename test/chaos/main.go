@@ -19,10 +19,10 @@ import (
 
 // Exit codes.
 const (
-	codeKept   = 0 // every rule was kept
+	codeKept   = 0 // no rule was broken
 	codeBroken = 1 // a rule was broken
-	codeUsage  = 2 // the command line makes no sense
-	codeFailed = 3 // the harness could not do its work
+	codeUsage  = 2 // the command line is wrong
+	codeFailed = 3 // the harness failed
 )
 
 func main() {
@@ -30,7 +30,7 @@ func main() {
 	os.Exit(command(os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// options are what the command line says.
+// options are the flags of the command line.
 type options struct {
 	store           string
 	duration        time.Duration
@@ -51,7 +51,7 @@ type options struct {
 	toolchain       string
 }
 
-// command is the whole program: the supervisor, or inside of it a run.
+// command is the whole program: the supervisor or, inside of it, a run.
 func command(args []string, out, complaints io.Writer) int {
 	opt, err := parse(args, complaints)
 	if errors.Is(err, flag.ErrHelp) {
@@ -77,8 +77,8 @@ func command(args []string, out, complaints io.Writer) int {
 	return code
 }
 
-// writeToolchain makes a go command whose programs have a clock that can be stepped, and prints its
-// path.
+// writeToolchain writes a go command whose programs have a clock that can be stepped, and prints
+// its path.
 func writeToolchain(dir string, out, complaints io.Writer) int {
 	err := os.MkdirAll(dir, 0o755)
 	var path string
@@ -100,29 +100,29 @@ func parse(args []string, complaints io.Writer) (opt options, err error) {
 		f.PrintDefaults()
 		fmt.Fprintln(complaints, "\nThe kinds of faults:")
 		for _, k := range allKinds() {
-			fmt.Fprintf(complaints, "  %-26s %s%s\n", k.name, k.what, map[bool]string{true: " Only when it is asked for."}[k.asked])
+			fmt.Fprintf(complaints, "  %-26s %s%s\n", k.name, k.what, map[bool]string{true: " Only if requested by name."}[k.asked])
 		}
 	}
 	var faults string
 	f.StringVar(&opt.store, "store", sqlite, "the store: sqlite or postgres")
-	f.DurationVar(&opt.duration, "duration", time.Minute, "how long there are load and faults")
-	f.Uint64Var(&opt.seed, "seed", uint64(time.Now().UnixNano())%1e9, "what the faults and the load are made from")
-	f.StringVar(&opt.driver, "driver", "", "the program that puts a library under these faults")
-	f.StringVar(&opt.program, "program", "", "the program lastcall, to be the last of the workers; empty: it is none")
+	f.DurationVar(&opt.duration, "duration", time.Minute, "how long load and faults last")
+	f.Uint64Var(&opt.seed, "seed", uint64(time.Now().UnixNano())%1e9, "the seed of the faults and the load")
+	f.StringVar(&opt.driver, "driver", "", "the driver of the library that is tested")
+	f.StringVar(&opt.program, "program", "", "the program lastcall, which becomes the last worker; empty: it takes no part")
 	f.StringVar(&opt.dir, "dir", ".run/chaos", "the directory for the history, the schedule and the logs")
 	f.StringVar(&opt.schema, "schema", "lastcall", "the schema in PostgreSQL that has the tables of the library")
-	f.StringVar(&opt.pooler, "pooler", "", "the mode of a PgBouncer before PostgreSQL, session or transaction; empty: there is none")
-	f.StringVar(&faults, "faults", "", "the kinds of faults, with commas between them; empty: all")
-	f.StringVar(&opt.schedule, "schedule", "", "a schedule that a run has written, to make its faults again")
+	f.StringVar(&opt.pooler, "pooler", "", "the mode of a PgBouncer in front of PostgreSQL, session or transaction; empty: none")
+	f.StringVar(&faults, "faults", "", "the kinds of faults, separated by commas; empty: all")
+	f.StringVar(&opt.schedule, "schedule", "", "the schedule of an earlier run, to make the same faults again")
 	f.IntVar(&opt.workers, "workers", 4, "worker processes")
 	f.IntVar(&opt.clients, "clients", 2, "client processes")
-	f.IntVar(&opt.rate, "rate", 200, "tasks a second")
-	f.DurationVar(&opt.retention, "retention", 20*time.Second, "for how long tasks that have ended are kept; 0 is for ever")
+	f.IntVar(&opt.rate, "rate", 200, "tasks per second")
+	f.DurationVar(&opt.retention, "retention", 20*time.Second, "how long ended tasks are kept; 0 means for ever")
 	f.IntVar(&opt.again, "again", 1, "how many times to run, with the same faults")
-	f.DurationVar(&opt.shrink, "shrink", 0, "for how long to look for a shorter schedule with which a rule is still broken")
-	f.StringVar(&opt.breaks, "break", "", "the rule that the driver is to break, to try the checker")
-	f.BoolVar(&opt.clock, "clock", false, "the driver was built by the go command of -toolchain, and its clock may be stepped")
-	f.StringVar(&opt.toolchain, "toolchain", "", "only make a go command in this directory whose programs have a clock that can be stepped, and print its path")
+	f.DurationVar(&opt.shrink, "shrink", 0, "how long to look for a shorter schedule that still breaks a rule")
+	f.StringVar(&opt.breaks, "break", "", "the rule that the driver must break, to test the checker")
+	f.BoolVar(&opt.clock, "clock", false, "the driver was built with the go command of -toolchain, so its clock can be stepped")
+	f.StringVar(&opt.toolchain, "toolchain", "", "only create, in this directory, a go command whose programs have a clock that can be stepped, and print its path")
 	if err := f.Parse(args); err != nil {
 		return opt, err
 	}
@@ -132,7 +132,7 @@ func parse(args []string, complaints io.Writer) (opt options, err error) {
 	return opt, opt.check(f.Args())
 }
 
-// check says what makes no sense.
+// check reports what is wrong with the options.
 func (o *options) check(rest []string) error {
 	switch {
 	case len(rest) > 0:
@@ -160,7 +160,7 @@ func (o *options) check(rest []string) error {
 	return err
 }
 
-// runInside is one run, in a process of its own.
+// runInside executes one run in this process, a child of the supervisor.
 func runInside(opt options, text string, out io.Writer) (code int, err error) {
 	in, err := readInside(text)
 	if err != nil {
@@ -176,7 +176,7 @@ func runInside(opt options, text string, out io.Writer) (code int, err error) {
 	return conduct(ctx, opt, in.Scratch, out)
 }
 
-// conduct makes the schedule, does the run, and tells what came of it.
+// conduct makes the schedule, executes the run, and reports its outcome.
 func conduct(ctx context.Context, opt options, scratch string, out io.Writer) (code int, err error) {
 	r, err := newRun(ctx, opt, scratch, out)
 	if err != nil {

@@ -63,8 +63,7 @@ func TestKinds_ThoseOfAStoreAndThoseThatWereAskedFor(t *testing.T) {
 	}
 }
 
-// A kind without a sentence, or a fault of the store whose length nobody has thought about, is not
-// finished.
+// A kind needs a sentence that explains it, and a fault of the store a considered duration.
 func TestKinds_EachIsExplainedAndKnownByOneName(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, k := range allKinds() {

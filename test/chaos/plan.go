@@ -9,22 +9,22 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
-// forGood is more attempts, and more crashes, than a task has: a plan with so many fails for good.
+// forGood is more attempts and crashes than a task has: a plan with that many fails for good.
 const forGood = 100
 
-// planner makes plans of every sort from a seed.
+// planner makes plans of every kind from a seed.
 type planner struct {
 	rng      *rand.Rand
 	seq      int
 	inTx     bool // the store can end a task in a transaction of the handler's
-	programs bool // the real server is there, which runs programs
+	programs bool // the real server is available, which runs programs
 	hostile  bool // their children may be hostile
-	// last is up to which plan one may kill its process for good. The pauses between its runs grow to
+	// last is the last plan that may kill its process for good. The pauses between such runs grow to
 	// half a minute, and a run waits for the end of all tasks.
 	last int
 }
 
-// next makes a plan. Most of them are short; one in some dozens has something about it.
+// next makes a plan. Most plans are short; one in some dozens has a special property.
 func (p *planner) next() history.Plan {
 	p.seq++
 	r := p.rng
@@ -38,7 +38,7 @@ func (p *planner) next() history.Plan {
 	case p.programs && often(5):
 		plan.Kind, plan.Children = history.KindProgram, r.IntN(3)
 		plan.Hostile = p.hostile && plan.Children > 0 && often(5)
-		plan.Save = false // the server takes a program's checkpoint once a second, and not after each step
+		plan.Save = false // the server reads a program's checkpoint once a second, not after each step
 	}
 	if plan.Kind == history.KindSteps {
 		p.oddities(&plan, often)
@@ -47,7 +47,7 @@ func (p *planner) next() history.Plan {
 	return plan
 }
 
-// oddities give a plan what few have.
+// oddities gives a plan properties that few have.
 func (p *planner) oddities(plan *history.Plan, often func(percent int) bool) {
 	r := p.rng
 	plan.InTx = p.inTx && often(15)
@@ -67,14 +67,14 @@ func (p *planner) oddities(plan *history.Plan, often func(percent int) bool) {
 		plan.Kind, plan.Exit = history.KindPoison, 1+r.IntN(2)
 	case r.IntN(8000) == 0:
 		if plan.Kind, plan.Exit = history.KindPoison, 1; plan.Seq <= p.last {
-			plan.Exit = forGood // it kills every worker that takes it
+			plan.Exit = forGood // it kills every worker that runs it
 		}
 	case r.IntN(500) == 0:
 		plan.UnresponsiveMS = 500 + r.IntN(4000)
 	}
 }
 
-// terms are what a task is enqueued with.
+// terms sets the options that a task is enqueued with.
 func (p *planner) terms(plan *history.Plan, often func(percent int) bool) {
 	r := p.rng
 	if often(25) {
@@ -97,7 +97,7 @@ func (p *planner) terms(plan *history.Plan, often func(percent int) bool) {
 	}
 }
 
-// uuid makes an id of one of the versions that people use, of which only some are ordered by time.
+// uuid returns an id of one of the versions in use, only some of which are ordered by time.
 func uuid(r *rand.Rand) string {
 	var b [16]byte
 	for i := range b {

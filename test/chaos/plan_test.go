@@ -26,7 +26,7 @@ func TestPlanner_TheSameSeedMakesTheSamePlans(t *testing.T) {
 	}
 }
 
-// Every sort of plan is among those of a minute.
+// A minute's plans include every kind of plan.
 func TestPlanner_MakesPlansOfEverySort(t *testing.T) {
 	var all history.Plan
 	versions := make(map[string]bool)

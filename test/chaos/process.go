@@ -26,7 +26,7 @@ type process struct {
 	ended chan struct{} // closed when its end is recorded
 
 	mu   sync.Mutex
-	gone bool // it has been waited for: its number may be another's
+	gone bool // it has been reaped: its number may belong to another process
 }
 
 // begin starts a process that belongs to the run.
@@ -35,10 +35,10 @@ func (r *run) begin(name string, cmd *exec.Cmd) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer out.Close() // the process has its own
+	defer out.Close() // the process has its own copy
 	cmd.Stdout, cmd.Stderr = out, out
 	p := &process{name: name, cmd: cmd, peer: r.hub.expect(name), rec: r.rec, ended: make(chan struct{})}
-	p.peer.mu.Lock() // it is not ready before its start is recorded
+	p.peer.mu.Lock() // it cannot become ready before its start is recorded
 	err = r.launcher.start(cmd, syscall.SIGKILL)
 	if err == nil {
 		p.peer.pid = cmd.Process.Pid
@@ -57,7 +57,7 @@ func (p *process) pid() int { return p.cmd.Process.Pid }
 // wait records the process's end, after everything that it has reported.
 func (p *process) wait() {
 	var info unix.Siginfo
-	for { // without reaping it: its number stays its own until no signal is under way
+	for { // without reaping: the number stays reserved until no signal is under way
 		err := unix.Waitid(unix.P_PID, p.pid(), &info, unix.WEXITED|unix.WNOWAIT, nil)
 		if !errors.Is(err, unix.EINTR) {
 			break
@@ -66,7 +66,7 @@ func (p *process) wait() {
 	p.mu.Lock()
 	p.gone = true
 	p.mu.Unlock()
-	_ = p.cmd.Wait() // the state tells
+	_ = p.cmd.Wait() // ProcessState has the outcome
 	p.peer.drain()
 	p.peer.mu.Lock()
 	e := history.Process{Name: p.name, PID: p.pid(), What: history.Ended, Left: p.peer.left}
@@ -80,13 +80,13 @@ func (p *process) wait() {
 	close(p.ended)
 }
 
-// signal records that a signal is sent, and sends it. It does nothing when the process has ended.
+// signal records a signal and sends it. It does nothing when the process has ended.
 func (p *process) signal(sig syscall.Signal, grace time.Duration) {
 	e := history.Process{Name: p.name, PID: p.pid(), What: history.Signalled, Signal: unix.SignalName(sig), Grace: grace}
 	p.send(sig, e, true)
 }
 
-// stop lets the process stand still, resume lets it go on. What is recorded spans what is done.
+// stop suspends the process, resume continues it. The recorded time includes the whole suspension.
 func (p *process) stop() {
 	p.send(syscall.SIGSTOP, history.Process{Name: p.name, PID: p.pid(), What: history.Stopped}, true)
 }
@@ -105,13 +105,13 @@ func (p *process) send(sig syscall.Signal, e history.Process, before bool) {
 	if before {
 		p.rec.add(history.Event{Process: &e})
 	}
-	_ = p.cmd.Process.Signal(sig) // it is there, if only as a zombie
+	_ = p.cmd.Process.Signal(sig) // the process exists, if only as a zombie
 	if !before {
 		p.rec.add(history.Event{Process: &e})
 	}
 }
 
-// alive says whether the process's end has not been recorded yet.
+// alive reports whether the end of the process has not been recorded yet.
 func (p *process) alive() bool {
 	select {
 	case <-p.ended:
@@ -121,7 +121,7 @@ func (p *process) alive() bool {
 	}
 }
 
-// endsWithin waits for the process's end for a time.
+// endsWithin waits up to d for the end of the process, and reports whether it has ended.
 func (p *process) endsWithin(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -134,8 +134,8 @@ func (p *process) endsWithin(ctx context.Context, d time.Duration) bool {
 	return !p.alive()
 }
 
-// terminate sends SIGTERM, and SIGKILL if the process has not ended within the grace and some more:
-// what the harness allows for a slow machine. It returns when the process has ended.
+// terminate sends SIGTERM, and SIGKILL if the process has not ended within the grace and more, the
+// tolerance for a slow machine. It returns when the process has ended.
 func (p *process) terminate(grace, more time.Duration) {
 	p.signal(syscall.SIGTERM, grace)
 	if !p.endsWithin(context.Background(), grace+more) {
@@ -143,7 +143,7 @@ func (p *process) terminate(grace, more time.Duration) {
 	}
 }
 
-// kill ends the process, and returns when that is recorded.
+// kill kills the process, and returns when its end is recorded.
 func (p *process) kill() {
 	p.signal(syscall.SIGKILL, 0)
 	<-p.ended

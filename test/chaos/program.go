@@ -16,7 +16,7 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// programSlot is a slot in which the real server runs tasks whose handlers are programs.
+// programSlot returns a slot in which the real server runs tasks whose handlers are programs.
 func (r *run) programSlot(name string) (*slot, error) {
 	config := filepath.Join(r.scratch, "lastcall.yaml")
 	kind := map[string]any{
@@ -46,8 +46,8 @@ func (r *run) programSlot(name string) (*slot, error) {
 	return s, nil
 }
 
-// hears waits until a process that does not speak to the harness has printed what says that it is
-// ready.
+// hears waits until a process that does not talk to the harness has printed the text that reports
+// that it is ready.
 func (r *run) hears(ctx context.Context, p *process, text string) {
 	for p.alive() && wire.Pause(ctx, 20*time.Millisecond) {
 		b, err := os.ReadFile(r.logFile(p.name))

@@ -11,15 +11,15 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
-// progress knows how far the tasks are, as far as the harness sees it: from the answers of the
-// clients and from the effects. The load chooses by it what to ask for. It decides nothing about
-// right and wrong. Its methods are safe for concurrent use.
+// progress tracks how far the tasks are, as the harness sees it from the clients' answers and from
+// the effects. The load uses it to choose its calls. It has no part in the verdict. Its methods are
+// safe for concurrent use.
 type progress struct {
 	mu       sync.Mutex
-	open     map[int]string // the ids of tasks that were accepted and are not known to have ended, by number
-	running  map[int]bool   // those that have begun
+	open     map[int]string // the ids of tasks that were accepted and have not ended as far as known, by number
+	running  map[int]bool   // those of them that have begun
 	doomed   map[int]string // the ids of those that fail for good
-	over     map[int]string // the ids of some that are known to have ended, and were not deleted
+	over     map[int]string // the ids of some that have certainly ended, and were not deleted
 	last     time.Time      // of the last accepted effect
 	accepted int
 }
@@ -28,7 +28,7 @@ func newProgress() *progress {
 	return &progress{open: make(map[int]string), running: make(map[int]bool), doomed: make(map[int]string), over: make(map[int]string), last: time.Now()}
 }
 
-// effect takes an accepted effect.
+// effect handles an accepted effect.
 func (p *progress) effect(e history.Effect) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -40,7 +40,7 @@ func (p *progress) effect(e history.Effect) {
 	p.running[e.Seq] = true
 }
 
-// enqueued takes the answer to an enqueue.
+// enqueued handles the answer to an enqueue.
 func (p *progress) enqueued(plans []history.Plan, a history.Answer) {
 	if a.Outcome != history.Done {
 		return
@@ -60,14 +60,14 @@ func (p *progress) enqueued(plans []history.Plan, a history.Answer) {
 	}
 }
 
-// ended notes that a task needs no more work, as one that was cancelled.
+// ended notes that a task needs no more work, for example after a cancel.
 func (p *progress) ended(seq int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.close(seq)
 }
 
-// close takes a task from those that are open; p.mu is held.
+// close removes a task from the open ones. The caller holds p.mu.
 func (p *progress) close(seq int) {
 	if id := p.open[seq]; id != "" && len(p.over) < 1000 {
 		p.over[seq] = id
@@ -76,16 +76,16 @@ func (p *progress) close(seq int) {
 	delete(p.open, seq)
 }
 
-// deleted notes that a task was removed.
+// deleted notes that a task was deleted.
 func (p *progress) deleted(seq int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.over, seq)
 }
 
-// forget takes all open tasks for gone, since the store may have lost any of them: those that it
-// has are done all the same, but one that is gone would be in the backlog for ever, and the load
-// stop.
+// forget removes all open tasks, since the store may have lost any of them. Those that the store
+// still has are done anyway. One that is gone would stay in the backlog for ever, and the load
+// would stop.
 func (p *progress) forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -93,22 +93,22 @@ func (p *progress) forget() {
 	clear(p.open)
 }
 
-// backlog is how many tasks are to be done.
+// backlog returns how many tasks are still to be done.
 func (p *progress) backlog() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.open)
 }
 
-// quiet is for how long nothing has happened.
+// quiet returns how long no effect was accepted.
 func (p *progress) quiet() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return time.Since(p.last)
 }
 
-// pick returns a task at random: one that runs, or has failed, or has ended, or any that has not.
-// Its id is empty when there is none.
+// pick returns a random task that suits the operation: one that is running, has failed, has ended,
+// or any that has not ended. The id is empty if there is none.
 func (p *progress) pick(rng *rand.Rand, op history.Op) (seq int, id string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

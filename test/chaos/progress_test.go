@@ -26,7 +26,7 @@ func TestProgress_WhatTheStoreMayHaveLostIsNoBacklog(t *testing.T) {
 		t.Errorf("%d tasks are to be done, want 2", n)
 	}
 	p.forget()
-	p.effect(history.Effect{Seq: 2, Step: history.Begun}) // it is there after all
+	p.effect(history.Effect{Seq: 2, Step: history.Begun}) // the store still had it
 	enqueue(4)
 	if n := p.backlog(); n != 1 {
 		t.Errorf("%d tasks are to be done after a loss, want that which came later", n)

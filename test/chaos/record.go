@@ -13,14 +13,14 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
-// record writes the history of a run: in memory for the checker, and in a file for the reader,
-// which is as good as complete when the harness is killed. Its methods are safe for concurrent use.
+// record writes the history of a run: in memory for the checker, and in a file for the reader. The
+// file is nearly complete even if the harness is killed. Its methods are safe for concurrent use.
 type record struct {
 	mu     sync.Mutex
 	events []history.Event
 	file   *os.File
 	out    *json.Encoder
-	err    error // the first that the file gave
+	err    error // the first error of the file
 }
 
 func newRecord(path string) (*record, error) {
@@ -31,7 +31,7 @@ func newRecord(path string) (*record, error) {
 	return &record{file: f, out: json.NewEncoder(f)}, nil
 }
 
-// add gives an event its place and its time.
+// add sets the number and the time of an event, and records it.
 func (r *record) add(e history.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -49,7 +49,7 @@ func (r *record) all() []history.Event {
 	return slices.Clone(r.events)
 }
 
-// close returns the first error of the file too.
+// close also returns the first error of the file.
 func (r *record) close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

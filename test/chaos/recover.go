@@ -18,17 +18,17 @@ import (
 )
 
 const (
-	stuckAfter = 45 * time.Second // without anything new: what has not ended by then does not
+	stuckAfter = 45 * time.Second // without any change: what has not ended by then is stuck
 	drainLimit = 5 * time.Minute
 	lookEvery  = 500 * time.Millisecond
-	// deadWithin is how long it may take until the rows of dead workers have been cleared away: the
-	// real server has the default lease.
+	// deadWithin is how long it may take until the rows of dead workers have been removed. The real
+	// server has the default lease.
 	deadWithin = 15*time.Second + 2*margin
 )
 
-// recover resumes every queue, and waits until every task has ended, or nothing
-// happens any more. That is no error: the checker says what has not ended. What it has to do to the
-// store's clock is the fault of that number.
+// recover resumes every queue, and waits until every task has ended or nothing changes any more.
+// The latter is not an error: the checker reports what has not ended. What recover does to the
+// store's clock is recorded as the fault with the given number.
 func (r *run) recover(ctx context.Context, number int) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, drainLimit)
 	defer cancel()
@@ -77,7 +77,7 @@ func unfinished(s history.State) (n int) {
 	return n
 }
 
-// inspect asks the driver what the store has.
+// inspect asks the driver for the content of the store.
 func (r *run) inspect(ctx context.Context) (s history.State, err error) {
 	out, err := r.command(ctx, "inspect")
 	if err != nil {

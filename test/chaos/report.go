@@ -15,7 +15,7 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
-// verdict is what a run comes to, and the file verdict.json.
+// verdict is the result of a run, and the content of verdict.json.
 type verdict struct {
 	Seed     uint64
 	Store    string
@@ -25,7 +25,7 @@ type verdict struct {
 	Skipped  map[string]string // kinds of faults that could not be made here, and why
 }
 
-// judge checks the history, and writes the verdict and the state beside it.
+// judge checks the history, and writes the verdict and the state next to it.
 func (r *run) judge(h history.History) (verdict, error) {
 	v := verdict{Seed: r.opt.seed, Store: r.opt.store, Duration: span(r.opt.duration), Breaches: checker.Check(h), Figures: checker.Summary(h), Skipped: r.skipped}
 	for name, what := range map[string]any{"verdict.json": v, "state.json": h.State} {
@@ -69,7 +69,7 @@ func (r *run) tell(h history.History, v verdict) {
 	fmt.Fprintf(r.out, "\nseed %d: broken: %v\nthe history is in %s; once more, ten times, with the same faults:\n  %s\n", v.Seed, byRule, r.dir, r.repeatLine())
 }
 
-// repeatLine is the command that makes the same faults again.
+// repeatLine returns the command that makes the same faults again.
 func (r *run) repeatLine() string {
 	line := []string{"chaos", "-store", r.opt.store, "-duration", r.opt.duration.String(), "-seed", fmt.Sprint(r.opt.seed),
 		"-workers", fmt.Sprint(r.opt.workers), "-clients", fmt.Sprint(r.opt.clients), "-rate", fmt.Sprint(r.opt.rate), "-retention", r.opt.retention.String(),

@@ -20,11 +20,11 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// run is one run of the harness: the processes, their load, the faults, and what is recorded.
+// run is one run of the harness: the processes, their load, the faults, and the record.
 type run struct {
 	opt     options
-	dir     string // what is kept: the history, the schedule, the logs
-	scratch string // what is removed: sockets, the store
+	dir     string // kept: the history, the schedule, the logs
+	scratch string // removed: sockets, the store
 	out     io.Writer
 
 	rec      *record
@@ -38,15 +38,15 @@ type run struct {
 	workers  []*slot
 	clients  []*slot
 	kinds    []kind
-	skipped  map[string]string // why a kind cannot be made here, by its name
+	skipped  map[string]string // why a kind of fault cannot be made here, by its name
 	hostile  string            // what confines hostile children; empty: there are none
 
-	storeFault sync.Mutex     // held by the fault that is at work on the store
-	waits      sync.WaitGroup // what waits for the processes
+	storeFault sync.Mutex     // held by the current fault of the store
+	waits      sync.WaitGroup // the goroutines that wait for the processes
 	stop       context.CancelCauseFunc
 }
 
-// fail ends the run: the harness itself cannot go on.
+// fail ends the run because the harness itself cannot continue.
 func (r *run) fail(err error) { r.stop(err) }
 
 // slot returns the slot of a fault. A schedule may have been made for more slots than there are.
@@ -66,11 +66,11 @@ func (r *run) slot(name string) *slot {
 
 func (r *run) memory() cgroup { return ownCgroup(memoryController, filepath.Base(r.scratch)) }
 
-// newRun makes what a run needs. Its close undoes that.
+// newRun creates what a run needs. Its close removes that again.
 func newRun(ctx context.Context, opt options, scratch string, out io.Writer) (r *run, err error) {
 	r = &run{opt: opt, dir: opt.dir, scratch: scratch, out: out, progress: newProgress(), skipped: make(map[string]string), clocks: make(map[string]*clock.Clock), stop: func(error) {}}
 	logs := filepath.Join(r.dir, "logs")
-	if err := os.RemoveAll(logs); err != nil { // of a run before
+	if err := os.RemoveAll(logs); err != nil { // from an earlier run
 		return nil, err
 	}
 	for _, dir := range []string{logs, filepath.Join(scratch, "tmp")} {
@@ -111,7 +111,7 @@ func newRun(ctx context.Context, opt options, scratch string, out io.Writer) (r 
 	return r, nil
 }
 
-// workerSlot makes a slot for a worker. The last one is for the real server, if that takes part.
+// workerSlot returns a slot for a worker. The last one is for the real server, if that takes part.
 func (r *run) workerSlot(name string, last bool) (*slot, error) {
 	if last && r.opt.program != "" {
 		return r.programSlot(name)
@@ -126,7 +126,8 @@ func (r *run) workerSlot(name string, last bool) (*slot, error) {
 	return newSlot(name, r.driver("worker", name)), nil
 }
 
-// close removes what the run has made. It is called once, when no process of a slot runs any more.
+// close removes what the run has created. It is called once, when no process of a slot is running
+// any more.
 func (r *run) close() error {
 	r.waits.Wait()
 	var errs []error
@@ -147,7 +148,7 @@ func (r *run) close() error {
 	return errors.Join(errs...)
 }
 
-// do goes through the run: it starts everything, makes faults for the duration, lets everything
+// do executes the run: it starts everything, makes faults for the duration, lets everything
 // recover, stops everything, and returns the whole history.
 func (r *run) do(ctx context.Context, faults []Fault) (h history.History, err error) {
 	ctx, r.stop = context.WithCancelCause(ctx)
@@ -200,8 +201,8 @@ func (r *run) fill(ctx context.Context) *keepers {
 	return k
 }
 
-// close stops all processes: clients first, since what they ask for is over, and then the workers,
-// at once, each with its grace.
+// close stops all processes. Clients stop first, since no more calls are needed. Then all workers
+// stop at the same time, each with its grace.
 func (k *keepers) close() error {
 	k.once.Do(func() {
 		k.cancel()
@@ -244,7 +245,7 @@ func (r *run) allServe(ctx context.Context) error {
 	return nil
 }
 
-// disturb makes load and faults for the duration, and returns when both are over.
+// disturb generates load and faults for the duration, and returns when both are over.
 func (r *run) disturb(ctx context.Context, faults []Fault) {
 	ctx, cancel := context.WithTimeout(ctx, r.opt.duration)
 	defer cancel()

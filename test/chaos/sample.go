@@ -15,12 +15,12 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// sample records each second what the processes and the tables take.
+// sample records the resources of the processes and the size of the tables once a second.
 func (r *run) sample(ctx context.Context) {
 	for wire.Pause(ctx, time.Second) {
 		for _, s := range r.workers {
 			if p := s.current(); p != nil && p.alive() {
-				if v, err := usage(p); err == nil { // it has ended meanwhile
+				if v, err := usage(p); err == nil { // an error means that it has ended meanwhile
 					r.rec.add(history.Event{Sample: &v})
 				}
 			}
@@ -31,7 +31,7 @@ func (r *run) sample(ctx context.Context) {
 	}
 }
 
-// usage reads what a process takes.
+// usage reads the memory and the open files of a process.
 func usage(p *process) (history.Sample, error) {
 	dir := filepath.Join("/proc", strconv.Itoa(p.pid()))
 	v := history.Sample{Process: p.name}
@@ -55,8 +55,8 @@ func usage(p *process) (history.Sample, error) {
 	return v, nil
 }
 
-// leftProcesses names the processes that the run has started, directly or not, and that are still
-// there.
+// leftProcesses lists the processes that the run has started, directly or not, and that still
+// exist.
 func (r *run) leftProcesses() (left []string) {
 	for _, pid := range marked(r.mark()) {
 		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
@@ -68,9 +68,9 @@ func (r *run) leftProcesses() (left []string) {
 	return left
 }
 
-// marked returns the processes that have a variable in their environment, zombies excepted.
+// marked returns the processes with a variable in their environment, except zombies.
 func marked(variable string) (pids []int) {
-	found, _ := filepath.Glob("/proc/[0-9]*/environ") // the pattern is good
+	found, _ := filepath.Glob("/proc/[0-9]*/environ") // the pattern is valid
 	for _, path := range found {
 		b, err := os.ReadFile(path)
 		if err != nil || !bytes.Contains(append([]byte{0}, b...), append(append([]byte{0}, variable...), 0)) {

@@ -13,18 +13,18 @@ import (
 	"time"
 )
 
-// Fault is an entry of a schedule, which is nothing but data: it is made from a seed, written
-// beside the history of the run, and read again to repeat or to shrink it.
+// Fault is an entry of a schedule. A schedule is pure data: it is derived from a seed, written next
+// to the history of the run, and read again to repeat or to shrink it.
 type Fault struct {
 	ID   int    // its number in the schedule it was made in, from 1
-	At   span   // since the begin of the faults
+	At   span   // since the start of the faults
 	Kind string // a name in the table of kinds
-	Slot string `json:",omitempty"` // whom it hits; empty: what the kind says
+	Slot string `json:",omitempty"` // the slot it hits; empty: what the kind hits
 	For  span   `json:",omitempty"` // how long it lasts
-	Arg  int    `json:",omitempty"` // what else the kind needs
+	Arg  int    `json:",omitempty"` // a further parameter of the kind
 }
 
-// String is a line for the reader.
+// String formats the fault as a line for the reader.
 func (f Fault) String() string {
 	s := fmt.Sprintf("%8.3fs  #%d %s", time.Duration(f.At).Seconds(), f.ID, f.Kind)
 	if f.Slot != "" {
@@ -39,26 +39,26 @@ func (f Fault) String() string {
 	return s
 }
 
-// span is a duration that is written as people write it.
+// span is a duration in text form.
 type span time.Duration
 
-// MarshalText writes it.
+// MarshalText formats the duration.
 func (s span) MarshalText() ([]byte, error) { return []byte(time.Duration(s).String()), nil }
 
-// UnmarshalText reads it.
+// UnmarshalText parses the duration.
 func (s *span) UnmarshalText(b []byte) error {
 	d, err := time.ParseDuration(string(b))
 	*s = span(d)
 	return err
 }
 
-// timing is what a kind chooses for a fault. Settle is how long its target is left alone after it.
+// timing is what a kind chooses for a fault. Settle is the pause for its target after it.
 type timing struct {
 	lasts, settle time.Duration
 	arg           int
 }
 
-// scope says what a fault hits, and so which faults may not be at work at the same time.
+// scope is what a fault hits, and so decides which faults may not be active at the same time.
 type scope int
 
 // The scopes.
@@ -69,16 +69,16 @@ const (
 	theStore
 )
 
-// newSchedule makes the faults of a run. Kinds come from a deck that is shuffled and dealt again
-// and again, so that a long run has about as many faults of each kind. No two faults hit the same
-// target at the same time, and all of them are over before the end.
+// newSchedule derives the faults of a run from a seed. Kinds come from a deck that is shuffled and
+// dealt again and again, so that a long run has about as many faults of each kind. No two faults
+// hit the same target at the same time, and all of them are over before the end.
 func newSchedule(seed uint64, duration time.Duration, kinds []kind, workers, clients []string) []Fault {
 	if len(kinds) == 0 {
 		return nil
 	}
 	const (
 		least, most = 150 * time.Millisecond, 900 * time.Millisecond // between two faults
-		ahead       = 3 * time.Second                                // that a fault may wait for its target
+		ahead       = 3 * time.Second                                // how long a fault may wait for its target
 	)
 	d := dealer{rng: rand.New(rand.NewPCG(seed, 2)), kinds: kinds, free: make(map[string]time.Duration), workers: workers, clients: clients}
 	var faults []Fault
@@ -102,14 +102,14 @@ type dealer struct {
 	kinds            []kind
 	deck             []int
 	workers, clients []string
-	free             map[string]time.Duration // from when on a target is left alone by all faults so far
+	free             map[string]time.Duration // the time from which a target is free of all faults so far
 }
 
-// storeTarget is the store among the targets.
+// storeTarget is the name of the store among the targets.
 const storeTarget = "store"
 
-// fault deals the next kind to a target that is free, or the one that is so first, unless it would
-// not be over in time.
+// fault deals the next kind to a free target, or to the one that becomes free first, unless the
+// fault would not be over in time.
 func (d *dealer) fault(now, duration time.Duration) (f Fault, ok bool) {
 	if len(d.deck) == 0 {
 		d.deck = d.rng.Perm(len(d.kinds))
@@ -145,7 +145,7 @@ func (d *dealer) fault(now, duration time.Duration) (f Fault, ok bool) {
 	return f, true
 }
 
-// one chooses among the targets that are free, or takes the one that is so first.
+// one chooses among the free targets, or returns the one that becomes free first.
 func (d *dealer) one(names []string, now time.Duration) string {
 	var some []string
 	for _, name := range names {
@@ -159,7 +159,7 @@ func (d *dealer) one(names []string, now time.Duration) string {
 	return slices.MinFunc(names, func(a, b string) int { return cmp.Compare(d.free[a], d.free[b]) })
 }
 
-// writeSchedule writes a schedule that readSchedule reads.
+// writeSchedule writes a schedule for readSchedule.
 func writeSchedule(path string, faults []Fault) error {
 	lines := make([]string, len(faults))
 	for i, f := range faults {

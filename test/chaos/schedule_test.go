@@ -40,7 +40,7 @@ func TestSchedule_IsReadAsItWasWritten(t *testing.T) {
 	}
 }
 
-// A long run is to have every kind about as often.
+// A long run must have every kind about equally often.
 func TestSchedule_DealsAllKindsEvenly(t *testing.T) {
 	n := make(map[string]int)
 	for _, f := range schedule(t, 4, time.Hour) {
@@ -54,8 +54,8 @@ func TestSchedule_DealsAllKindsEvenly(t *testing.T) {
 	}
 }
 
-// One fault is at work on the store at a time, and to begin and undo it takes time that no schedule
-// knows: 1.3 s on the average at a load of 17 to 35 on two cores, 2.5 at one of 80.
+// Only one fault of the store is active at a time. To begin and undo it takes time that no schedule
+// knows: 1.3 s on average at a load of 17 to 35 on two cores, 2.5 s at a load of 80.
 func TestSchedule_InAnHourEachKindOfTheServerIsAtWorkFiftyTimesAlsoOnABusyMachine(t *testing.T) {
 	var ofServer []string
 	for _, k := range storeKinds() {

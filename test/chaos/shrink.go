@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// shrink looks for a shorter schedule with which a rule is still broken.
+// shrink looks for a shorter schedule that still breaks a rule.
 func (s *supervisor) shrink(opt options) error {
 	schedule := filepath.Join(opt.dir, "schedule.json")
 	if opt.again > 1 {
@@ -55,8 +55,9 @@ func (s *supervisor) shrink(opt options) error {
 
 var errNoTime = fmt.Errorf("the time for it is over")
 
-// shorten removes faults from a schedule as long as it still fails without them: halves, quarters,
-// and so on to single ones. When fails returns an error it returns what it has got to.
+// shorten removes faults from a schedule while it still fails without them: halves, quarters, and
+// so on down to single faults. When fails returns an error, shorten returns its shortest schedule
+// so far with that error.
 func shorten(faults []Fault, fails func([]Fault) (bool, error)) ([]Fault, error) {
 	for size := (len(faults) + 1) / 2; size > 0 && len(faults) > 0; {
 		shorter := false

@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// slot is a place for a process, which is filled again when its process has ended, as a platform
-// does it.
+// slot is a place for a process. It is filled again when its process has ended, as an orchestrator
+// does.
 type slot struct {
 	name    string // w1, c1
 	command func(process string) (*exec.Cmd, error)
-	says    string // what a process prints when it is ready; empty: it tells the harness
-	// fault is held by the fault that is at work on the process.
+	says    string // what a process prints when it is ready; empty: it reports that to the harness
+	// fault is held by the current fault of the process.
 	fault sync.Mutex
 
 	mu   sync.Mutex
@@ -30,7 +30,7 @@ func newSlot(name string, command func(process string) (*exec.Cmd, error)) *slot
 	return &slot{name: name, command: command, next: make(chan struct{})}
 }
 
-// keep fills the slot until ctx ends. The last process goes on.
+// keep fills the slot until ctx ends. The last process keeps running.
 func (s *slot) keep(ctx context.Context, r *run) {
 	for ctx.Err() == nil {
 		p, err := s.fill(r)
@@ -49,7 +49,7 @@ func (s *slot) keep(ctx context.Context, r *run) {
 		select {
 		case <-p.peer.ready:
 		case <-ctx.Done():
-		case <-time.After(200 * time.Millisecond): // it could not begin, as without a store
+		case <-time.After(200 * time.Millisecond): // it could not start, for example without a store
 		}
 	}
 }
@@ -74,21 +74,21 @@ func (s *slot) fill(r *run) (*process, error) {
 	return p, nil
 }
 
-// current returns the process of the slot, which may have ended; nil before the first.
+// current returns the process of the slot, which may have ended. It is nil before the first one.
 func (s *slot) current() *process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.now
 }
 
-// since returns the names of a process of the slot and of those that have followed it.
+// since returns the names of a process of the slot and of its successors.
 func (s *slot) since(p *process) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.all[slices.Index(s.all, p.name):])
 }
 
-// serving waits for a process of the slot that is ready, and has not ended.
+// serving waits for a process of the slot that is ready and has not ended.
 func (s *slot) serving(ctx context.Context) (*process, error) {
 	for {
 		s.mu.Lock()
@@ -109,7 +109,7 @@ func (s *slot) serving(ctx context.Context) (*process, error) {
 		case <-ctx.Done():
 			return nil, fmt.Errorf("no process of %s is ready: %w", s.name, context.Cause(ctx))
 		}
-		select { // it has ended
+		select { // the process has ended
 		case <-next:
 		case <-ctx.Done():
 			return nil, fmt.Errorf("no process of %s is ready: %w", s.name, context.Cause(ctx))

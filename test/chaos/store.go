@@ -18,27 +18,27 @@ import (
 
 // store is the database of a run.
 type store interface {
-	// address is what the processes of a slot get, direct what nothing disturbs.
+	// address is the store's address for the processes of a slot. direct is an address without faults.
 	address(slot string) (string, error)
 	direct() string
 	// begin begins a fault of the database itself.
 	begin(ctx context.Context, kind string) (server.End, error)
-	// sizes are those of the tables, in bytes. There are none while the database is away.
+	// sizes returns the sizes of the tables, in bytes. It returns none while the database is down.
 	sizes(ctx context.Context) map[string]int64
-	// keep writes what the database has into a directory, and returns the file's name.
+	// keep writes the content of the database into a directory, and returns the file's name.
 	keep(dir string) (string, error)
 	// unpool ends connections that belong to no process.
 	unpool() error
 	close() error
 }
 
-// openStore makes the database for some kinds of faults.
+// openStore creates the database for the given kinds of faults.
 func openStore(ctx context.Context, r *run) (store, error) {
 	kinds := make([]string, len(r.kinds))
 	for i, k := range r.kinds {
 		kinds[i] = k.name
 	}
-	const perTask = 4 // KiB, with everything that goes with it
+	const perTask = 4 // KiB, including everything that belongs to it
 	room := int(r.opt.duration.Seconds()) * r.opt.rate * perTask >> 10
 	if r.opt.store == sqlite {
 		f, err := server.NewFile(r.scratch, kinds, room)
@@ -69,7 +69,7 @@ func (s *sqliteStore) close() error                   { return s.file.Close() }
 
 func (s *sqliteStore) keep(dir string) (string, error) {
 	path := filepath.Join(dir, "store.db")
-	for _, suffix := range []string{"", "-wal"} { // nobody has it open any more
+	for _, suffix := range []string{"", "-wal"} { // no process has it open any more
 		b, err := os.ReadFile(s.file.Path() + suffix)
 		if errors.Is(err, os.ErrNotExist) {
 			continue
@@ -132,7 +132,7 @@ func (s *postgresStore) sizes(ctx context.Context) map[string]int64 {
 	defer cancel()
 	sizes, err := s.tables(ctx)
 	if err != nil {
-		return nil // it is away
+		return nil // it is down
 	}
 	return sizes
 }

@@ -24,7 +24,7 @@ import (
 // insideVariable makes the program a run inside of its supervisor.
 const insideVariable = "CHAOS_INSIDE"
 
-// inside is what the supervisor tells a run beside the command line.
+// inside is what the supervisor passes to a run in addition to the command line.
 type inside struct{ Scratch, Dir, Schedule string }
 
 func readInside(text string) (in inside, err error) {
@@ -34,24 +34,25 @@ func readInside(text string) (in inside, err error) {
 	return in, nil
 }
 
-// supervisor starts runs as child processes and removes what they leave, however they end: it is
-// what orphans go to, and it knows where a run has its files. When the supervisor dies, the run is
-// told so and removes everything itself; when both die, the processes of the run die with it.
+// supervisor starts runs as child processes and removes what they leave, however they end. It is a
+// subreaper, so it gets their orphans, and it knows the directories of a run. When the supervisor
+// dies, the run gets a signal and removes everything itself. When both die, the processes of the
+// run die with it.
 type supervisor struct {
 	args     []string
 	out      io.Writer
 	keeper   proc.Keeper
 	launcher *launcher
 	signals  chan os.Signal
-	stopped  bool // somebody wants the end
+	stopped  bool // a stop was requested
 }
 
-// supervise does the runs that the command line asks for.
+// supervise executes the runs that the command line asks for.
 func supervise(opt options, args []string, out io.Writer) (code int, err error) {
 	if err := proc.BecomeSubreaper(); err != nil {
 		return codeFailed, err
 	}
-	args = append(slices.Clone(args), "-seed", fmt.Sprint(opt.seed)) // all runs have one, also if nobody has named it
+	args = append(slices.Clone(args), "-seed", fmt.Sprint(opt.seed)) // all runs get a seed, even if none was given
 	s := &supervisor{args: args, out: out, launcher: newLauncher(), signals: make(chan os.Signal, 2)}
 	defer s.launcher.close()
 	signal.Notify(s.signals, syscall.SIGINT, syscall.SIGTERM)
@@ -63,8 +64,7 @@ func supervise(opt options, args []string, out io.Writer) (code int, err error) 
 	return code, err
 }
 
-// repeat runs as often as was asked for, with the same faults, and says how often a rule was
-// broken.
+// repeat runs as often as requested with the same faults, and reports how often a rule was broken.
 func (s *supervisor) repeat(opt options) (code int, err error) {
 	broken := 0
 	schedule := opt.schedule
@@ -91,7 +91,7 @@ func (s *supervisor) repeat(opt options) (code int, err error) {
 	return codeKept, nil
 }
 
-// run does one run in a child, and cleans up after it.
+// run executes one run in a child, and cleans up after it.
 func (s *supervisor) run(dir, schedule string, out io.Writer) (code int, err error) {
 	scratch, err := os.MkdirTemp("/tmp", scratchPrefix) // the path of a socket must be short
 	if err != nil {
@@ -112,7 +112,7 @@ func (s *supervisor) run(dir, schedule string, out io.Writer) (code int, err err
 	cmd := exec.CommandContext(context.Background(), self, s.args...) // ended below
 	cmd.Env = append(os.Environ(), insideVariable+"="+string(text))
 	cmd.Stdout, cmd.Stderr = out, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a terminal's signals come from here alone
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // only this process passes a terminal's signals on
 	if err := s.launcher.startBy(s.keeper.Start, cmd, syscall.SIGTERM); err != nil {
 		return codeFailed, err
 	}
@@ -123,16 +123,16 @@ func (s *supervisor) run(dir, schedule string, out io.Writer) (code int, err err
 		case err = <-ended:
 			return judgeExit(cmd.ProcessState, err)
 		case <-s.signals:
-			if s.stopped { // once more: it is not to wait for anything
-				_ = cmd.Process.Kill() // ended already
+			if s.stopped { // the second time, it does not wait for anything
+				_ = cmd.Process.Kill() // it may have ended
 			}
 			s.stopped = true
-			_ = cmd.Process.Signal(syscall.SIGTERM) // ended already
+			_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 		}
 	}
 }
 
-// judgeExit tells a run that has come to its end from one that has not.
+// judgeExit distinguishes a run that was completed from one that was not.
 func judgeExit(state *os.ProcessState, err error) (int, error) {
 	code := state.ExitCode()
 	if code < 0 || code > codeFailed {
@@ -141,7 +141,7 @@ func judgeExit(state *os.ProcessState, err error) (int, error) {
 	return code, nil
 }
 
-// clean removes what a run has left: processes first.
+// clean removes what a run has left, processes first.
 func (s *supervisor) clean(scratch string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -150,7 +150,7 @@ func (s *supervisor) clean(scratch string) error {
 
 const scratchPrefix = "chaos-"
 
-// clean ends the processes that are known by the run's socket, and removes mounts, cgroups and
+// clean ends the processes that are identified by the run's socket, and removes mounts, cgroups and
 // files of the run. It may be called again.
 func clean(scratch string) error {
 	if !strings.HasPrefix(filepath.Base(scratch), scratchPrefix) {
@@ -161,9 +161,9 @@ func clean(scratch string) error {
 		if len(left) == 0 {
 			break
 		}
-		for _, sig := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} { // none starts another one between
+		for _, sig := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} { // none can start another one in between
 			for _, pid := range left {
-				_ = syscall.Kill(pid, sig) // gone
+				_ = syscall.Kill(pid, sig) // it may have ended
 			}
 		}
 		time.Sleep(20 * time.Millisecond)
@@ -171,8 +171,9 @@ func clean(scratch string) error {
 	return errors.Join(removeCgroups(filepath.Base(scratch)), server.Remove(scratch))
 }
 
-// untilParentEnds returns the context of a run: it ends when the supervisor says so, or has died.
+// untilParentEnds returns the context of a run. It ends when the supervisor requests that, or has
+// died.
 func untilParentEnds() (context.Context, context.CancelFunc) {
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // whoever reads what is printed may die first
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // the reader of the output may die first
 	return signal.NotifyContext(context.Background(), syscall.SIGTERM)
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// running starts a run, waits until it is in the middle of it, and returns the supervisor, the
-// child that does the run, and where this has its files.
+// running starts a run and waits until it is in progress. It returns the supervisor, the child that
+// executes the run, and the run's directory.
 func running(t *testing.T, store, faults string) (supervisor *os.Process, child int, scratch string, wait func() int) {
 	t.Helper()
 	dir := t.TempDir()
@@ -28,7 +28,7 @@ func running(t *testing.T, store, faults string) (supervisor *os.Process, child 
 		t.Fatal(err)
 	}
 	wait = func() int {
-		_ = cmd.Wait() // the state tells
+		_ = cmd.Wait() // ProcessState has the outcome
 		return cmd.ProcessState.ExitCode()
 	}
 	t.Cleanup(func() {
@@ -68,14 +68,14 @@ func running(t *testing.T, store, faults string) (supervisor *os.Process, child 
 	return cmd.Process, child, scratch, wait
 }
 
-// nothingIsLeft waits until there is nothing of a run.
+// nothingIsLeft waits until nothing of a run is left.
 func nothingIsLeft(t *testing.T, scratch string) {
 	t.Helper()
 	eventually(t, "no process is left", func() bool { return len(marked(wire.EnvSocket+"="+filepath.Join(scratch, "hub"))) == 0 })
 	eventually(t, "no server is left", func() bool {
 		lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
 		return err == nil && !slices.ContainsFunc(lines, func(path string) bool {
-			line, _ := os.ReadFile(path) // it has ended meanwhile
+			line, _ := os.ReadFile(path) // it may have ended
 			return bytes.Contains(line, []byte(scratch+"/"))
 		})
 	})

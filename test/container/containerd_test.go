@@ -22,14 +22,14 @@ import (
 // patience bounds every wait for something that will happen.
 const patience = time.Minute
 
-// The images that the tests make.
+// The images that the tests build.
 const (
 	programImage = "lastcall.test/lastcall:1"
 	pauseImage   = "lastcall.test/pause:1"
 )
 
-// settings of a containerd that touches no other: its own directories and socket, no network
-// plug-ins, and the whole content of an image copied for each container, which works on every file
+// settings configure a containerd that does not affect any other: its own directories and socket,
+// no network plug-ins, and a full copy of the image for each container, which works on every file
 // system.
 const settings = `version = 2
 root = %[1]q
@@ -63,11 +63,11 @@ type runtime struct {
 	log     *os.File
 }
 
-// shared is the containerd of the test binary.
+// shared is the containerd that all tests of the binary use.
 var shared struct {
 	once sync.Once
 	*runtime
-	ready bool // the images are in it
+	ready bool // the images have been imported
 }
 
 func TestMain(m *testing.M) {
@@ -81,8 +81,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// containerd returns the running containerd, with the images in it. Where none can run it skips the
-// test and says why.
+// containerd returns the running containerd, with the images imported. Where it cannot run, the
+// test is skipped with the reason.
 func containerd(t *testing.T) *runtime {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -125,7 +125,7 @@ func startContainerd(t *testing.T) {
 	if err := r.process.Start(); err != nil {
 		t.Fatal(err)
 	}
-	shared.runtime = r // to be closed, whatever becomes of the rest
+	shared.runtime = r // to be closed, whether the rest succeeds or not
 	if r.conn, err = grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials())); err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +162,7 @@ func (r *runtime) load(t *testing.T, archive string) {
 	}
 }
 
-// said is the log of containerd.
+// said returns the log of containerd.
 func (r *runtime) said() string {
 	b, err := os.ReadFile(r.log.Name())
 	if err != nil {
@@ -171,7 +171,7 @@ func (r *runtime) said() string {
 	return string(b[max(0, len(b)-8000):])
 }
 
-// close ends containerd, when every pod is gone, and removes what it has written.
+// close stops containerd when every pod is gone, and removes its files.
 func (r *runtime) close() error {
 	err := firstOf(r.conn.Close(), r.process.Process.Signal(syscall.SIGTERM))
 	ended := make(chan error, 1)
@@ -185,7 +185,7 @@ func (r *runtime) close() error {
 	return firstOf(err, r.log.Close(), os.RemoveAll(r.dir))
 }
 
-// until waits for something that will happen.
+// until waits until a condition is true.
 func until(t *testing.T, what string, happened func() bool) {
 	t.Helper()
 	deadline := time.NewTimer(patience)
@@ -201,7 +201,7 @@ func until(t *testing.T, what string, happened func() bool) {
 	}
 }
 
-// freePort is a port of this machine that nobody has. Containers share the machine's network here.
+// freePort returns a free port of this machine. The containers share the machine's network here.
 func freePort(t *testing.T) string {
 	t.Helper()
 	var lc net.ListenConfig

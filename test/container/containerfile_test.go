@@ -46,7 +46,7 @@ func TestImage_HasTheProgramAloneAndAtMost25MiB(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = program.Close() }() // only read
+	defer func() { _ = program.Close() }() // it was only read
 	if libraries, err := program.ImportedLibraries(); err != nil || len(libraries) > 0 {
 		t.Errorf("the program needs the libraries %q (%v): there are none in the image", libraries, err)
 	}

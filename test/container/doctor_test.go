@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// lastcall doctor finds nothing in any of the manifests, and finds what is put into one.
+// lastcall doctor reports nothing for any of the manifests, and reports what the test adds to one.
 func TestManifests_TheProgramsOwnDoctorFindsNothing(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "lastcall")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".")

@@ -14,11 +14,11 @@ import (
 type attempt struct {
 	ended   time.Time
 	err     error
-	closing bool // the answer says that the connection ends
+	closing bool // the answer announces the end of the connection
 }
 
-// callers send requests, each on a new connection, until they are told to end, whatever becomes of
-// them: as clients do to whom a pod's endpoint stays ready.
+// callers send requests, each on a new connection, until end is called, whatever the outcomes are:
+// like clients for which a pod's endpoint stays ready.
 func callers(n int, url string) (end func() []attempt) {
 	var (
 		all  sync.WaitGroup
@@ -56,7 +56,7 @@ func callers(n int, url string) (end func() []attempt) {
 	}
 }
 
-// said returns when the program has logged a line that has some text.
+// said returns when the program logged a line that contains a text.
 func (c *container) said(what string) time.Time {
 	c.t.Helper()
 	for line := range strings.Lines(c.text()) {
@@ -75,8 +75,8 @@ func (c *container) said(what string) time.Time {
 	return time.Time{}
 }
 
-// A soft eviction has the kubelet stop the containers without deleting the pod, and its endpoint
-// stays ready until they are gone: new connections come for the whole grace.
+// In a soft eviction the kubelet stops the containers without deleting the pod, and its endpoint
+// stays ready until they are gone: new connections arrive during the whole grace.
 func TestContainer_ASoftEvictionRefusesNobodyUntilTheInterrupt(t *testing.T) {
 	const grace = 12
 	f := newFixture(t, 600)

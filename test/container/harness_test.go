@@ -20,12 +20,12 @@ type fixture struct {
 	t     *testing.T
 	r     *runtime
 	dir   string // mounted as /shared
-	store string // as in the container
+	store string // its address inside the container
 	pod   pod
 }
 
-// kinds are programs for tasks: one works in steps and writes each down, the others do not hear
-// SIGTERM, or take all memory, in their first run.
+// kinds are programs for tasks. One works in steps and records each of them. In their first run,
+// one of the others ignores SIGTERM, and one allocates all memory.
 const kinds = `version: 1
 concurrency: 4
 kinds:
@@ -38,8 +38,8 @@ kinds:
     exec: [/helper, hog, /shared]
 `
 
-// newFixture prepares containers with SQLite in the shared directory. Tasks of the kind steps
-// do a number of them, ten a second.
+// newFixture prepares containers with SQLite in the shared directory. Tasks of the kind steps do
+// the given number of steps, ten per second.
 func newFixture(t *testing.T, steps int) *fixture {
 	t.Helper()
 	r := containerd(t)
@@ -88,7 +88,7 @@ type server struct {
 	address string
 }
 
-// serve starts a server that believes in a grace, as in Kubernetes, and waits until it is ready.
+// serve starts a server with the given grace, as in Kubernetes, and waits until it is ready.
 func (f *fixture) serve(grace string) *server {
 	f.t.Helper()
 	return f.serveAs(f.pod, grace)
@@ -124,7 +124,7 @@ func (s *server) submit(kind string) string {
 	return strings.TrimSpace(s.exec("/lastcall", "submit", "--server", "http://"+s.address, kind, "{}"))
 }
 
-// record is what the tests read of a task.
+// record has the fields of a task that the tests read.
 type record struct {
 	Status, Reason                         string
 	Runs, Attempts, Interruptions, Crashes int
@@ -156,7 +156,7 @@ func (s *server) reaches(id, want string) record {
 	return r
 }
 
-// steps are what a task has written into its ledger.
+// steps returns what a task has written into its ledger.
 func (f *fixture) steps(id string) (all []int) {
 	f.t.Helper()
 	b, err := os.ReadFile(filepath.Join(f.dir, "ledger", id))
@@ -179,7 +179,7 @@ func (f *fixture) works(id string) {
 	until(f.t, id+" works", func() bool { return len(f.steps(id)) > 2 })
 }
 
-// hurry makes the steps of all tasks take no time.
+// hurry makes the remaining steps of all tasks take no time.
 func (f *fixture) hurry() {
 	f.t.Helper()
 	//nolint:gosec // for another user
@@ -188,7 +188,7 @@ func (f *fixture) hurry() {
 	}
 }
 
-// complete checks that a task did every step, and at most so many of them twice.
+// complete checks that a task did every step, and repeated no more steps than again.
 func (f *fixture) complete(id string, steps, again int) {
 	f.t.Helper()
 	all := f.steps(id)

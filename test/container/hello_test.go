@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// The example runs as its manifest says: with its environment, and ended as a rollout ends it.
+// The example runs as in its manifest: with its environment, and stopped like in a rollout.
 func TestHello_AsADeploymentEndsWithItsWorkDone(t *testing.T) {
 	im := readContainerfile(t, manifests+"/hello/Containerfile")
 	if im.from != "scratch" || im.user != "65532:65532" || len(im.entry) != 1 || im.stop != "SIGTERM" {
@@ -53,13 +53,13 @@ func TestHello_AsADeploymentEndsWithItsWorkDone(t *testing.T) {
 	}
 }
 
-// statusOf asks for a path and returns the status of the answer, 0 for none.
+// statusOf requests a path and returns the status of the answer, or 0 if there is none.
 func statusOf(address, path string) int {
 	client := http.Client{Timeout: 5 * time.Second}
 	resp, err := client.Get("http://" + address + path)
 	if err != nil {
 		return 0
 	}
-	_ = resp.Body.Close() // nothing is read
+	_ = resp.Body.Close() // nothing was read
 	return resp.StatusCode
 }

@@ -18,19 +18,19 @@ import (
 // repository is the root of the repository, seen from this package's tests.
 const repository = "../.."
 
-// image is what a Containerfile describes, as far as ours does.
+// image is the content of a Containerfile, as far as ours uses it.
 type image struct {
-	builder    string   // what ARG BUILDER is by default
+	builder    string   // the default of ARG BUILDER
 	build      []string // RUN instructions of the first stage
 	env        []string // ENV instructions of the first stage, name=value
-	from       string   // what the last stage begins with
-	copied     string   // what the last stage copies to /, in the first
+	from       string   // the base of the last stage
+	copied     string   // the directory of the first stage that the last stage copies to /
 	user, stop string
 	entry, cmd []string
 }
 
-// readContainerfile understands the instructions that ours needs, and fails with every other one:
-// then the tests would run another image than the file describes.
+// readContainerfile reads the instructions that ours needs, and fails for every other one:
+// otherwise the tests would run a different image than the file describes.
 func readContainerfile(t *testing.T, path string) image {
 	t.Helper()
 	content, err := os.ReadFile(path)
@@ -52,7 +52,7 @@ func readContainerfile(t *testing.T, path string) image {
 			im.env = append(im.env, rest)
 		case stages == 1 && word == "RUN" && !strings.HasSuffix(rest, "\\"):
 			im.build = append(im.build, rest)
-		case stages == 1 && (line == "WORKDIR /src" || line == "COPY . ."): // the repository, where the test runs them
+		case stages == 1 && (line == "WORKDIR /src" || line == "COPY . ."): // the test runs the instructions in the repository
 		case stages == 2 && word == "COPY":
 			if n, err := fmt.Sscanf(rest, "--from=build %s /", &im.copied); n != 1 || err != nil {
 				t.Fatalf("%s:%d: %q is not understood: %v", path, i+1, line, err)
@@ -72,7 +72,7 @@ func readContainerfile(t *testing.T, path string) image {
 	return im
 }
 
-// list reads an argument list. The form for a shell is refused: there is none in the image.
+// list parses an argument list. The shell form is refused: the image has no shell.
 func list(t *testing.T, text string) (all []string) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(text), &all); err != nil {
@@ -81,7 +81,7 @@ func list(t *testing.T, text string) (all []string) {
 	return all
 }
 
-// make runs the instructions of the first stage, with another directory for $OUT, which becomes the
+// make runs the instructions of the first stage with another directory for $OUT. That becomes the
 // root of the image.
 func (im image) make(t *testing.T) string {
 	t.Helper()
@@ -102,7 +102,7 @@ func (im image) make(t *testing.T) string {
 	return out
 }
 
-// helperRoot makes the root of an image that has the helper alone.
+// helperRoot creates the root of an image that contains only the helper.
 func helperRoot(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
@@ -114,7 +114,7 @@ func helperRoot(t *testing.T) string {
 	return root
 }
 
-// blob is a piece of an OCI layout.
+// blob is an object of an OCI layout.
 type blob struct {
 	MediaType string `json:"mediaType"`
 	Digest    string `json:"digest"`
@@ -144,7 +144,7 @@ func marshal(t *testing.T, content any) []byte {
 	return b
 }
 
-// pack writes an image of one layer as an archive with the OCI layout, and returns the archive's
+// pack writes an image with one layer as an archive in the OCI layout, and returns the archive's
 // name.
 func (im image) pack(t *testing.T, root, name string) string {
 	t.Helper()
@@ -184,7 +184,7 @@ func (im image) pack(t *testing.T, root, name string) string {
 	return path
 }
 
-// tarOf packs a directory with its owners and modes.
+// tarOf archives a directory with its owners and modes.
 func tarOf(t *testing.T, root string) []byte {
 	t.Helper()
 	var archive bytes.Buffer

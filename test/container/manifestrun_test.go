@@ -17,7 +17,7 @@ import (
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
-// secret is what the tests' server wants to see of whoever submits.
+// secret is the token that the tests' server requires for a submit.
 const secret = "a-secret-of-twenty-four-characters"
 
 func TestManifests_ContainersServeAndAreProbedAndStopWithZero(t *testing.T) {
@@ -52,15 +52,15 @@ func TestManifests_ContainersServeAndAreProbedAndStopWithZero(t *testing.T) {
 	}
 }
 
-// withKinds adds a kind to a configuration, of which a manifest has none. The one program of the
-// image is its handler.
+// withKinds adds a kind to a configuration, since the manifests have none. Its handler is the
+// image's only program.
 func withKinds(shipped map[string]string) map[string]string {
 	config := maps.Clone(shipped)
 	config["lastcall.yaml"] += "kinds: {version: {exec: [/lastcall, version]}}\n"
 	return config
 }
 
-// healthcheck asks a server as an exec probe does, and returns the exit code.
+// healthcheck checks a server like an exec probe does, and returns the exit code.
 func (c *container) healthcheck(address string, flags ...string) int32 {
 	c.t.Helper()
 	got, err := c.r.client.ExecSync(c.t.Context(), &cri.ExecSyncRequest{
@@ -73,13 +73,14 @@ func (c *container) healthcheck(address string, flags ...string) int32 {
 	return got.ExitCode
 }
 
-// manifested is a container as a manifest says. Other than there it has addresses of its own, since
-// it shares the machine's network here, and on Postgres the user who can reach the test's socket.
+// manifested is a container as in a manifest, with two differences. It has addresses of its own,
+// since it shares the machine's network here. With PostgreSQL it has the user that can reach the
+// test's socket.
 type manifested struct {
 	t           *testing.T
 	spec        core.PodSpec
 	config      map[string]string // the ConfigMap
-	database    string            // "" for none
+	database    string            // "" if there is none
 	api, probes string
 }
 
@@ -114,7 +115,7 @@ func (m *manifested) pod() pod {
 		}
 	}
 	for _, mount := range c.VolumeMounts {
-		if mount.MountPath != "/tmp" { // which every pod has here
+		if mount.MountPath != "/tmp" { // every pod here has it
 			p.mounts[mount.MountPath] = m.volume(int(p.user), contents[mount.Name])
 		}
 	}
@@ -122,7 +123,7 @@ func (m *manifested) pod() pod {
 	return p
 }
 
-// volume is a directory with files that belong to root, and that a group can read: fsGroup, and a
+// volume creates a directory with files that root owns and a group can read, as with fsGroup and a
 // Secret's mode.
 func (m *manifested) volume(group int, files map[string]string) string {
 	m.t.Helper()
@@ -133,14 +134,14 @@ func (m *manifested) volume(group int, files map[string]string) string {
 			m.t.Fatal(err)
 		}
 	}
-	//nolint:gosec // the group's, as fsGroup makes it
+	// They belong to the group, as with fsGroup.
 	if err := firstOf(os.Chown(dir, 0, group), os.Chmod(dir, 0o770)); err != nil {
 		m.t.Fatal(err)
 	}
 	return dir
 }
 
-// args are the manifest's, with addresses of this machine for its ports.
+// args returns the manifest's arguments, with addresses of this machine for its ports.
 func (m *manifested) args() (args []string) {
 	m.t.Helper()
 	free := map[string]*string{"api": &m.api, "probes": &m.probes}
@@ -161,7 +162,7 @@ func (m *manifested) args() (args []string) {
 	return args
 }
 
-// probe asks what a probe of the manifest asks.
+// probe makes the request of a probe of the manifest.
 func (m *manifested) probe(p *core.Probe) {
 	m.t.Helper()
 	if code, said := m.ask(http.MethodGet, m.probes, p.HTTPGet.Path, "", ""); code != http.StatusOK {
@@ -169,7 +170,7 @@ func (m *manifested) probe(p *core.Probe) {
 	}
 }
 
-// works checks that a task is refused without a token, and done with it.
+// works checks that a task is refused without a token, and succeeds with it.
 func (m *manifested) works() {
 	m.t.Helper()
 	const body = `{"kind": "version", "payload": null}`

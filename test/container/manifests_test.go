@@ -23,8 +23,8 @@ import (
 
 const manifests = repository + "/deploy/kubernetes"
 
-// objects are what a kustomization makes, decoded strictly: a key that Kubernetes does not know is
-// an error.
+// objects are the output of a kustomization, decoded strictly: a key that Kubernetes does not know
+// is an error.
 type objects struct {
 	deployments  []apps.Deployment
 	statefulSets []apps.StatefulSet
@@ -33,11 +33,11 @@ type objects struct {
 	budgets      []policy.PodDisruptionBudget
 }
 
-// graceIn finds the grace of a manifest, and of a patch.
+// graceIn matches the grace in a manifest, and in a patch.
 var graceIn = regexp.MustCompile(`(terminationGracePeriodSeconds(?:: |, value: ))\d+`)
 
-// built is what a kustomization makes, with another grace if one is given, as a user's own copy would
-// have.
+// built returns the output of a kustomization. If a grace is given, it replaces the manifest's, as
+// in a user's own copy.
 func built(t *testing.T, name, grace string) resmap.ResMap {
 	t.Helper()
 	fs := filesys.MakeFsInMemory()
@@ -63,7 +63,7 @@ func built(t *testing.T, name, grace string) resmap.ResMap {
 	return made
 }
 
-// kustomize decodes what a kustomization makes.
+// kustomize decodes the output of a kustomization.
 func kustomize(t *testing.T, name, grace string) objects {
 	t.Helper()
 	made := built(t, name, grace)
@@ -99,7 +99,7 @@ func strictly[T any](t *testing.T, text []byte) (object T) {
 	return object
 }
 
-// template is a pod template of the manifests, with what selects its pods.
+// template is a pod template of the manifests, with the labels that select its pods.
 type template struct {
 	labels map[string]string
 	pod    core.PodTemplateSpec
@@ -171,8 +171,7 @@ func programGrace(t *testing.T, c core.Container) time.Duration {
 	return 0
 }
 
-// preStop is how long a container's hook takes; a hook that is no plain sleep has no length that
-// can be known.
+// preStop returns how long a container's hook takes. Only the length of a plain sleep is known.
 func preStop(t *testing.T, c core.Container) time.Duration {
 	t.Helper()
 	switch {
@@ -184,7 +183,7 @@ func preStop(t *testing.T, c core.Container) time.Duration {
 	return time.Duration(c.Lifecycle.PreStop.Sleep.Seconds) * time.Second
 }
 
-// The Pod Security Standard "restricted", and a root that nobody can write to.
+// The Pod Security Standard "restricted", and a root file system that nobody can write to.
 func TestManifests_ThePodsAreRestricted(t *testing.T) {
 	for name, pod := range everyTemplate(t, "") {
 		spec, security := pod.pod.Spec, pod.pod.Spec.SecurityContext
@@ -264,8 +263,8 @@ func mounted(c core.Container, path string) bool {
 	return slices.ContainsFunc(c.VolumeMounts, func(m core.VolumeMount) bool { return strings.HasPrefix(path, m.MountPath+"/") })
 }
 
-// A tag that moves, or none, makes Kubernetes pull the image for each pod, and keeps it so after a
-// later apply.
+// A moving tag, or none, makes Kubernetes default to pulling the image for each pod, and a later
+// apply does not change that.
 func TestManifests_AnImageWithoutATagIsNotPulledForEachPod(t *testing.T) {
 	for name, pod := range everyTemplate(t, "") {
 		for _, c := range pod.pod.Spec.Containers {
@@ -293,7 +292,7 @@ func TestManifests_TheOverlayHasItsOwnImageKindsAndGrace(t *testing.T) {
 			t.Errorf("the pods mount ConfigMap %q, made is %q", v.ConfigMap.Name, made.configMaps[0].Name)
 		}
 	}
-	dir := t.TempDir() // where the programs of the configuration are as the Containerfile copies them
+	dir := t.TempDir() // with the programs of the configuration in the places where the Containerfile copies them
 	if err := os.WriteFile(filepath.Join(dir, "sums.sh"), []byte(read(t, repository+"/examples/exec/sums.sh")), 0o600); err != nil {
 		t.Fatal(err)
 	}

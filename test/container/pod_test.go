@@ -15,14 +15,14 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// pod says what a container is to be; the rest is as the manifests have it: nobody's user, a
-// read-only root, no capabilities, the seccomp profile of the runtime.
+// pod describes a container. The rest is as in the manifests: an unprivileged user, a read-only
+// root, no capabilities, and the seccomp profile of the runtime.
 type pod struct {
 	args   []string
 	env    map[string]string
 	mounts map[string]string // path in the container to path on this machine
-	user   int64             // 0 is 65532
-	memory int64             // limit in bytes, 0 for none
+	user   int64             // 0 means 65532
+	memory int64             // limit in bytes, 0 means none
 }
 
 // container is a running container in a pod of its own.
@@ -36,7 +36,7 @@ type container struct {
 
 var pods atomic.Int64
 
-// run starts a container as the kubelet does. When the test ends it is removed.
+// run starts a container as the kubelet does. It is removed when the test ends.
 func (r *runtime) run(t *testing.T, p pod) *container {
 	t.Helper()
 	if p.user == 0 {
@@ -135,13 +135,14 @@ func (c *container) exits(code int32, reason string) *cri.ContainerStatus {
 	return s
 }
 
-// minimum is the least that a container gets from SIGTERM to SIGKILL (minimumGracePeriodInSeconds
-// in the kubelet).
+// minimum is the least number of seconds that a container gets from SIGTERM to SIGKILL
+// (minimumGracePeriodInSeconds in the kubelet).
 const minimum = 2
 
-// terminate stops the container as the kubelet does: the preStop hook, SIGTERM when it has ended or
-// the grace is over, SIGKILL when the grace is over, of which the hook took its whole seconds, and
-// at least two seconds later. It returns when the hook was done, and what became of it.
+// terminate stops the container as the kubelet does. It runs the preStop hook, sends SIGTERM when
+// the hook has ended or the grace is over, and sends SIGKILL at the end of the grace, from which
+// the whole seconds of the hook are subtracted, but at least two seconds after SIGTERM. It returns
+// the time at which the hook was done, and the hook's error.
 func (c *container) terminate(grace int64, preStop ...string) (termed time.Time, hook error) {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.t.Context()), patience)
@@ -162,7 +163,7 @@ func (c *container) terminate(grace int64, preStop ...string) (termed time.Time,
 	return termed, hook
 }
 
-// remove ends what is left of the pod.
+// remove removes what is left of the pod.
 func (c *container) remove() {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.t.Context()), patience)
 	defer cancel()
@@ -178,7 +179,7 @@ func (c *container) remove() {
 	}
 }
 
-// text is what the container has written.
+// text returns what the container has written.
 func (c *container) text() string {
 	b, err := os.ReadFile(c.log)
 	if err != nil {
@@ -187,7 +188,7 @@ func (c *container) text() string {
 	return string(b)
 }
 
-// says waits until the container has written something.
+// says waits until the container has written a text.
 func (c *container) says(what string) {
 	c.t.Helper()
 	until(c.t, fmt.Sprintf("the log has %q", what), func() bool {
@@ -214,7 +215,7 @@ func (c *container) exec(args ...string) string {
 	return string(got.Stdout)
 }
 
-// pid is the process id of the container's first process on this machine.
+// pid returns the id of the container's first process on this machine.
 func (c *container) pid() int {
 	c.t.Helper()
 	got, err := c.r.client.ContainerStatus(c.t.Context(), &cri.ContainerStatusRequest{ContainerId: c.id, Verbose: true})

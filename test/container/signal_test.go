@@ -6,7 +6,8 @@ import (
 	"syscall"
 )
 
-// signal sends SIGTERM to the container's first process, as somebody on its machine can.
+// signal sends SIGTERM to the container's first process, as any process on its machine with the
+// rights can.
 func (c *container) signal(pid int) {
 	c.t.Helper()
 	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
@@ -14,5 +15,5 @@ func (c *container) signal(pid int) {
 	}
 }
 
-// owner is the user that a file belongs to.
+// owner returns the user that owns a file.
 func owner(info fs.FileInfo) int64 { return int64(info.Sys().(*syscall.Stat_t).Uid) }

@@ -37,7 +37,7 @@ func TestContainer_ATaskLongerThanTheGraceIsInterruptedAndGoesOnInTheNextContain
 	id := s.submit("steps")
 	f.works(id)
 	began := time.Now()
-	const grace = 10 // the program counts on less, so that a busy machine is no failure
+	const grace = 10 // the program assumes less, so that a busy machine does not fail the test
 	s.terminate(grace)
 	if took := time.Since(began); took > grace*time.Second {
 		t.Errorf("the stop took %v, more than the grace", took)
@@ -51,7 +51,7 @@ func TestContainer_ATaskLongerThanTheGraceIsInterruptedAndGoesOnInTheNextContain
 	f.complete(id, 600, 1)
 }
 
-// abandoned is the exit code of a server that had to leave a handler behind: nothing was recorded.
+// abandoned is the exit code of a server that had to leave a handler behind, with nothing recorded.
 const abandoned = 3
 
 func TestContainer_AnOverlongPreStopHookLeavesTwoSeconds(t *testing.T) {
@@ -74,7 +74,7 @@ func TestContainer_AnOverlongPreStopHookLeavesTwoSeconds(t *testing.T) {
 				t.Error("the hook of 20 s ended within a grace of 3 s")
 			}
 			code, reason, why := c.code, c.ended, c.why
-			if s.exited().ExitCode == abandoned { // on a busy machine, where the handler did not return within half a second
+			if s.exited().ExitCode == abandoned { // on a busy machine, if the handler did not return within half a second
 				code, reason, why = abandoned, "Error", "deadline"
 			}
 			ended := time.Unix(0, s.exits(code, reason).FinishedAt)
@@ -87,7 +87,7 @@ func TestContainer_AnOverlongPreStopHookLeavesTwoSeconds(t *testing.T) {
 			if r.Interruptions != 1 || r.Crashes != 0 || r.Runs != 2 || r.Attempts != 0 || r.History[0].Reason != why {
 				t.Errorf("the task had %+v, want one interruption with the reason %s and a second run", r, why)
 			}
-			f.complete(id, 600, 30) // a killed run loses what it did since its checkpoint was last taken
+			f.complete(id, 600, 30) // a killed run loses its work since its last checkpoint was read
 		})
 	}
 }
@@ -103,7 +103,7 @@ func TestContainer_AWorkerThatIsKilledForItsMemoryLosesItsTaskToTheOtherWithinTh
 		return err == nil
 	})
 	second := f.serveAs(small, "10s")
-	// The kernel shall choose the server, not the program that takes the memory: the program was
+	// The kernel must kill the server, not the program that allocates the memory. That program was
 	// started before this.
 	if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", first.pid()), []byte("1000"), 0o600); err != nil {
 		t.Fatal(err)
@@ -172,7 +172,7 @@ func TestContainer_TheExitCodesOfTheProgramAsPID1(t *testing.T) {
 		f.works(s.submit("steps"))
 		pid := s.pid()
 		s.signal(pid)
-		s.says("last call") // two signals that wait would become one
+		s.says("last call") // two pending signals would become one
 		s.signal(pid)
 		s.says("second signal: interrupting now")
 		s.exits(0, "Completed")
@@ -190,7 +190,7 @@ func TestContainer_TheExitCodesOfTheProgramAsPID1(t *testing.T) {
 		s.says("last call")
 		s.signal(pid)
 		s.says("second signal: interrupting now")
-		s.signal(pid) // while the program is waited for, for half of the reserve of 5 s
+		s.signal(pid) // while the server waits for the program, for half of the reserve of 5 s
 		s.exits(143, "Error")
 		r := f.serve("10s").reaches(id, "succeeded")
 		if r.Runs != 2 || r.Interruptions != 1 || r.Crashes != 0 || r.Attempts != 0 || r.History[0].Reason != "deadline" {

@@ -21,8 +21,8 @@ func read(t *testing.T, path string) string {
 	return string(content)
 }
 
-// settingsOf are the settings of a unit, as section.key to value. Ours has none twice, but for the
-// filter of system calls, of which the second line takes calls away from the first.
+// settingsOf parses a unit into a map from section.key to value. Ours has no key twice, except the
+// system call filter, whose second line removes calls from the first.
 func settingsOf(t *testing.T, text string) map[string]string {
 	t.Helper()
 	all, section := map[string]string{}, ""
@@ -72,7 +72,7 @@ func TestUnit_SystemdUnderstandsTheUnit(t *testing.T) {
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
 		t.Skip("systemd-analyze is not installed: run make setup")
 	}
-	// verify wants the program to be there.
+	// systemd-analyze verify requires the program to exist.
 	text := strings.Replace(read(t, unit), "ExecStart=/usr/local/bin/lastcall", "ExecStart=/bin/true", 1)
 	if out, err := verify(t, text); err != nil || out != "" {
 		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
@@ -91,7 +91,8 @@ func TestUnit_LeavesTheServiceLittleThatItDoesNotNeed(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		// The threshold is in tenths of what it prints, from 0 (nothing is exposed) to 10.
+		// The threshold is in tenths of the printed exposure, which goes from 0 (nothing is exposed) to
+		// 10.
 		out, err := exec.CommandContext(t.Context(), "systemd-analyze", "security", "--offline=yes", "--no-pager",
 			"--threshold=15", path).CombinedOutput()
 		return string(out), err

@@ -24,8 +24,8 @@ type service struct {
 	ended chan struct{}
 }
 
-// serve starts a server in a group with the given configuration. The options
-// change the server before it starts.
+// serve starts a server in a group with the given configuration. The options change the server
+// before it starts.
 func serve(t *testing.T, cfg lastcall.Config, handler http.HandlerFunc, options ...func(*http.Server)) *service {
 	t.Helper()
 	srv := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}
@@ -42,7 +42,7 @@ func serveOn(t *testing.T, cfg lastcall.Config, srv *http.Server, l net.Listener
 	if cfg.Delay == 0 {
 		cfg.Delay = -1
 	}
-	srv.ErrorLog = log.New(io.Discard, "", 0) // clients of these tests vanish in all ways
+	srv.ErrorLog = log.New(io.Discard, "", 0) // the clients of these tests disconnect in all kinds of ways
 	g, err := lastcall.New(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -73,7 +73,7 @@ func listen(t *testing.T) net.Listener {
 
 func (s *service) stop() { s.g.Stop(nil) }
 
-// logs waits for a line of the log.
+// logs waits for a line of the log that contains text.
 func (s *service) logs(text string) {
 	s.t.Helper()
 	if s.log.await(text, s.ended) == "" {
@@ -81,8 +81,7 @@ func (s *service) logs(text string) {
 	}
 }
 
-// finds checks that entries has one with this kind, name and count, and returns
-// it.
+// finds checks that entries has one with this kind, name and count, and returns it.
 func finds(t *testing.T, r lastcall.Report, entries []lastcall.Entry, kind lastcall.EntryKind, name string, count int) lastcall.Entry {
 	t.Helper()
 	for _, e := range entries {
@@ -121,7 +120,7 @@ func get(t *testing.T, client *http.Client, url string) string {
 	return body
 }
 
-// fetch returns the body of an answer, which must be complete and 200.
+// fetch returns the body of an answer, which must be complete and have the status 200.
 func fetch(client *http.Client, url string) (string, error) {
 	res, err := client.Get(url)
 	if err != nil {
@@ -135,7 +134,7 @@ func fetch(client *http.Client, url string) (string, error) {
 	return string(body), err
 }
 
-// answer is what a request in flight came to.
+// answer is the result of a request in flight.
 type answer struct {
 	body string
 	err  error
@@ -151,7 +150,7 @@ func fetching(client *http.Client, url string) <-chan answer {
 	return c
 }
 
-// arrives waits for what must come.
+// arrives waits for a value that must arrive.
 func arrives[T any](t *testing.T, what string, c <-chan T) T {
 	t.Helper()
 	select {
@@ -163,7 +162,7 @@ func arrives[T any](t *testing.T, what string, c <-chan T) T {
 	}
 }
 
-// dial opens a connection without a word.
+// dial opens a connection and sends nothing.
 func dial(t *testing.T, addr string) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
@@ -204,7 +203,7 @@ func closed(t *testing.T, c net.Conn) {
 
 func fine(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "fine") }
 
-// held is a handler that says when it is entered and answers when released.
+// held is a handler that reports when it is entered, and answers when it is released.
 type held struct{ entered, release chan struct{} }
 
 func newHeld() held { return held{make(chan struct{}, 1), make(chan struct{})} }

@@ -21,11 +21,10 @@ import (
 	"github.com/lastcall-go/lastcall"
 )
 
-// The tests in process_*_test.go talk to real processes. A test holds its
-// program beside its assertions: start runs this test binary again, as a
-// process that executes the same test as far as start, where it runs the
-// program and exits with its code. Programs and tests shake hands over stdin,
-// stdout and the log on stderr, so nothing here sleeps to be right.
+// The tests in process_*_test.go work with real processes. A test contains its program next to its
+// assertions. start runs this test binary again, as a process that executes the same test up to
+// start, where it runs the program and exits with its code. Programs and tests synchronize over
+// stdin, stdout and the log on stderr, so no sleep is needed for correctness.
 
 const logVariable = "LASTCALL_TEST_TERMINATION_LOG"
 
@@ -41,8 +40,7 @@ type process struct {
 	began   time.Time
 }
 
-// start runs main in a process of its own. The settings change the command
-// before it starts.
+// start runs main in a process of its own. The settings change the command before it starts.
 func start(t *testing.T, main func() int, settings ...func(*exec.Cmd)) *process {
 	t.Helper()
 	if os.Getenv(programVariable) == t.Name() {
@@ -63,7 +61,7 @@ func start(t *testing.T, main func() int, settings ...func(*exec.Cmd)) *process 
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &p.out, &p.log
 	cmd.WaitDelay = 5 * time.Second
 	cmd.Env = append(os.Environ(), programVariable+"="+t.Name(), logVariable+"="+p.logFile,
-		// A program under the race detector otherwise sleeps for a second before it exits.
+		// Otherwise the race detector sleeps for a second at exit.
 		"GORACE=atexit_sleep_ms=0")
 	for _, set := range settings {
 		set(cmd)
@@ -90,9 +88,9 @@ func pattern(name string) string {
 	return strings.Join(parts, "/")
 }
 
-// defaultSignals lets programs start with the default dispositions even when
-// the tests run under nohup or in the background: what this process catches is
-// reset in its children, what it ignores is not.
+// defaultSignals lets programs start with the default dispositions even when the tests run under
+// nohup or in the background. Signals that this process catches are reset in its children; signals
+// that it ignores are not.
 var defaultSignals = sync.OnceFunc(func() {
 	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
 		if signal.Ignored(s) {
@@ -101,8 +99,8 @@ var defaultSignals = sync.OnceFunc(func() {
 	}
 })
 
-// end kills the program when the test has left it behind, with its group when
-// it has one.
+// end kills the program if it is still running at the end of the test, with its process group if it
+// has one.
 func (p *process) end() {
 	p.stdin.Close()
 	if a := p.cmd.SysProcAttr; a != nil && (a.Setpgid || a.Setsid) {
@@ -154,8 +152,8 @@ func (p *process) await(from *transcript, verb, text string) string {
 	return line
 }
 
-// exits waits for the end of the program and checks its exit code, which is
-// 128+n after death by signal n.
+// exits waits for the end of the program and checks its exit code, which is 128+n after death by
+// signal n.
 func (p *process) exits(code int) {
 	p.t.Helper()
 	select {
@@ -175,7 +173,7 @@ func (p *process) code() int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// report is what the ended program left in its termination log.
+// report returns the termination log of the ended program.
 func (p *process) report() string {
 	p.t.Helper()
 	text, err := os.ReadFile(p.logFile)
@@ -196,7 +194,7 @@ func (p *process) reports(texts ...string) {
 	}
 }
 
-// scan reads a number out of a line.
+// scan parses a number from a line.
 func scan(t *testing.T, line, format string, into *int) {
 	t.Helper()
 	if _, err := fmt.Sscanf(line, format, into); err != nil {
@@ -204,10 +202,10 @@ func scan(t *testing.T, line, format string, into *int) {
 	}
 }
 
-// What follows is for the programs.
+// The functions that follow are for the programs.
 
-// config is the configuration that programs begin with: the log on stderr, the
-// report where the test looks for it.
+// config is the configuration that programs start from: the log on stderr, and the report where the
+// test looks for it.
 func config(grace time.Duration) lastcall.Config {
 	return lastcall.Config{
 		Grace:          grace,
@@ -233,7 +231,7 @@ const stopSignal = syscall.SIGTERM
 
 func makeFIFO(path string) error { return syscall.Mkfifo(path, 0o600) }
 
-// plainNotify is what a program without Lastcall does.
+// plainNotify does what a program without Lastcall does.
 func plainNotify() (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 }

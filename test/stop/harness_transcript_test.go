@@ -9,25 +9,24 @@ import (
 	"time"
 )
 
-// programVariable names the test whose program this process is; see start.
+// programVariable names the test whose program this process runs; see start.
 const programVariable = "LASTCALL_TEST_PROGRAM"
 
-// The tests run in parallel, so they forget the platform once: where nobody
-// has said anything to the process, every default is the same.
+// The tests run in parallel, so the platform's variables are removed once, before all tests.
+// Without them every default is the same everywhere.
 var _ = forgetPlatform()
 
 func forgetPlatform() error {
 	if os.Getenv(programVariable) != "" {
-		return nil // what a test tells its program counts
+		return nil // the variables that a test sets for its program are kept
 	}
 	return errors.Join(os.Unsetenv("KUBERNETES_SERVICE_HOST"), os.Unsetenv("NOTIFY_SOCKET"), os.Unsetenv("LASTCALL_GRACE"))
 }
 
-// patience is for events that come at once or not at all; only a failing test
-// waits so long.
+// patience is for events that occur at once or not at all. Only a failing test waits that long.
 const patience = 20 * time.Second
 
-// transcript collects lines and tells when more have come.
+// transcript collects lines, and notifies its readers of new ones.
 type transcript struct {
 	mu      sync.Mutex
 	text    bytes.Buffer
@@ -50,8 +49,8 @@ func (w *transcript) String() string {
 	return w.text.String()
 }
 
-// find returns the first complete line that contains text, or a channel that
-// closes when there is more to look at.
+// find returns the first complete line that contains text, or a channel that is closed when there
+// is more to search.
 func (w *transcript) find(text string) (string, <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -66,8 +65,8 @@ func (w *transcript) find(text string) (string, <-chan struct{}) {
 	return "", w.changed
 }
 
-// await returns the first line that contains text as soon as there is one, and
-// nothing when patience or the source of lines has ended.
+// await returns the first line that contains text as soon as there is one. It returns "" when
+// patience is over or the source of lines has ended.
 func (w *transcript) await(text string, ended <-chan struct{}) string {
 	timeout := time.After(patience)
 	for {

@@ -34,7 +34,7 @@ func TestDrain_ASlowRequestFinishesInTheDrainAndNewOnesAreRefused(t *testing.T) 
 	finds(t, r, r.Finished, lastcall.EntryRequest, "api", 1)
 }
 
-// refused waits until nobody accepts at an address.
+// refused waits until an address accepts no connections.
 func refused(t *testing.T, addr string) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; {
@@ -113,7 +113,7 @@ func TestUnresponsive_AnUnresponsiveRequestIsAbandonedByMethodAndPathWithItsStac
 	t.Parallel()
 	entered, release := make(chan struct{}), make(chan struct{})
 	defer close(release)
-	// On a busy machine a dump of the stacks takes a while, and has a part of the reserve.
+	// On a busy machine a dump of the stacks takes a while, and uses a part of the reserve.
 	s := serve(t, lastcall.Config{Grace: 5500 * time.Millisecond, Reserve: 5 * time.Second},
 		func(http.ResponseWriter, *http.Request) {
 			close(entered)
@@ -156,9 +156,8 @@ func TestDrain_DuringTheDelayClientsAreServedAndToldToGoElsewhere(t *testing.T) 
 	const delay = 2 * time.Second
 	s := serve(t, lastcall.Config{Grace: time.Minute, Delay: delay}, fine)
 
-	// Keep-alive clients, each of which goes elsewhere when it is told so, and
-	// others that connect anew for each request, as long as the platform may
-	// still send them here.
+	// Keep-alive clients, each of which goes elsewhere when the server asks it to, and clients that
+	// open a connection for each request, for as long as the platform may still send them here.
 	var clients sync.WaitGroup
 	var answers, told, anew atomic.Int64
 	report := func(err error) {
@@ -209,7 +208,7 @@ func TestDrain_DuringTheDelayClientsAreServedAndToldToGoElsewhere(t *testing.T) 
 	if s.g.Ready() {
 		t.Error("Ready is true after last call")
 	}
-	time.AfterFunc(delay/4, func() { close(elsewhere) }) // the endpoints' lag
+	time.AfterFunc(delay/4, func() { close(elsewhere) }) // the propagation delay of the endpoints
 	clients.Wait()
 	r := s.g.Wait()
 	if took := time.Since(began); took < delay {

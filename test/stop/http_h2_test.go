@@ -13,17 +13,17 @@ import (
 	"github.com/lastcall-go/lastcall/internal/stopwatch"
 )
 
-// dialect is one way in which clients speak with a server.
+// dialect is a protocol variant that clients use with a server.
 type dialect struct {
 	proto string // what the server must see
 	start func(t *testing.T, cfg lastcall.Config, handler http.HandlerFunc) (*service, *http.Client, string)
 }
 
-// overTLS serves TLS with the given protocols offered.
+// overTLS serves TLS and offers the given protocols.
 func overTLS(protocols ...string) func(*testing.T, lastcall.Config, http.HandlerFunc) (*service, *http.Client, string) {
 	return func(t *testing.T, cfg lastcall.Config, handler http.HandlerFunc) (*service, *http.Client, string) {
 		t.Helper()
-		// Only for its certificate, and a client that trusts it.
+		// This server only provides a certificate, and a client that trusts it.
 		ca := httptest.NewUnstartedServer(nil)
 		ca.EnableHTTP2 = true
 		ca.StartTLS()
@@ -59,8 +59,7 @@ func TestHTTP2_ASlowRequestFinishesInTheDrainInEveryDialect(t *testing.T) {
 	for name, d := range dialects {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			// Of a body that fits in a write buffer every byte is still to be
-			// sent when the handler returns.
+			// If a body fits in a write buffer, none of it has been sent when the handler returns.
 			for _, size := range []int{0, 10, 3000, 1 << 20} {
 				h := newHeld()
 				proto := make(chan string, 1)
@@ -87,8 +86,8 @@ func TestHTTP2_ASlowRequestFinishesInTheDrainInEveryDialect(t *testing.T) {
 				}
 				watch := stopwatch.Start(t)
 				r := s.g.Wait()
-				// A client that has its answers before it hears GOAWAY may keep
-				// the connection; the server gives it a second.
+				// A client that has its answers before it receives GOAWAY may keep the connection open. The
+				// server allows it one second.
 				watch.AtMost(2*time.Second, "the stop after the last answer")
 				exits(t, r, 0)
 				finds(t, r, r.Finished, lastcall.EntryRequest, "api", 3)
@@ -105,7 +104,7 @@ func TestHTTP2_IdleConnectionsHoldUpNoStopInAnyDialect(t *testing.T) {
 			s, client, url := d.start(t, lastcall.Config{Grace: time.Minute}, fine)
 			get(t, client, url)
 			unused := dial(t, s.addr)
-			time.Sleep(1100 * time.Millisecond) // the idleness itself
+			time.Sleep(1100 * time.Millisecond) // let the connection be idle for that long
 			watch := stopwatch.Start(t)
 			s.stop()
 			r := s.g.Wait()
@@ -150,8 +149,8 @@ func TestHTTP2_DuringTheDelayEveryDialectTellsClientsToGoElsewhere(t *testing.T)
 				t.Fatalf("before last call a client came from %s, then from %s: its connection was not kept", first, again)
 			}
 			s.stop()
-			// The answer to this one says that the connection closes. HTTP/2 says
-			// so in a frame that may come a moment later.
+			// The answer to this request announces that the connection closes. HTTP/2 announces that in a
+			// frame, which may arrive a moment later.
 			get(t, client, url)
 			arrives(t, "the request", remotes)
 			for deadline := time.Now().Add(patience); ; {

@@ -12,9 +12,8 @@ import (
 	"github.com/lastcall-go/lastcall"
 )
 
-// rpcServer keeps the contract of a *grpc.Server: GracefulStop stops accepting
-// and waits for the calls, Stop ends their contexts and closes everything.
-// Each connection is one call.
+// rpcServer follows the contract of a *grpc.Server: GracefulStop stops accepting and waits for the
+// calls; Stop ends their contexts and closes everything. Each connection is one call.
 type rpcServer struct {
 	handle func(context.Context)
 	ctx    context.Context
@@ -92,7 +91,7 @@ func TestListener_CallsFinishInTheDrain(t *testing.T) {
 	s := rpc(t, lastcall.Config{Grace: time.Minute}, func(context.Context) {
 		select {
 		case h.entered <- struct{}{}:
-		default: // a call that refused makes while it may
+		default: // refused dials until nobody accepts, so some of its connections arrive
 		}
 		<-h.release
 	})

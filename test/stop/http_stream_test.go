@@ -14,8 +14,8 @@ import (
 	"github.com/lastcall-go/lastcall"
 )
 
-// upgrade asks for a connection as a WebSocket client does, and returns it
-// once the server has taken it over.
+// upgrade requests an upgrade as a WebSocket client does, and returns the connection once the
+// server has taken it over.
 func upgrade(t *testing.T, addr string) (net.Conn, *bufio.Reader) {
 	t.Helper()
 	c := dial(t, addr)
@@ -34,7 +34,7 @@ func upgrade(t *testing.T, addr string) (net.Conn, *bufio.Reader) {
 	return c, r
 }
 
-// hijack takes a connection over, as a WebSocket library does.
+// hijack takes over a connection, as a WebSocket library does.
 func hijack(t *testing.T, w http.ResponseWriter) (net.Conn, *bufio.ReadWriter) {
 	c, rw, err := w.(http.Hijacker).Hijack()
 	if err != nil {
@@ -62,7 +62,7 @@ func TestHijack_AHijackedConnectionHearsOfTheStopAndMaySayGoodbye(t *testing.T) 
 	s := serve(t, lastcall.Config{Grace: time.Minute}, func(w http.ResponseWriter, r *http.Request) {
 		c, _ := hijack(t, w)
 		stopping := lastcall.LastCall(r.Context())
-		go func() { // outlives its handler, as many do
+		go func() { // it outlives its handler, as in many programs
 			defer c.Close()
 			<-stopping
 			fmt.Fprintln(c, "goodbye")
@@ -106,7 +106,7 @@ func TestHijack_ReadsOfAHijackedConnectionFailFromInterruptOnAndWritesDoNot(t *t
 	}
 	s.stop()
 	s.logs("phase=drain")
-	fmt.Fprintln(c, "still there?") // in the drain it works on
+	fmt.Fprintln(c, "still there?") // during the drain it is still served
 	if got := line(t, r); got != "still there?\n" {
 		t.Errorf("in the drain the echo is %q", got)
 	}
@@ -162,7 +162,7 @@ func TestHijack_AHijackedConnectionIsClosedAndNamedAtAbandon(t *testing.T) {
 	exits(t, r, 3)
 }
 
-// events is a handler of server-sent events.
+// events returns a handler of server-sent events.
 func events(until func(*http.Request) <-chan struct{}) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")

@@ -19,10 +19,10 @@ import (
 	"github.com/lastcall-go/lastcall"
 )
 
-// docs/shutdown.md lists the mistakes that programs make when they stop, and
-// for each the tests which show its outcome here. Most are beside the
-// behaviour that they are about; what no other test shows is below. A test of
-// package docs checks that those which the page names exist.
+// docs/shutdown.md lists the mistakes that programs make when they stop, and for each of them the
+// tests that show its outcome with Lastcall. Most of these tests are next to the behaviour that
+// they test; the ones that belong nowhere else are below. A test of package docs checks that the
+// tests named on that page exist.
 
 func newGroup(ctx context.Context, t *testing.T, cfg lastcall.Config) *lastcall.Group {
 	t.Helper()
@@ -110,7 +110,7 @@ func TestMistake19_LastCallAndInterruptAreTwoContexts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t.Context(), t, lastcall.Config{Grace: 20 * time.Second})
 		_ = g.Loop("consumer", func(ctx context.Context) error {
-			work := lastcall.UntilInterrupt(ctx) // for the item in hand
+			work := lastcall.UntilInterrupt(ctx) // for the current item
 			<-ctx.Done()
 			if cause := context.Cause(ctx); !errors.Is(cause, lastcall.ErrStopping) {
 				t.Errorf("the loop ends for %v, want ErrStopping", cause)
@@ -147,7 +147,7 @@ func TestMistake20_ClosersRunInReverseAfterEveryoneWhoUsesThem(t *testing.T) {
 		g.Defer("broker", lastcall.CloseFunc(note("broker closed")))
 		_ = g.Loop("consumer", func(ctx context.Context) error {
 			<-ctx.Done()
-			time.Sleep(10 * time.Second) // the item in hand
+			time.Sleep(10 * time.Second) // for the current item
 			return note("consumer returned")()
 		})
 		_ = g.Background(t.Context(), "render", func(ctx context.Context) error {
@@ -183,7 +183,7 @@ func TestMistake21_WorkIsRunAndAwaitedOrRefusedAndNeverLost(t *testing.T) {
 				}
 			})
 		}
-		for finished.Load() < 100 { // the stop comes in the middle
+		for finished.Load() < 100 { // so that the stop comes in the middle
 			time.Sleep(time.Millisecond)
 		}
 		g.Stop(nil)
@@ -278,8 +278,8 @@ func TestBudget_TheWorkedNumbersOfTheBudgetHold(t *testing.T) {
 	}
 }
 
-// moments are when, after last call, those who obey nothing see Interrupt,
-// Abandon, the end of the last closer and the end of the group.
+// moments returns when Interrupt, Abandon, the end of the last closer and the end of the group come
+// after last call, if the goroutines obey nothing.
 func moments(t *testing.T, cfg lastcall.Config) []time.Duration {
 	g := newGroup(t.Context(), t, cfg)
 	release := make(chan struct{})

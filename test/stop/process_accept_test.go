@@ -19,15 +19,15 @@ import (
 	"github.com/lastcall-go/lastcall"
 )
 
-// arrivals are 150 requests a second, each by itself, as a load balancer passes them on: half of
-// them on new connections.
+// arrivals are 150 independent requests per second, as a load balancer forwards them. Half of them
+// use new connections.
 type arrivals struct {
 	url      atomic.Pointer[string]
 	done     chan struct{}
 	all      sync.WaitGroup
 	mu       sync.Mutex
 	answered int
-	failures []failure // in the order of their requests' ends
+	failures []failure // in the order in which their requests ended
 }
 
 type failure struct {
@@ -70,7 +70,7 @@ func (a *arrivals) send(client *http.Client, url string) {
 	a.failures = append(a.failures, failure{time.Now(), err})
 }
 
-// atLeast waits until so many requests have been answered.
+// atLeast waits until n requests have been answered.
 func (a *arrivals) atLeast(t *testing.T, n int) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
@@ -86,7 +86,7 @@ func (a *arrivals) atLeast(t *testing.T, n int) {
 	}
 }
 
-// stop ends the requests, and checks that none has failed before a moment.
+// stop ends the requests, and checks that none has failed before the given time.
 func (a *arrivals) stop(t *testing.T, before time.Time) {
 	t.Helper()
 	close(a.done)
@@ -105,7 +105,7 @@ func (a *arrivals) stop(t *testing.T, before time.Time) {
 	t.Logf("%d requests answered, %d failed later", a.answered, len(a.failures)-early)
 }
 
-// when is the time of a line of the log.
+// when returns the time of a line of the log.
 func when(t *testing.T, line string) time.Time {
 	t.Helper()
 	text, _, _ := strings.Cut(strings.TrimPrefix(line, "time="), " ")
@@ -116,10 +116,10 @@ func when(t *testing.T, line string) time.Time {
 	return at
 }
 
-// A soft eviction, a node's shutdown: the endpoint stays ready for the whole grace.
+// In a soft eviction, or when a node shuts down, the endpoint stays ready for the whole grace.
 func TestAccept_AnEndpointThatStaysReadyIsRefusedNothingBeforeInterrupt(t *testing.T) {
 	t.Parallel()
-	const interrupt = 5 * time.Second // the grace less the reserve
+	const interrupt = 5 * time.Second // the grace minus the reserve
 	p := start(t, func() int {
 		cfg := config(6 * time.Second)
 		cfg.Delay = time.Second
@@ -131,7 +131,7 @@ func TestAccept_AnEndpointThatStaysReadyIsRefusedNothingBeforeInterrupt(t *testi
 			defer say("addr %s", l.Addr())
 			if err := g.Go("import", func(ctx context.Context) error {
 				<-ctx.Done()
-				return nil // recorded
+				return nil // the failure was recorded
 			}); err != nil {
 				return err
 			}
@@ -150,7 +150,7 @@ func TestAccept_AnEndpointThatStaysReadyIsRefusedNothingBeforeInterrupt(t *testi
 	p.reports("0 interrupted", "finished    go import")
 }
 
-// hello is examples/hello, but for the port and how long a thumbnail takes.
+// hello is examples/hello, except for the port and the duration of a thumbnail.
 func hello(address string, set func(*lastcall.Config)) func() int {
 	return func() int {
 		cfg := config(30 * time.Second)
@@ -200,8 +200,8 @@ func TestAccept_AStopEndsUnderRequestsThatStartWorkWhenTheEarlierWorkIsDone(t *t
 	}
 }
 
-// The README's program, as a service manager starts it: its input is no terminal, and it listens
-// for other machines. The test is one of this machine.
+// The README's program, as a service manager starts it: its input is not a terminal, and it listens
+// for other machines. The test's requests come from the same machine.
 func TestAccept_AProxyThatNoticesAfter1500MillisecondsLosesNoRequest(t *testing.T) {
 	t.Parallel()
 	program := hello(":0", func(*lastcall.Config) {})

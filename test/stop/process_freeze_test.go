@@ -44,8 +44,8 @@ func TestSignals_SentToAStoppedProcessArriveOnceEachAfterCONT(t *testing.T) {
 	p.says("working")
 	p.freeze()
 	p.signal(syscall.SIGTERM, syscall.SIGTERM, syscall.SIGINT, syscall.SIGCONT)
-	// Three were sent. Two arrive: a last call and an interrupt, not the third
-	// signal that would force the end.
+	// Three signals were sent. Two arrive: a last call and an interrupt, but not the third signal,
+	// which would force the end.
 	p.exits(0)
 	p.logs("second signal: interrupting now")
 	p.reports("finished    go job")
@@ -78,8 +78,8 @@ func TestSignals_TwoTermsSentToAStoppedPlainGoProgramBecomeOne(t *testing.T) {
 	}
 }
 
-// frozen is a program whose deadline passes while nobody can run. It obeys its
-// context, unless it is unresponsive.
+// frozen is a program whose deadline passes while its process is stopped. It obeys its context,
+// unless it is unresponsive.
 func frozenProgram(unresponsive bool) int {
 	cfg := config(4 * time.Second)
 	cfg.Reserve = 3 * time.Second
@@ -98,8 +98,7 @@ func frozenProgram(unresponsive bool) int {
 	})
 }
 
-// frozenFor stops the program in the middle of its drain, for as long as the
-// test is about, and lets it go on.
+// frozenFor stops the program in the middle of its drain for d, and lets it continue.
 func (p *process) frozenFor(d time.Duration) {
 	p.t.Helper()
 	p.says("working")
@@ -122,7 +121,7 @@ func TestFreeze_OverTheDeadlineAbandonsNobodyWhoObeys(t *testing.T) {
 	p.exits(0)
 	p.reports("the process was frozen for about", "finished    go job", "0 abandoned")
 	p.logs("the process was frozen")
-	if left <= 0 || left > 1500 { // the machine may have used up some of it
+	if left <= 0 || left > 1500 { // a slow machine may have used some of it
 		t.Errorf("after the thaw %d ms were left for the last write, want about half the reserve of 3 s", left)
 	}
 	if thawed < 4500 || int64(thawed) > most.Milliseconds() {
@@ -156,7 +155,7 @@ func TestFreeze_BeforeAnyStopIsHeardAndAPanickingHookStopsNobody(t *testing.T) {
 	var thawed int
 	scan(t, p.says("thawed after"), "thawed after %d ms", &thawed)
 	most := time.Since(began) + time.Second
-	// The resolution is a second while nothing stops.
+	// The resolution is one second while nothing stops.
 	if thawed < 900 || int64(thawed) > most.Milliseconds() {
 		t.Errorf("OnThaw received %d ms, want about 2000, less at most 1000, and at most %d", thawed, most.Milliseconds())
 	}

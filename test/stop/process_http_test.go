@@ -19,8 +19,8 @@ import (
 	"github.com/lastcall-go/lastcall/internal/stopwatch"
 )
 
-// httpProgram serves on a free port, which it says. A request for /slow takes
-// as long as the test wants.
+// httpProgram serves on a free port, which it prints. A request for /slow takes as long as the test
+// wants.
 func httpProgram(cfg lastcall.Config) int {
 	return lastcall.Main(cfg, func(_ context.Context, g *lastcall.Group) error {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -81,7 +81,7 @@ func TestServer_ARollingRestartUnderLoadShowsNoClientAnError(t *testing.T) {
 	after := "http://" + started.addr()
 	old.signal(stopSignal)
 	old.logs(`phase="last call"`)
-	lag := time.AfterFunc(delay/2, func() { load.url.Store(&after) }) // the endpoints' lag
+	lag := time.AfterFunc(delay/2, func() { load.url.Store(&after) }) // the propagation delay of the endpoints
 	defer lag.Stop()
 	old.exits(0)
 	answers := load.stop()
@@ -93,8 +93,8 @@ func TestServer_ARollingRestartUnderLoadShowsNoClientAnError(t *testing.T) {
 	t.Logf("%d answers before, %d after the change", answers[before], answers[after])
 }
 
-// load is clients that find the program as Kubernetes lets them: by an address
-// that changes some time after the old process has received the signal.
+// load simulates clients that find the program as in Kubernetes: by an address that changes some
+// time after the old process has received the signal.
 type load struct {
 	url     atomic.Pointer[string]
 	done    chan struct{}

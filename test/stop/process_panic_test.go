@@ -24,9 +24,8 @@ func panicHere(context.Context) error { panic("boom") }
 
 func goexit(context.Context) error { runtime.Goexit(); return nil }
 
-// A program goes on or stops as its kind of goroutine says; it never dies of
-// the panic itself, which would end every other goroutine without a last call,
-// with code 2.
+// A program continues or stops as its kind of goroutine determines. It never dies of the panic
+// itself, which would end every other goroutine without a last call, with code 2.
 func TestPanic_OrGoexitInAnyGoroutineEndsInAnOrderlyStop(t *testing.T) {
 	t.Parallel()
 	background := func(fn func(context.Context) error) func(context.Context, *lastcall.Group) error {
@@ -93,8 +92,8 @@ func TestPanic_OrGoexitInAnyGoroutineEndsInAnOrderlyStop(t *testing.T) {
 	}
 }
 
-// running waits until a program that goes on is set up, and its culprit in the
-// background has done the deed.
+// running waits until a program that continues is set up, and its background goroutine has panicked
+// or exited.
 func (p *process) running(name string) {
 	p.t.Helper()
 	p.says("set up")

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// asPID1 makes the program the init of a PID namespace of its own, as in a
-// container without an init.
+// asPID1 makes the program the init of a PID namespace of its own, as in a container without an
+// init.
 func asPID1(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
 	if os.Geteuid() != 0 {
@@ -22,8 +22,7 @@ func asPID1(cmd *exec.Cmd) {
 	}
 }
 
-// needNamespaces skips where the kernel does not let this user make a PID
-// namespace.
+// needNamespaces skips the test where the kernel does not let this user create a PID namespace.
 func needNamespaces(t *testing.T) {
 	t.Helper()
 	if os.Getenv(programVariable) != "" {
@@ -75,9 +74,9 @@ func TestPID1_ForcedByAThirdSIGTERMExitsWith143(t *testing.T) {
 	p.exits(143)
 }
 
-// The contrast: the kernel does not kill an init by a default action, so the
-// runtime of a plain Go program falls through to its exit code, which was 2
-// up to Go 1.26. Nothing is drained either way.
+// For comparison: the kernel does not kill an init by a default action, so the runtime of a plain
+// Go program falls through to its exit code, which was 2 up to Go 1.26. Nothing is drained either
+// way.
 func TestPlainGo_ProgramAsPID1ExitsByItsRuntime(t *testing.T) {
 	t.Parallel()
 	needNamespaces(t)

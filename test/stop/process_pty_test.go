@@ -15,8 +15,8 @@ import (
 	"github.com/lastcall-go/lastcall"
 )
 
-// openTerminal returns the two ends of a new pseudo-terminal: the side of the
-// person who types, and the side of the programs.
+// openTerminal returns the two ends of a new pseudo-terminal: the one of the person who types, and
+// the one of the programs.
 func openTerminal(t *testing.T) (person, programs *os.File) {
 	t.Helper()
 	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
@@ -49,8 +49,8 @@ func ioctl(t *testing.T, f *os.File, request uintptr, value *uint32) {
 	}
 }
 
-// atTerminal makes a terminal the program's own, with stdin and stdout; the
-// log stays with the test.
+// atTerminal makes a terminal the program's controlling terminal, and its stdin and stdout. The log
+// still goes to the test.
 func atTerminal(programs *os.File) func(*exec.Cmd) {
 	return func(cmd *exec.Cmd) {
 		cmd.Stdin, cmd.Stdout = programs, programs

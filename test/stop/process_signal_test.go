@@ -13,8 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall"
 )
 
-// drainer is a program with one piece of work, which ends when the test says
-// so and no earlier.
+// drainer is a program with one piece of work, which ends exactly when the test tells it to.
 func drainer(cfg lastcall.Config) int {
 	return lastcall.Main(cfg, func(_ context.Context, g *lastcall.Group) error {
 		return g.Go("job", func(ctx context.Context) error {

@@ -29,8 +29,7 @@ type serviceManager struct {
 	messages [][]string // the lines of each datagram so far
 }
 
-// manage opens a notification socket, at a path or in Linux' abstract
-// namespace.
+// manage opens a notification socket, at a path or in Linux's abstract namespace.
 func manage(t *testing.T, address string) *serviceManager {
 	t.Helper()
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: address, Net: "unixgram"})
@@ -45,8 +44,8 @@ func (m *serviceManager) environment(cmd *exec.Cmd) {
 	cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+m.address)
 }
 
-// hears reads datagrams until one has a line that begins with prefix, and
-// returns the rest of that line.
+// hears reads datagrams until one has a line that begins with prefix, and returns the rest of that
+// line.
 func (m *serviceManager) hears(prefix string) string {
 	m.t.Helper()
 	_ = m.conn.SetReadDeadline(time.Now().Add(patience))
@@ -93,8 +92,8 @@ func TestSystemd_HearsEveryPhaseAndIsAskedForTimeAgainAndAgain(t *testing.T) {
 			for range 2 {
 				var microseconds int
 				scan(t, m.hears("EXTEND_TIMEOUT_USEC="), "%d", &microseconds)
-				// It lapses later than the next one comes, and holds for
-				// seconds, not for ever, should the program hang.
+				// An extension must expire later than the next one arrives. It must hold for seconds, not for
+				// ever, in case the program hangs.
 				if d := time.Duration(microseconds) * time.Microsecond; d < 2*time.Second || d > 10*time.Second {
 					t.Errorf("asked for %v more", d)
 				}
@@ -148,7 +147,7 @@ func TestSystemd_ANotificationSocketThatNobodyReadsHoldsUpNoStop(t *testing.T) {
 	watch.AtMost(6*time.Second, "the stop, whose grace is 4 s,")
 }
 
-// fill sends datagrams until the socket takes no more.
+// fill sends datagrams until the socket accepts no more.
 func fill(t *testing.T, address string) {
 	t.Helper()
 	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: address, Net: "unixgram"})

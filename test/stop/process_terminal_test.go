@@ -17,8 +17,8 @@ import (
 	"github.com/lastcall-go/lastcall"
 )
 
-// shell runs the program through a shell script, in which "$0" "$@" is the
-// program and $CODE the file that is to receive its exit code.
+// shell runs the program through a shell script. In the script "$0" "$@" is the program, and $CODE
+// is the file for its exit code.
 func shell(script string) func(*exec.Cmd) {
 	return func(cmd *exec.Cmd) {
 		cmd.Args = append([]string{"sh", "-c", script}, cmd.Args...)
@@ -26,8 +26,8 @@ func shell(script string) func(*exec.Cmd) {
 	}
 }
 
-// ownGroup gives the shell and what it starts a process group of their own, as
-// a terminal does for a foreground job.
+// ownGroup gives the shell and the processes that it starts their own process group, as a terminal
+// does for a foreground job.
 func ownGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 }
@@ -40,11 +40,11 @@ func (p *process) group(s syscall.Signal) {
 	}
 }
 
-// pipeline is `program | tee`, which Ctrl-C ends from the right. The inner
-// trap keeps the shell alive to write the program's own exit code down.
+// pipeline is `program | tee`, which Ctrl-C ends from the right. The inner trap keeps the shell
+// alive to record the program's own exit code.
 const pipeline = `{ trap : INT; "$0" "$@"; echo "$?" >"$CODE"; } | tee`
 
-// piped runs a program in the pipeline, and returns what reads its exit code.
+// piped runs a program in the pipeline, and returns a function that reads its exit code.
 func piped(t *testing.T, main func() int, settings ...func(*exec.Cmd)) (*process, func() string) {
 	code := filepath.Join(t.TempDir(), "code")
 	settings = append([]func(*exec.Cmd){shell(pipeline), func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, "CODE="+code) }},
@@ -60,8 +60,8 @@ func piped(t *testing.T, main func() int, settings ...func(*exec.Cmd)) (*process
 	}
 }
 
-// talker writes to stdout during its drain until it has met the closed pipe,
-// and then works on.
+// talker writes to stdout during its drain until it finds the pipe closed, and then continues its
+// work.
 func talker() int {
 	return lastcall.Main(config(time.Minute), func(_ context.Context, g *lastcall.Group) error {
 		return g.Go("job", func(ctx context.Context) error {
@@ -122,8 +122,8 @@ func TestSIGHUP_UnderNohupStopsNothing(t *testing.T) {
 	p := start(t, func() int { return drainer(config(time.Minute)) }, shell(`exec nohup "$0" "$@"`))
 	p.says("working")
 	p.signal(syscall.SIGHUP)
-	// Had SIGHUP been caught, it would be the one that began the stop: pending
-	// signals are delivered in the order of their numbers.
+	// If SIGHUP were caught, it would begin the stop: pending signals are delivered in the order of
+	// their numbers.
 	p.signal(syscall.SIGTERM)
 	p.says("heard the last call")
 	p.tell("finish")
@@ -134,7 +134,7 @@ func TestSIGHUP_UnderNohupStopsNothing(t *testing.T) {
 	}
 }
 
-// reloader says how often it has read its configuration.
+// reloader reports how often it has read its configuration.
 func reloader() int {
 	n := 0
 	cfg := config(time.Minute)
@@ -162,7 +162,7 @@ func TestSIGHUP_ReloadsWithAndWithoutNohup(t *testing.T) {
 			p.says("working")
 			p.signal(syscall.SIGHUP)
 			p.says("reload 1")
-			p.signal(syscall.SIGHUP) // while the first one runs: one more follows
+			p.signal(syscall.SIGHUP) // while the first one is running: one more follows
 			p.tell("")
 			p.says("reloaded 1")
 			p.says("reload 2")
@@ -184,7 +184,8 @@ func TestTerminal_ABackgroundJobOfAScriptIgnoresCtrlCAndStopsOnSIGTERM(t *testin
 	var pid int
 	scan(t, p.says("pid "), "pid %d", &pid)
 	p.says("working")
-	// Both are pending or delivered in this order; INT would have begun the stop.
+	// The signals are pending, or are delivered in this order. INT, if not ignored, would have begun
+	// the stop.
 	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		if err := syscall.Kill(pid, s); err != nil {
 			t.Fatal(err)

@@ -16,8 +16,8 @@ import (
 	"github.com/lastcall-go/lastcall"
 )
 
-// crowd is a program of many unresponsive goroutines, each with a long name. Its reserve has time
-// for two hundred lines on a busy machine.
+// crowd is a program with many unresponsive goroutines, each with a long name. Its reserve has
+// enough time for two hundred lines on a busy machine.
 func crowd() int {
 	cfg := config(6 * time.Second)
 	cfg.Reserve = 5 * time.Second
@@ -55,7 +55,7 @@ func TestTerminationLog_HoldsWhatTheKubeletReadsCutBetweenLines(t *testing.T) {
 			t.Errorf("a line was cut: %q", line)
 		}
 	}
-	// The log has everyone.
+	// The log has all of them.
 	if n := strings.Count(p.log.String(), "msg=abandoned"); n != 200 {
 		t.Errorf("the log names %d, want 200", n)
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/lastcall-go/lastcall/internal/stopwatch"
 )
 
-// The functions that stacks in a report are recognised by.
+// The functions that identify stacks in a report.
 
 //go:noinline
 func importWithoutLooking() { select {} }
@@ -38,7 +38,7 @@ func patientReserve() lastcall.Config {
 	return cfg
 }
 
-// interrupt sends the signals that interrupt at once.
+// interrupt sends the signals for an immediate interrupt.
 func (p *process) interrupt() {
 	p.t.Helper()
 	p.signal(stopSignal)
@@ -54,7 +54,7 @@ func TestUnresponsive_AnUnresponsiveGoroutineIsNamedWithItsStackAndNobodyElsesIs
 			ready := make(chan struct{})
 			errs := errors.Join(
 				g.Go("import", func(context.Context) error {
-					go childOfTheImport() // inherits the labels, and is not the group's
+					go childOfTheImport() // it inherits the labels, but does not belong to the group
 					close(ready)
 					importWithoutLooking()
 					return nil
@@ -154,8 +154,7 @@ func TestCloser_HangIsNamedAndTheOthersRun(t *testing.T) {
 	}
 }
 
-// withFullStderr gives the program a stderr that nobody reads and that takes
-// no more.
+// withFullStderr gives the program a stderr that nobody reads and that accepts no more.
 func withFullStderr(t *testing.T) func(*exec.Cmd) {
 	return func(cmd *exec.Cmd) {
 		r, w, err := os.Pipe()
@@ -203,7 +202,7 @@ func TestLogger_ThatBlocksHoldsUpNoStop(t *testing.T) {
 	}
 }
 
-// hangingError takes for ever to say what it is.
+// hangingError is an error whose Error method never returns.
 type hangingError struct{}
 
 func (hangingError) Error() string { select {} }

@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// These put something in the place of the files that server and shim read and write.
+// addFiles adds the tricks that replace the files that server and shim read and write.
 func addFiles(tricks map[string]trick) {
 	tricks["fifo-as-stop-file"] = func() error {
 		err := errors.Join(syscall.Mkfifo(stopFile(), 0o600), syscall.Mkfifo(stopFile()+".new", 0o600))
@@ -20,7 +20,7 @@ func addFiles(tricks map[string]trick) {
 		return endure()
 	}
 	tricks["fifo-as-checkpoint"] = func() error {
-		_ = os.Remove(checkpoint()) // not there, in the first run
+		_ = os.Remove(checkpoint()) // it does not exist in the first run
 		if err := syscall.Mkfifo(checkpoint(), 0o600); err != nil {
 			return err
 		}
@@ -41,7 +41,7 @@ func addFiles(tricks map[string]trick) {
 		}
 		return endure()
 	}
-	// The checkpoint of these two is taken at the end of the run.
+	// The checkpoint of these two is read at the end of the run.
 	tricks["link-to-environment"] = func() error { return link("/proc/self/environ") }
 	tricks["link-to-secret"] = func() error { return link(filepath.Join(attackDir(), "secret")) }
 	tricks["link-to-victim"] = func() error {
@@ -53,7 +53,7 @@ func addFiles(tricks map[string]trick) {
 	}
 }
 
-// These do something to the run's directory.
+// addDirectories adds the tricks against the run's directory.
 func addDirectories(tricks map[string]trick) {
 	tricks["other-directory"] = func() error {
 		if err := errors.Join(os.Rename(runDir(), runDir()+".moved"), os.Symlink(filepath.Join(attackDir(), "precious"), runDir())); err != nil {
@@ -80,7 +80,7 @@ func addDirectories(tricks map[string]trick) {
 			return err
 		}
 		begun()
-		for range 3000 { // three times what may be open
+		for range 3000 { // three times the limit of open files
 			if err := errors.Join(os.Mkdir("d", 0o700), os.Chdir("d")); err != nil {
 				return err
 			}
@@ -110,7 +110,7 @@ func addDirectories(tricks map[string]trick) {
 		begun()
 		for n := 0; ; n = (n + 1) % 10 {
 			next := checkpoint() + ".mine"
-			_ = os.WriteFile(next, make([]byte, n<<16), 0o600) // again in the next round
+			_ = os.WriteFile(next, make([]byte, n<<16), 0o600) // repeated in the next round
 			_ = os.Rename(next, checkpoint())
 		}
 	}

@@ -1,12 +1,11 @@
 //go:build linux
 
-// Command hostile is a program of an exec kind that does what it can against the server that runs
-// it:
+// Command hostile is a program of an exec kind that attacks the server that runs it:
 //
 //	hostile TRICK
 //
-// LASTCALL_ATTACK_DIR is a directory in which it says that it has begun, with a file begun-TASK. It
-// ends after a minute and a half by itself, whatever happens.
+// LASTCALL_ATTACK_DIR is a directory in which it writes a file begun-TASK when it has begun. It
+// always ends by itself after a minute and a half.
 package main
 
 import (
@@ -24,10 +23,11 @@ import (
 // lifetime bounds every process of this program.
 const lifetime = 90 * time.Second
 
-// A trick returns when the program may end by itself, and does not return where it is to be ended.
+// A trick returns when the program may end by itself. It does not return where the server has to
+// end it.
 type trick func() error
 
-// allTricks has the tricks by their names, but for what is only a part of one.
+// allTricks returns the tricks by name, without those that are only a part of another one.
 func allTricks() map[string]trick {
 	tricks := make(map[string]trick)
 	for _, add := range []func(map[string]trick){addFiles, addDirectories, addShim, addProcesses, addOutput} {
@@ -68,15 +68,15 @@ func main() {
 	}
 }
 
-// begun says that the trick is under way. It is called by the tricks that do not return.
+// begun reports that the trick is under way. The tricks that do not return call it.
 func begun() { say("begun", "") }
 
 func say(what, text string) {
 	name := filepath.Join(os.Getenv("LASTCALL_ATTACK_DIR"), what+"-"+os.Getenv("LASTCALL_TASK_ID"))
-	_ = os.WriteFile(name, []byte(text), 0o644) //nolint:gosec // the test waits in vain
+	_ = os.WriteFile(name, []byte(text), 0o644) //nolint:gosec // if it fails, the test times out
 }
 
-// endure does not end by itself, nor at a signal that can be ignored.
+// endure neither ends by itself nor at a signal that can be ignored.
 func endure() error {
 	ignoreAll()
 	begun()
@@ -93,7 +93,7 @@ func ignoreAll() {
 	}
 }
 
-// part is what the processes do that a trick starts.
+// part is what the processes do that a trick has started.
 func part(name string) {
 	ignoreAll()
 	switch name {
@@ -101,7 +101,7 @@ func part(name string) {
 	case "busy":
 		for { //nolint:staticcheck // that is the trick
 		}
-	case "respawn": // whoever looks for it finds one that has ended
+	case "respawn": // a search finds only a process that has already ended
 		time.Sleep(5 * time.Millisecond)
 		_ = spawn("respawn", true, false)
 		return
@@ -111,7 +111,7 @@ func part(name string) {
 	}
 }
 
-// spawn starts a part, which has no output, or this process's.
+// spawn starts a part, with no output or with that of this process.
 func spawn(name string, session, output bool) error {
 	cmd := exec.Command("/proc/self/exe", "-part", name) //nolint:noctx // it is to outlive everything
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: session}

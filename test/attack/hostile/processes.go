@@ -15,11 +15,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// These are against the shim, which is this program's parent.
+// addShim adds the tricks against the shim, which is this program's parent.
 func addShim(tricks map[string]trick) {
 	tricks["ignore-signals"] = endure
 	tricks["stop-shim"] = func() error {
-		_ = syscall.Kill(os.Getppid(), syscall.SIGSTOP) // not allowed is well
+		_ = syscall.Kill(os.Getppid(), syscall.SIGSTOP) // it may not be allowed
 		return endure()
 	}
 	tricks["keep-shim-stopped"] = func() error {
@@ -36,7 +36,7 @@ func addShim(tricks map[string]trick) {
 		return endure()
 	}
 	tricks["signal-shim"] = func() error {
-		shim := os.Getppid() // and not whoever is the parent when that one has ended
+		shim := os.Getppid() // not the new parent after the shim has ended
 		for range 100 {
 			for n := syscall.Signal(1); n < 65; n++ {
 				if n != syscall.SIGKILL && n != syscall.SIGSTOP {
@@ -63,7 +63,7 @@ func addShim(tricks map[string]trick) {
 		return endure()
 	}
 	tricks["trace-shim"] = func() error {
-		runtime.LockOSThread() // the thread that traces must be there
+		runtime.LockOSThread() // the tracing thread must stay alive
 		_ = unix.PtraceSeize(os.Getppid())
 		_ = unix.PtraceInterrupt(os.Getppid())
 		return endure()
@@ -72,7 +72,7 @@ func addShim(tricks map[string]trick) {
 	tricks["read-the-server"] = readTheServer
 }
 
-// These leave processes behind, and more than one expects.
+// addProcesses adds the tricks that leave processes behind, and more of them than expected.
 func addProcesses(tricks map[string]trick) {
 	tricks["stop-oneself"] = func() error {
 		ignoreAll()
@@ -92,7 +92,7 @@ func addProcesses(tricks map[string]trick) {
 		return nil
 	}
 	tricks["fork-bomb"] = func() error {
-		for range 500 { // the cage allows less
+		for range 500 { // the cage allows fewer
 			if spawn("stay", true, false) != nil {
 				break
 			}
@@ -105,12 +105,12 @@ func addProcesses(tricks map[string]trick) {
 			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWPID | syscall.CLONE_NEWNS,
 			UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
 		}
-		_ = cmd.Start() // not allowed everywhere
+		_ = cmd.Start() // it may not be allowed
 		return endure()
 	}
 }
 
-// These say more than can be kept, or what they were not to know.
+// addOutput adds the tricks that print more than can be kept, or what they must not know.
 func addOutput(tricks map[string]trick) {
 	tricks["flood"] = func() error {
 		begun()
@@ -133,7 +133,7 @@ func addOutput(tricks map[string]trick) {
 		}
 		var all strings.Builder
 		for _, n := range names {
-			to, _ := os.Readlink("/proc/self/fd/" + n.Name()) // that of the directory itself is gone
+			to, _ := os.Readlink("/proc/self/fd/" + n.Name()) // the descriptor of the directory itself is gone
 			fmt.Fprintln(&all, n.Name(), to)
 		}
 		say("descriptors", all.String())
@@ -141,10 +141,10 @@ func addOutput(tricks map[string]trick) {
 	}
 }
 
-// writeToShim writes into whatever the shim has open.
+// writeToShim writes into every file that the shim has open.
 func writeToShim() error {
 	dir := fmt.Sprintf("/proc/%d/fd", os.Getppid())
-	names, _ := os.ReadDir(dir) // nothing, where it may not be read
+	names, _ := os.ReadDir(dir) // empty where it may not be read
 	for _, n := range names {
 		file, err := os.OpenFile(filepath.Join(dir, n.Name()), os.O_WRONLY|syscall.O_NONBLOCK, 0)
 		if err != nil {
@@ -156,7 +156,7 @@ func writeToShim() error {
 	return endure()
 }
 
-// readTheServer says what it could read of shim and server.
+// readTheServer prints what it could read of shim and server.
 func readTheServer() error {
 	shim := os.Getppid()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", shim))

@@ -7,7 +7,7 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
-// book writes a history: a second passes with every event.
+// book writes a history in which a second passes with every event.
 type book struct {
 	history.History
 	now   time.Time
@@ -31,7 +31,7 @@ func (b *book) event(e history.Event) {
 
 func (b *book) process(p history.Process) { b.event(history.Event{Process: &p}) }
 
-// start starts processes; the process id of each is in its name.
+// start starts processes. The process id of each is in its name.
 func (b *book) start(names ...string) {
 	for _, name := range names {
 		b.process(history.Process{Name: name, PID: pid(name), What: history.Started})
@@ -51,7 +51,7 @@ func (b *book) told(name string, grace time.Duration) {
 	b.process(history.Process{Name: name, PID: pid(name), What: history.Signalled, Signal: "SIGTERM", Grace: grace})
 }
 
-// kill is a fault that kills a process.
+// kill adds a fault that kills a process.
 func (b *book) kill(id int, name string) {
 	b.event(history.Event{Fault: &history.Fault{ID: id, Kind: "kill", Victims: []string{name}}})
 	b.process(history.Process{Name: name, PID: pid(name), What: history.Signalled, Signal: "SIGKILL"})
@@ -59,7 +59,7 @@ func (b *book) kill(id int, name string) {
 	b.event(history.Event{Fault: &history.Fault{ID: id, Kind: "kill", Over: true, Victims: []string{name}}})
 }
 
-// call asks for something, and has it answered.
+// call adds a call and its answer.
 func (b *book) call(c history.Call, a history.Answer) {
 	b.calls++
 	c.ID, a.Call, c.Process = b.calls, b.calls, "p1"
@@ -69,7 +69,7 @@ func (b *book) call(c history.Call, a history.Answer) {
 
 func id(seq int) string { return fmt.Sprintf("id-%d", seq) }
 
-// enqueue has tasks accepted.
+// enqueue adds the enqueue of tasks, which are accepted.
 func (b *book) enqueue(plans ...history.Plan) {
 	a := history.Answer{Outcome: history.Done}
 	for i := range plans {
@@ -79,8 +79,8 @@ func (b *book) enqueue(plans ...history.Plan) {
 	b.call(history.Call{Op: history.Enqueue, Plans: plans}, a)
 }
 
-// run is a run with its effects: those of begun at a step, of the steps before another one, and
-// what it says last, 0 for nothing.
+// run adds a run with its effects: Begun at one step, the steps before another one, and the last
+// effect that the run reports, 0 for none.
 func (b *book) run(seq int, fence int64, name string, from, to, last int) {
 	b.effect(seq, fence, name, history.Begun, from)
 	for step := from; step < to; step++ {
@@ -98,7 +98,7 @@ func (b *book) effect(seq int, fence int64, name string, step, resumed int) {
 	b.event(history.Event{Effect: &history.Effect{Seq: seq, TaskID: id(seq), Step: step, Fence: fence, Process: name, PID: pid(name), Resumed: resumed}})
 }
 
-// record says what the store has of a task. The times of the runs are those of their effects.
+// record adds the store's record of a task. The times of the runs are those of their effects.
 func (b *book) record(seq int, t history.Task, runs ...history.Run) {
 	t.ID, t.Seq, t.Kind = id(seq), seq, history.KindSteps
 	for i := range runs {
@@ -123,7 +123,7 @@ func (b *book) record(seq int, t history.Task, runs ...history.Run) {
 	b.State.Counts[t.Status]++
 }
 
-// end is when a process ended.
+// end returns when a process ended.
 func (b *book) end(of int) (at time.Time) {
 	for _, e := range b.Events {
 		if e.Process != nil && e.Process.PID == of && e.Process.What == history.Ended {
@@ -139,12 +139,22 @@ func died(run int64) history.Run {
 	return history.Run{Run: run, Status: "interrupted", Reason: "lost", Error: "the process died", Crashed: true, Reclaimed: true}
 }
 
-// sound is a history in which everything went well, with something for each rule:
+// sound returns a history in which everything went well, with something for each rule. Its tasks:
 //
-//	1 has a result and succeeds, 2 is in a process that is killed, 3 is handed over, 4 ends in a
-//	transaction, 5 has a key, 6 is not added since 5 has it, 7 is rolled back, 8 is cancelled, 9
-//	fails once, 10 kills its processes p5, p6 and p7, 11 is its neighbour in the last one, 12 is in a
-//	process that is stopped for longer than a lease, 13 is refused, 14 is cancelled and retried.
+//	1   has a result and succeeds
+//	2   is in a process that is killed
+//	3   is handed over
+//	4   ends in a transaction
+//	5   has a key
+//	6   is not added, since 5 has its key
+//	7   is rolled back
+//	8   is cancelled
+//	9   fails once
+//	10  kills its processes p5, p6 and p7
+//	11  is the neighbour of 10 in p7
+//	12  is in a process that is stopped for longer than a lease
+//	13  is refused
+//	14  is cancelled and retried
 func sound() *book {
 	b := newBook()
 	b.start("p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8")
@@ -183,7 +193,7 @@ func sound() *book {
 	return b
 }
 
-// keyed has a task that is not added, one that is rolled back, and one that is refused.
+// keyed adds a task that is a duplicate, one that is rolled back, and one that is refused.
 func (b *book) keyed() {
 	six := history.Plan{Seq: 6, Kind: history.KindSteps, Steps: 2, Key: "k"}
 	b.call(history.Call{Op: history.Enqueue, Plans: []history.Plan{six}}, history.Answer{Outcome: history.Done, IDs: []string{id(5)}, Existed: []bool{true}})
@@ -193,7 +203,7 @@ func (b *book) keyed() {
 	b.call(history.Call{Op: history.Enqueue, Plans: []history.Plan{thirteen}}, history.Answer{Outcome: history.Refused, Error: "too large"})
 }
 
-// commanded has a task that is cancelled while it runs, one that fails once, and one that is
+// commanded adds a task that is cancelled while it runs, one that fails once, and one that is
 // retried after its cancel.
 func (b *book) commanded() {
 	b.enqueue(history.Plan{Seq: 8, Steps: 5}, history.Plan{Seq: 9, Steps: 2, Fail: 1}, history.Plan{Seq: 14, Steps: 1})
@@ -209,7 +219,7 @@ func (b *book) commanded() {
 	b.record(14, history.Task{Status: "succeeded"}, ok(140))
 }
 
-// poisoned has a task that kills three processes, and its neighbour in the last one.
+// poisoned adds a task that kills three processes, and its neighbour in the last one.
 func (b *book) poisoned() {
 	b.enqueue(history.Plan{Seq: 10, Steps: 3, Exit: 9}, history.Plan{Seq: 11, Steps: 2})
 	b.run(10, 100, "p5", 0, 1, 0)
@@ -228,7 +238,7 @@ func (b *book) poisoned() {
 	b.record(11, history.Task{Status: "succeeded", Interruptions: 1}, neighbour, ok(111))
 }
 
-// frozen has a process that is stopped for longer than a lease, and goes on too late.
+// frozen adds a process that is stopped for longer than a lease, and continues too late.
 func (b *book) frozen() {
 	b.enqueue(history.Plan{Seq: 12, Steps: 3, Save: true})
 	b.run(12, 120, "p8", 0, 1, 0)

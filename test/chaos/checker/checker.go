@@ -1,11 +1,11 @@
-// Package checker reads the record of a chaos run and says which promises were broken. It knows no
-// store and no library: it has the history, and the state that was read from the database with
-// statements of its own.
+// Package checker reads the record of a chaos run and reports which promises were broken. It is
+// independent of any store and library: its input is the history, and the final state that separate
+// SQL statements have read from the database.
 //
-// The order of the events is the harness's, and one clock gave them their times. The times of runs
-// are the store's; they are compared with the harness's only while no fault moves a clock, and
-// never more exactly than History.Margin. Where a fault may lose what was answered (Fault.Lossy),
-// the tasks that had to do with the store meanwhile are held to less.
+// The harness puts the events in order, and their times come from one clock. The times of runs are
+// the store's. They are compared with the harness's times only while no fault moves a clock, and
+// never more precisely than History.Margin. Where a fault may lose what was answered (Fault.Lossy),
+// fewer rules apply to the tasks that used the store meanwhile.
 package checker
 
 import (
@@ -14,22 +14,22 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
-// Rule is a promise that is checked.
+// Rule is a promise that the checker checks.
 type Rule struct {
 	// Name is one word, Promise one sentence.
 	Name, Promise string
 }
 
-// Breach is a promise that was broken.
+// Breach is a broken promise.
 type Breach struct {
-	// Rule is its name.
+	// Rule is the name of the rule.
 	Rule string
-	// Seq is the task's number, 0 where it is about no task.
+	// Seq is the task's number, or 0 if the breach concerns no task.
 	Seq  int
 	Text string
 }
 
-// String has the whole breach in a line.
+// String returns the breach in one line.
 func (b Breach) String() string {
 	if b.Seq == 0 {
 		return b.Rule + ": " + b.Text
@@ -40,7 +40,7 @@ func (b Breach) String() string {
 // breach is what a rule calls for each breach that it finds.
 type breach func(seq int, format string, args ...any)
 
-// rules has every rule with what checks it.
+// rules lists every rule with the function that checks it.
 var rules = []struct {
 	Rule
 	check func(*facts, breach)

@@ -24,11 +24,11 @@ func TestCheck_FindsNothingInASoundHistory(t *testing.T) {
 // broken is one way to break a rule.
 type broken struct {
 	name  string
-	rules string // those that are to be named, and no other
+	rules string // the rules that must be reported, and no others
 	do    func(*book)
 }
 
-// check breaks a sound history in each of the ways.
+// check breaks a sound history in each of these ways.
 func check(t *testing.T, ways []broken) {
 	t.Helper()
 	for _, w := range ways {
@@ -54,20 +54,20 @@ func (b *book) rec(seq int) *history.Task {
 	return &b.State.Tasks[i]
 }
 
-// drop takes a task out of the store.
+// drop removes a task from the store.
 func (b *book) drop(seq int) {
 	b.State.Counts[b.rec(seq).Status]--
 	b.State.Tasks = slices.DeleteFunc(b.State.Tasks, func(t history.Task) bool { return t.Seq == seq })
 }
 
-// becomes gives a task another status.
+// becomes changes the status of a task.
 func (b *book) becomes(seq int, status string) {
 	b.State.Counts[b.rec(seq).Status]--
 	b.State.Counts[status]++
 	b.rec(seq).Status = status
 }
 
-// cut takes out the events of which that is true.
+// cut removes the events for which is returns true.
 func (b *book) cut(is func(history.Event) bool) { b.Events = slices.DeleteFunc(b.Events, is) }
 
 // each calls a function for each effect of a run.
@@ -79,21 +79,22 @@ func (b *book) each(fence int64, do func(*history.Event)) {
 	}
 }
 
-// of says that an event is an effect of a run: of that step, or any for 99.
+// of returns a function that reports whether an event is an effect of a run: of that step, or of
+// any step for 99.
 func of(fence int64, step int) func(history.Event) bool {
 	return func(e history.Event) bool {
 		return e.Effect != nil && e.Effect.Fence == fence && (step == 99 || e.Effect.Step == step)
 	}
 }
 
-// what says that an event is one of a process.
+// what returns a function that reports whether an event is that one of a process.
 func what(name string, is history.ProcessEvent) func(history.Event) bool {
 	return func(e history.Event) bool {
 		return e.Process != nil && e.Process.Name == name && e.Process.What == is
 	}
 }
 
-// answer is the answer to the enqueue of a task.
+// answer returns the answer to the enqueue of a task.
 func (b *book) answer(seq int) *history.Event {
 	for i, e := range b.Events {
 		if e.Call != nil && slices.ContainsFunc(e.Call.Plans, func(p history.Plan) bool { return p.Seq == seq }) {
@@ -114,7 +115,7 @@ func (b *book) plan(seq int, change func(*history.Plan)) {
 	}
 }
 
-// outlives has a run of a healthy task fail, since its effects are refused.
+// outlives makes a run of a healthy task fail because its effects are refused.
 func (b *book) outlives() {
 	b.plan(9, func(p *history.Plan) { p.Fail = 0 })
 	i := slices.IndexFunc(b.Events, of(91, history.Begun))
@@ -188,7 +189,7 @@ func TestGrace_IsBroken(t *testing.T) {
 
 func TestGrowth_IsBroken(t *testing.T) { t.Parallel(); check(t, growthWays()) }
 
-// What a fault excuses.
+// This covers what a fault excuses.
 func TestCheck_HoldsTasksToLessWhereCommitsMayBeLost(t *testing.T) {
 	t.Parallel()
 	check(t, []broken{
@@ -223,7 +224,7 @@ func TestCheck_ComparesNoTimesOfTheStoreWhenItsClockIsMoved(t *testing.T) {
 	}
 }
 
-// count is how many breaches of a rule there are about a task.
+// count returns how many breaches of a rule there are for a task.
 func count(b *book, rule string, seq int) (n int) {
 	for _, x := range checker.Check(b.History) {
 		if x.Rule == rule && x.Seq == seq {

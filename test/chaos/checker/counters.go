@@ -7,7 +7,7 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
-// checkCounters is the rule "counters".
+// checkCounters checks the rule "counters".
 func checkCounters(f *facts, breach breach) {
 	counts := make(map[string]int64)
 	for _, r := range f.state.Tasks {
@@ -29,8 +29,9 @@ func checkCounters(f *facts, breach breach) {
 	}
 }
 
-// checkCounters compares a task's counters with its runs. A run that a cancel has ended may have
-// counted as what it would have been otherwise; so may one that used up the last interruption.
+// checkCounters compares a task's counters with its runs. A run that was ended by a cancel may
+// still count as what it would have been otherwise, and so may the run that used up the last
+// interruption.
 func (t *task) checkCounters(f *facts, r history.Task, say say) {
 	var attempts, interruptions, crashes, unclear, refused int
 	for _, run := range r.Runs {
@@ -49,14 +50,14 @@ func (t *task) checkCounters(f *facts, r history.Task, say say) {
 			unclear++
 		}
 	}
-	full := len(r.Runs) >= keptRuns // there may have been more
+	full := len(r.Runs) >= keptRuns // there may have been more runs
 	if r.Crashes < crashes || r.Crashes > crashes && !full {
 		say("it counts %d crashes, and its history has %d", r.Crashes, crashes)
 	}
 	if r.Interruptions < interruptions || r.Interruptions > interruptions+unclear && !full {
 		say("it counts %d interruptions, and its history has %d", r.Interruptions, interruptions)
 	}
-	retried := len(t.may(history.Retry)) > 0 // attempts begin at zero again
+	retried := len(t.may(history.Retry)) > 0 // a retry resets the attempts to zero
 	if r.Attempts < attempts && !retried || r.Attempts > attempts+unclear && !full {
 		say("it counts %d attempts, and its history has %d", r.Attempts, attempts)
 	}
@@ -65,14 +66,14 @@ func (t *task) checkCounters(f *facts, r history.Task, say say) {
 	}
 }
 
-// outlived says that a run may have gone on after a newer one had begun that the store has lost:
-// then its effects are refused, and it fails, and the store knows no reason why.
+// outlived reports whether a run may have continued after a newer run had begun that the store has
+// lost. Its effects are then refused and it fails, although the store knows no reason for that.
 func (t *task) outlived(f *facts, run history.Run) bool {
 	return slices.ContainsFunc(t.effects, func(e effect) bool { return e.Fence == run.Run && e.Stale }) &&
 		slices.ContainsFunc(t.effects, func(e effect) bool { return e.Fence > run.Run && f.lossy(e.at.At) })
 }
 
-// checkResidue is the rule "residue".
+// checkResidue checks the rule "residue".
 func checkResidue(f *facts, breach breach) {
 	for _, table := range slices.Sorted(maps.Keys(f.state.Residue)) {
 		if n := f.state.Residue[table]; n != 0 {
@@ -89,9 +90,9 @@ func checkResidue(f *facts, breach breach) {
 	}
 }
 
-// What may grow: a process by half of its own and a little, a table by what its tasks need.
+// What may grow: a process by half of its size and a little more, a table by what its tasks need.
 const (
-	minSamples   = 20 // of a process or a table, before anything is said of it
+	minSamples   = 20 // of a process or a table, before it is judged
 	memorySlack  = 32 << 20
 	filesSlack   = 42
 	tableSlack   = 16 << 20
@@ -100,10 +101,10 @@ const (
 	resultFactor = 3
 )
 
-// checkGrowth is the rule "growth". It compares the second quarter of a life with the last one: the
-// first is for filling caches. Descriptors come and go with the tasks of a process, so that the
-// last quarter of them is compared with the most of the first half: a process may be idle, and busy
-// later.
+// checkGrowth checks the rule "growth". It compares the second quarter of a life with the last one,
+// since the first quarter fills caches. The number of descriptors depends on the tasks of a
+// process, which may be idle first and busy later. For descriptors the last quarter is therefore
+// compared with the maximum of the first half.
 func checkGrowth(f *facts, breach breach) {
 	for _, p := range f.processes {
 		if len(p.samples) < minSamples {
@@ -158,7 +159,8 @@ func median(samples []*history.Event, value func(*history.Event) int64) int64 {
 	return all[len(all)/2]
 }
 
-// need is what the tasks need at most that were enqueued between the two quarters.
+// need returns an upper bound of the space for the tasks that were enqueued between the two
+// quarters.
 func (f *facts) need() (bytes int64) {
 	from, to := f.tables[len(f.tables)/4].N, f.tables[len(f.tables)-1].N
 	for _, t := range f.tasks {

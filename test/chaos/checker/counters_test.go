@@ -10,7 +10,7 @@ import (
 // kept is how many runs of a task a store keeps.
 const kept = 100
 
-// full has task 15, whose history of runs is full and has lost its first one.
+// full adds task 15, whose history of runs is full and has lost its first run.
 func (b *book) full(t history.Task, run history.Run) {
 	b.enqueue(history.Plan{Seq: 15, Steps: 1, Fail: 200, Exit: 200})
 	var runs []history.Run
@@ -25,7 +25,7 @@ func (b *book) full(t history.Task, run history.Run) {
 	b.record(15, t, runs[1:]...)
 }
 
-// attempt has task 9, which fails once, do so by a plan that is changed.
+// attempt makes task 9, which fails once, fail under a changed plan.
 func attempt(change func(*history.Plan)) func(*book) {
 	return func(b *book) {
 		b.plan(9, func(p *history.Plan) {
@@ -35,8 +35,8 @@ func attempt(change func(*history.Plan)) func(*book) {
 	}
 }
 
-// lossyAt adds a fault that loses commits at the time of an effect, and not a second before or
-// after its margin.
+// lossyAt adds a fault that loses commits at the time of an effect. Its margin does not include the
+// seconds before and after the effect.
 func (b *book) lossyAt(fence int64, step int) {
 	at := b.Events[slices.IndexFunc(b.Events, of(fence, step))].At
 	b.Events = append(b.Events, history.Event{N: int64(len(b.Events) + 1), At: at, Fault: &history.Fault{ID: 99, Kind: "crash", Lossy: true, Over: true}})
@@ -90,7 +90,7 @@ func TestCounters_KnowWhatMayBeMissing(t *testing.T) {
 	check(t, counterWays())
 }
 
-// What the rule growth allows.
+// What the rule "growth" allows.
 const (
 	minSamples  = 20
 	memorySlack = 32 << 20
@@ -99,8 +99,8 @@ const (
 	taskNeeds   = 16<<10 + 400*7 + 3*1000 // with 7 lines and a result of 1000 bytes
 )
 
-// samples replaces the samples by n others, the last quarter of which are of another size. Before a
-// place among them, if it is none too many, a task is enqueued.
+// samples replaces the samples by n others, the last quarter of which have another size. If
+// enqueued is a valid index, a task is enqueued before the sample at that index.
 func samples(n int, early, late history.Sample, enqueued int) func(*book) {
 	return func(b *book) {
 		b.cut(func(e history.Event) bool { return e.Sample != nil })

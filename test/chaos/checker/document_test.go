@@ -9,7 +9,7 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/checker"
 )
 
-// docs/reliability.md tells users what is checked.
+// docs/reliability.md lists for users what is checked.
 func TestRules_StandInTheDocumentation(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../../docs/reliability.md")

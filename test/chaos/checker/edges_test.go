@@ -9,14 +9,14 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
-// doneAgain has a step of task 3 done again that was handed over.
+// doneAgain repeats a step of task 3 that was handed over.
 func (b *book) doneAgain() {
 	b.cut(of(31, 99))
 	b.run(3, 31, "p4", 0, 3, history.Finished)
 }
 
 // interruptedFirst adds a task whose first run is interrupted without a hand-over, and whose second
-// one goes on from a checkpoint.
+// run resumes from a checkpoint.
 func (b *book) interruptedFirst(between func()) {
 	b.enqueue(history.Plan{Seq: 15, Steps: 3, Save: true})
 	b.run(15, 150, "p4", 0, 2, 0)
@@ -25,13 +25,13 @@ func (b *book) interruptedFirst(between func()) {
 	b.record(15, history.Task{Status: "succeeded", Interruptions: 1}, history.Run{Run: 150, Status: "interrupted", Reason: "stop"}, ok(151))
 }
 
-// neighbour has a crash counted for task 11, the neighbour of the suspect.
+// neighbour counts a crash for task 11, the neighbour of the suspect.
 func (b *book) neighbour() {
 	b.rec(11).Runs[0].Crashed = true
 	b.rec(11).Interruptions, b.rec(11).Crashes = 0, 1
 }
 
-// crashCounts has the only interruption of a task count as a crash.
+// crashCounts makes the only interruption of a task count as a crash.
 func (b *book) crashCounts(seq int) *history.Run {
 	r := b.rec(seq)
 	r.Interruptions, r.Crashes = 0, 1
@@ -90,7 +90,7 @@ func crashEdges() []broken {
 }
 
 func graceEdges() []broken {
-	// late moves the end of p3 to so long after its signal, with a grace of 5 s.
+	// late moves the end of p3 to the given time after its signal, with a grace of 5 s.
 	late := func(b *book, after time.Duration) time.Time {
 		at := b.Events[slices.IndexFunc(b.Events, what("p3", history.Signalled))].At
 		b.Events[slices.IndexFunc(b.Events, what("p3", history.Ended))].At = at.Add(after)
@@ -126,7 +126,7 @@ func graceEdges() []broken {
 	}
 }
 
-// again has the run of task 15 in p9 die, and another one in p4 do its step.
+// again makes the run of task 15 in p9 die, and another run in p4 do its step.
 func (b *book) again() {
 	b.run(15, 151, "p4", 0, 1, history.Finished)
 	b.record(15, history.Task{Status: "succeeded", Crashes: 1}, died(150), ok(151))
@@ -202,8 +202,7 @@ func endEdges() []broken {
 	}
 }
 
-// awayTwice has a process cut off and then stopped, each for half of a lease, with a time in
-// between.
+// awayTwice cuts a process off and then stops it, each for half a lease, with a pause in between.
 func awayTwice(between time.Duration) func(*book) {
 	return func(b *book) {
 		b.enqueue(history.Plan{Seq: 15, Steps: 1})

@@ -8,11 +8,11 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
-// checkStale is the rule "stale".
+// checkStale checks the rule "stale".
 func checkStale(f *facts, breach breach) {
 	for _, t := range f.tasks {
 		var newest int64
-		told := make(map[int64]bool) // once for each run
+		told := make(map[int64]bool) // report each run once
 		for _, e := range t.accepted() {
 			if e.Fence < newest && !told[e.Fence] {
 				told[e.Fence] = true
@@ -33,7 +33,7 @@ func checkStale(f *facts, breach breach) {
 	}
 }
 
-// foreign says why an effect is of no run in a task's history.
+// foreign returns why an effect belongs to no run in a task's history.
 func (f *facts) foreign(e effect, r history.Task, known map[int64]history.Run) string {
 	run, ok := known[e.Fence]
 	switch {
@@ -51,8 +51,9 @@ func (f *facts) foreign(e effect, r history.Task, known map[int64]history.Run) s
 	return ""
 }
 
-// checkOverlap is the rule "overlap". That an older run was at work is seen by what it tries to
-// write: the harness records what it refuses. The store's own times are compared as well.
+// checkOverlap checks the rule "overlap". An older run that is still active is detected by what it
+// tries to write: the harness records the effects that it refuses. The store's own times are
+// compared as well.
 func checkOverlap(f *facts, breach breach) {
 	for _, t := range f.tasks {
 		f.overlapOfEffects(t, breach)
@@ -72,7 +73,7 @@ func checkOverlap(f *facts, breach breach) {
 
 func (f *facts) overlapOfEffects(t *task, breach breach) {
 	var newest, told int64
-	wrote := make(map[int64]bool) // had an effect accepted
+	wrote := make(map[int64]bool) // runs that had an effect accepted
 	for _, e := range t.effects {
 		if !e.Stale {
 			newest, wrote[e.Fence] = max(newest, e.Fence), true
@@ -85,17 +86,18 @@ func (f *facts) overlapOfEffects(t *task, breach breach) {
 	}
 }
 
-// excused says that a process may have had a run at that time which another one had taken over.
+// excused reports whether a process may still have had a run at a time when another process had
+// already taken that run over.
 func (f *facts) excused(t *task, p *process, at time.Time) bool {
 	return p == nil || f.dead(p, at) || f.away(p, at) || t.plan.UnresponsiveMS > 0 && p.wasTold(at) || f.touched(t)
 }
 
-// wasTold says that a process had been told to end by then.
+// wasTold reports whether a process had received an order to end by then.
 func (p *process) wasTold(at time.Time) bool {
 	return slices.ContainsFunc(p.told, func(e *history.Event) bool { return !e.At.After(at) })
 }
 
-// checkOnce is the rule "once".
+// checkOnce checks the rule "once".
 func checkOnce(f *facts, breach breach) {
 	for _, t := range f.tasks {
 		if f.touched(t) {

@@ -54,7 +54,7 @@ func endWays() []broken {
 	}
 }
 
-// clocksMove adds a fault of the store's clock.
+// clocksMove adds a fault that moves the store's clock.
 func (b *book) clocksMove() {
 	b.event(history.Event{Fault: &history.Fault{ID: 9, Kind: "clock", Over: true, Clocks: true}})
 }
@@ -64,7 +64,7 @@ func TestEnded_KnowsWhatMayBe(t *testing.T) {
 	check(t, endWays())
 }
 
-// late has a run of task 9 try to write, and be refused, when run 91 has begun.
+// late makes a run of task 9 try to write, and be refused, after run 91 has begun.
 func (b *book) late(fence int64, process string) {
 	i := slices.IndexFunc(b.Events, of(91, history.Begun))
 	e := b.Events[i]
@@ -79,8 +79,8 @@ func effectWays() []broken {
 		{"a run is refused that was never accepted", "", func(b *book) { b.late(89, "p4") }},
 		{"a run is refused that is the newest", "", func(b *book) { b.late(91, "p4") }},
 		{"a run of a process that is not known is refused", "overlap", func(b *book) { b.late(90, "p77") }},
-		{"a run is at work beside the next one", "overlap", func(b *book) { b.late(90, "p4") }},
-		{"a run is at work beside the next one where commits may be lost", "", func(b *book) { b.late(90, "p4"); b.lossy() }},
+		{"a run is active alongside the next one", "overlap", func(b *book) { b.late(90, "p4") }},
+		{"a run is active alongside the next one where commits may be lost", "", func(b *book) { b.late(90, "p4"); b.lossy() }},
 		{"a run of a process that had died is refused", "", func(b *book) {
 			b.event(history.Event{Effect: &history.Effect{Seq: 2, TaskID: id(2), Step: 2, Fence: 20, Process: "p2", PID: 2, Stale: true}})
 		}},
@@ -112,7 +112,7 @@ func TestEffects_KnowWhatMayBe(t *testing.T) {
 	check(t, effectWays())
 }
 
-// Each run is told of once, however many effects it has.
+// Each run is reported once, however many effects it has.
 func TestStale_TellsOnceOfARun(t *testing.T) {
 	t.Parallel()
 	b := sound()
@@ -124,15 +124,15 @@ func TestStale_TellsOnceOfARun(t *testing.T) {
 		b.Events = slices.Insert(b.Events, i+1, e)
 	}
 	if n := count(b, "stale", 1); n != 1 {
-		t.Errorf("task 1 is told of %d times", n)
+		t.Errorf("task 1 is reported %d times", n)
 	}
 	if n := count(b, "stale", 12); n != 1 {
-		t.Errorf("task 12 is told of %d times", n)
+		t.Errorf("task 12 is reported %d times", n)
 	}
 	b = sound()
 	b.late(90, "p4")
 	b.late(90, "p4")
 	if n := count(b, "overlap", 9); n != 1 {
-		t.Errorf("task 9 is told of %d times", n)
+		t.Errorf("task 9 is reported %d times", n)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
-// checkEnded is the rule "ended".
+// checkEnded checks the rule "ended".
 func checkEnded(f *facts, breach breach) {
 	for _, t := range f.tasks {
 		if a := t.acceptedBy(); a != nil && len(t.records) == 0 && !f.lossy(a.answered.At) {
@@ -31,7 +31,7 @@ func checkEnded(f *facts, breach breach) {
 // say is what a check of one task calls for each breach.
 type say func(format string, args ...any)
 
-// id is the id that an enqueue was answered with.
+// id returns the id in the answer to an enqueue.
 func (a add) id() string {
 	if a.answered == nil || a.place >= len(a.answered.Answer.IDs) {
 		return a.plan().ID
@@ -39,7 +39,7 @@ func (a add) id() string {
 	return a.answered.Answer.IDs[a.place]
 }
 
-// checkIdentity compares what was asked for with what is there.
+// checkIdentity compares the requested task with the stored one.
 func (t *task) checkIdentity(r history.Task, say say) {
 	p := t.plan
 	if a := t.acceptedBy(); a != nil && a.id() != "" && !strings.EqualFold(a.id(), r.ID) {
@@ -59,7 +59,7 @@ func (t *task) checkIdentity(r history.Task, say say) {
 	}
 }
 
-// checkStatus compares a task's end with what may have ended it so.
+// checkStatus compares how a task ended with what may have ended it that way.
 func (t *task) checkStatus(r history.Task, say say) {
 	switch r.Status {
 	case succeeded:
@@ -77,7 +77,7 @@ func (t *task) checkStatus(r history.Task, say say) {
 	}
 }
 
-// mayEndCancelled says that a cancel may have come after the last retry that was done.
+// mayEndCancelled reports whether a cancel may have followed the last successful retry.
 func (t *task) mayEndCancelled() bool {
 	cancels, retries := t.may(history.Cancel), t.may(history.Retry)
 	return slices.ContainsFunc(cancels, func(c control) bool {
@@ -85,7 +85,7 @@ func (t *task) mayEndCancelled() bool {
 	})
 }
 
-// checkSuccess asks for all steps, for the result, and for the run that has returned.
+// checkSuccess checks that all steps, the result, and a run that has returned are there.
 func (t *task) checkSuccess(r history.Task, say say) {
 	effects := t.accepted()
 	if n := done(effects); n != t.plan.Steps {
@@ -105,7 +105,8 @@ func (t *task) checkSuccess(r history.Task, say say) {
 	}
 }
 
-// checkRuns asks whether a task went on after an end, and whether its last run tells of its end.
+// checkRuns checks that a task did not continue after its end, and that its last run has the same
+// end.
 func (t *task) checkRuns(r history.Task, say say) {
 	retried := len(t.may(history.Retry)) > 0
 	for i, run := range r.Runs {
@@ -115,7 +116,7 @@ func (t *task) checkRuns(r history.Task, say say) {
 			if !last && (run.Status == succeeded || !retried) {
 				say("run %d has %s, and run %d followed", run.Run, run.Status, r.Runs[i+1].Run)
 			}
-			waited := run.Status == failed && r.Status == cancelled && retried // and was cancelled meanwhile
+			waited := run.Status == failed && r.Status == cancelled && retried // cancelled during its wait for a retry
 			if last && run.Status != r.Status && !waited {
 				say("it is %s, and its last run, %d, has %s", r.Status, run.Run, run.Status)
 			}
@@ -129,8 +130,8 @@ func (t *task) checkRuns(r history.Task, say say) {
 	}
 }
 
-// checkCancelled asks whether a task began again and again after it was cancelled. One run may
-// begin late: that which had it already.
+// checkCancelled checks that a task did not begin again and again after it was cancelled. One run
+// may begin late: one that a worker had already claimed.
 func (t *task) checkCancelled(say say) {
 	retries := t.may(history.Retry)
 	for _, c := range t.may(history.Cancel) {

@@ -11,7 +11,8 @@ func TestEnded_KnowsWhatCommandsMayDo(t *testing.T) {
 	check(t, commandWays())
 }
 
-// command asks for something that is done, or of which nobody knows whether it was.
+// command adds a command that is executed, or, without an outcome, one of which nobody knows
+// whether it was.
 func (b *book) command(op history.Op, seq int, outcome history.Outcome) {
 	if outcome == "" {
 		b.event(history.Event{Call: &history.Call{ID: 900, Op: op, Seq: seq}})
@@ -20,7 +21,7 @@ func (b *book) command(op history.Op, seq int, outcome history.Outcome) {
 	b.call(history.Call{Op: op, Seq: seq}, history.Answer{Outcome: outcome})
 }
 
-// early puts what a function adds before everything else.
+// early moves the events that a function adds before all others.
 func (b *book) early(add func()) {
 	n := len(b.Events)
 	add()
@@ -31,7 +32,8 @@ func (b *book) early(add func()) {
 	b.Events = append(added, b.Events[:n]...)
 }
 
-// waits leaves of task 9 the run that has failed, with the status that the task then had.
+// waits keeps only the failed run of task 9, and sets the statuses that the run and the task then
+// had.
 func (b *book) waits(run, task string) {
 	b.cut(of(91, 99))
 	b.becomes(9, task)
@@ -40,7 +42,7 @@ func (b *book) waits(run, task string) {
 	r.Runs[0].Status = run
 }
 
-// goesOn has two runs of task 8 begin after its cancel.
+// goesOn makes two runs of task 8 begin after its cancel.
 func goesOn(b *book) {
 	b.run(8, 81, "p4", 0, 1, 0)
 	b.run(8, 82, "p4", 0, 1, 0)

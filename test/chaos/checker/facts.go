@@ -10,7 +10,7 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
-// The states of a task and the results of a run, as package history has them.
+// The states of a task and the results of a run, as in package history.
 const (
 	queued      = "queued"
 	interrupted = "interrupted"
@@ -19,24 +19,24 @@ const (
 	cancelled   = "cancelled"
 )
 
-// keptRuns is how many runs a store keeps of a task at least. A history of as many may have lost
-// its first ones.
+// keptRuns is the least number of runs that a store keeps of a task. A history with that many runs
+// may have lost its first ones.
 const keptRuns = 100
 
-// facts is a history, sorted by what it is about.
+// facts is a history, indexed by task, process and fault.
 type facts struct {
 	lease, margin time.Duration
 	state         history.State
 	tasks         []*task // by number
 	bySeq         map[int]*task
-	byID          map[string]*task // those in the store
-	unasked       []history.Task   // in the store, of no plan
-	processes     []*process       // in the order of their starts
+	byID          map[string]*task // the tasks in the store
+	unasked       []history.Task   // tasks in the store that belong to no plan
+	processes     []*process       // in the order in which they started
 	byName        map[string]*process
 	byPID         map[int][]*process
 	faults        []*fault
-	losses        []span // in which what was answered may be gone
-	outages       []span // in which no process may have reached the store
+	losses        []span // times of which answered commits may be lost
+	outages       []span // times in which possibly no process reached the store
 	clocks        bool   // a fault has moved the clock of the store
 	tables        []*history.Event
 	queues        map[string][]*control // pauses and resumes
@@ -49,21 +49,21 @@ type task struct {
 	plan     history.Plan
 	adds     []add
 	controls []control
-	effects  []effect // in their order, the refused ones too
+	effects  []effect // in their order, with the refused ones
 	records  []history.Task
 	tx       []history.TxStep
 }
 
-// effect is an effect and when it was recorded.
+// effect is an effect and the event that recorded it.
 type effect struct {
 	*history.Effect
 	at *history.Event
 }
 
-// add is a call that enqueues a task. Answered is nil where no answer came.
+// add is a call that enqueues a task. Answered is nil if there was no answer.
 type add struct {
 	asked, answered *history.Event
-	place           int // among the plans of the call
+	place           int // the index among the plans of the call
 }
 
 // control is a command for a task or a queue.
@@ -75,7 +75,7 @@ type process struct {
 	pid            int
 	started, ended *history.Event
 	ready          bool
-	told           []*history.Event // to end
+	told           []*history.Event // orders to end
 	signals        int
 	stops          []span
 	left           []string
@@ -83,22 +83,22 @@ type process struct {
 	worked         bool // it had effects
 }
 
-// fault is a fault that was made.
+// fault is a fault that took place.
 type fault struct {
 	*history.Fault
-	begin, over *history.Event // over is nil where it lasts to the end
+	begin, over *history.Event // over is nil if the fault lasts to the end
 	span
 }
 
-// span is a time; of one that never ended, to is the end of the history.
+// span is a time range. If it never ended, to is the end of the history.
 type span struct{ from, to time.Time }
 
-// meets says that some of a time is within the span.
+// meets reports whether a time range overlaps the span.
 func (s span) meets(from, to time.Time) bool { return !s.from.After(to) && !s.to.Before(from) }
 
 func (s span) has(at time.Time) bool { return !at.Before(s.from) && !at.After(s.to) }
 
-// read sorts a history.
+// read indexes a history.
 func read(h history.History) *facts {
 	f := &facts{
 		lease: h.Lease, margin: h.Margin, state: h.State,
@@ -148,8 +148,8 @@ func read(h history.History) *facts {
 	return f
 }
 
-// heard returns when every process has heard of what the store had lost by then: a margin later,
-// and as much after each outage that began meanwhile.
+// heard returns when every process has learned what the store had lost by then: a margin later,
+// plus a margin for each outage that began meanwhile.
 func (f *facts) heard(lost time.Time) time.Time {
 	until := lost.Add(f.margin)
 	for again := true; again; {
@@ -163,7 +163,7 @@ func (f *facts) heard(lost time.Time) time.Time {
 	return until
 }
 
-// process takes note of an event of a process.
+// process records an event of a process.
 func (f *facts) process(e *history.Event) {
 	p := f.named(e.Process.Name)
 	if e.Process.PID != 0 && p.pid == 0 {
@@ -202,14 +202,14 @@ func (f *facts) process(e *history.Event) {
 	}
 }
 
-// fault takes note of the begin or the end of a fault.
+// fault records the begin or the end of a fault.
 func (f *facts) fault(e *history.Event, known map[int]*fault) {
 	if e.Fault.Skipped != "" {
 		return
 	}
 	if begun, ok := known[e.Fault.ID]; ok && e.Fault.Over {
 		begun.over, begun.to = e, e.At
-		if len(begun.Victims) > 0 { // it has hit those too that took the place of the first ones
+		if len(begun.Victims) > 0 { // include the replacements of the first victims
 			whole := *begun.Fault
 			whole.Victims = e.Fault.Victims
 			begun.Fault = &whole
@@ -225,7 +225,7 @@ func (f *facts) fault(e *history.Event, known map[int]*fault) {
 	f.clocks = f.clocks || e.Fault.Clocks
 }
 
-// call takes note of what was asked of a task.
+// call records what was asked of a task.
 func (f *facts) call(e *history.Event) {
 	for i, plan := range e.Call.Plans {
 		t := f.task(plan.Seq)
@@ -241,7 +241,7 @@ func (f *facts) call(e *history.Event) {
 	}
 }
 
-// answer takes note of what came of a call.
+// answer records the result of a call.
 func (f *facts) answer(call, e *history.Event) {
 	if call == nil {
 		return
@@ -274,7 +274,7 @@ func (f *facts) effect(e *history.Event) {
 	f.named(e.Effect.Process).worked = true
 }
 
-// take takes the state of the store. What it has of tasks that nobody has asked for stands apart.
+// take records the final state of the store. Tasks that nobody has asked for are kept separately.
 func (f *facts) take(s history.State) {
 	for _, r := range s.Tasks {
 		t, known := f.bySeq[r.Seq]

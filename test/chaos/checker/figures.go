@@ -10,37 +10,38 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
-// Figures are what a run is told by, beside its breaches.
+// Figures describe a run in numbers. They are reported in addition to its breaches.
 type Figures struct {
-	// Tasks and Runs are those in the store, and Pruned the tasks that it has removed, which count
-	// among both. RunsPerTask has how many tasks had so many runs.
+	// Tasks and Runs count what is in the store, including Pruned, the tasks that the store has
+	// removed. RunsPerTask maps a number of runs to how many tasks had that many.
 	Tasks, Runs, Pruned int
 	RunsPerTask         map[int]int
-	// Faults are by kind; Skipped has for each kind that could not be made the reason.
+	// Faults counts the faults by kind. Skipped has the reason for each kind that could not be made.
 	Faults  map[string]int
 	Skipped map[string]string
-	// Recovery is by kind of fault. Of one with victims it is the time from its begin until each task
-	// that a victim had begins its next run; of one without, the time from its end until the next
-	// effect is accepted. Tasks that something else may hold back are left out: those whose plans
-	// fail or kill, those that were commanded, and those of queues that were paused.
+	// Recovery is by kind of fault. For a fault with victims it is the time from its begin until each
+	// task of a victim begins its next run. For one without victims it is the time from its end until
+	// the next effect is accepted. Tasks that may be delayed by something else are left out: those
+	// whose plans fail or kill, those that were the target of a command, and those in queues that were
+	// paused.
 	Recovery map[string]Spread
-	// Repeated are the steps that were done again, Refused the effects of stale runs that were
-	// refused, Lost the accepted tasks that are gone and may be, since a fault loses commits.
+	// Repeated counts the steps that were done again, Refused the effects of stale runs that were
+	// refused, and Lost the accepted tasks that are gone and may be, since a fault loses commits.
 	Repeated, Refused, Lost int
-	// Took is the time from the first call to the last effect, Throughput how many tasks ended in a
+	// Took is the time from the first call to the last effect, Throughput how many tasks ended per
 	// second of it.
 	Took       time.Duration
 	Throughput float64
 }
 
-// Spread sums up times.
+// Spread summarizes durations.
 type Spread struct {
-	// N is how many there are, the others say how long they took.
+	// N is their number. The others are percentiles of the durations.
 	N                  int
 	Median, P99, Worst time.Duration
 }
 
-// spread sums up times; it sorts them.
+// spread summarizes durations, and sorts them.
 func spread(times []time.Duration) Spread {
 	if len(times) == 0 {
 		return Spread{}
@@ -89,7 +90,7 @@ func Summary(h history.History) Figures {
 	return s
 }
 
-// String is a table for people.
+// String returns the figures as text for people.
 func (s Figures) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d tasks in %v, %.0f ended in a second; %d runs",
@@ -113,7 +114,7 @@ func (s Figures) String() string {
 
 func short(d time.Duration) time.Duration { return d.Round(10 * time.Millisecond) }
 
-// count adds what a task's effects tell.
+// count adds a task's effects to the figures.
 func (s *Figures) count(f *facts, t *task) {
 	steps := make(map[int]bool)
 	for _, e := range t.effects {
@@ -155,7 +156,7 @@ func (s *Figures) pace(h history.History) {
 	s.Throughput = float64(ended) / s.Took.Seconds()
 }
 
-// acceptedTimes are the times of the accepted effects, in their order.
+// acceptedTimes returns the times of the accepted effects, in their order.
 func acceptedTimes(h history.History) (times []time.Time) {
 	for _, e := range h.Events {
 		if e.Effect != nil && !e.Effect.Stale {
@@ -173,17 +174,17 @@ func nextAfter(times []time.Time, at time.Time) (time.Time, bool) {
 	return times[i], true
 }
 
-// recovery follows the tasks through the events to see how long they take to come back.
+// recovery follows the tasks through the events to measure how long their recovery takes.
 type recovery struct {
 	margin  time.Duration
-	running map[string]map[int]bool // by process: its tasks
+	running map[string]map[int]bool // by process: its running tasks
 	waiting map[int][]*fault        // by task: the faults that have hit its run
-	latest  map[int]history.Effect  // by task: the last one
+	latest  map[int]history.Effect  // by task: its last effect
 	times   map[string][]time.Duration
 }
 
-// recoveries are by kind of fault the times until the tasks of its victims began their next runs. A
-// run that returns, or goes on after the fault, has none.
+// recoveries returns, by kind of fault, the times until the tasks of its victims began their next
+// runs. A run that returns, or continues after the fault, has none.
 func (f *facts) recoveries(h history.History) map[string][]time.Duration {
 	r := recovery{
 		margin: f.margin, running: make(map[string]map[int]bool), waiting: make(map[int][]*fault),
@@ -211,12 +212,12 @@ func (f *facts) recoveries(h history.History) map[string][]time.Duration {
 	return r.times
 }
 
-// heldBack says that a task may wait for something that is no fault.
+// heldBack reports whether a task may be delayed by something other than a fault.
 func (f *facts) heldBack(t *task) bool {
 	return t.plan.Fail > 0 || t.plan.Exit > 0 || len(t.controls) > 0 || len(f.queues[t.plan.Queue]) > 0
 }
 
-// effect takes the next accepted effect.
+// effect handles the next accepted effect.
 func (r *recovery) effect(e *history.Event) {
 	seq := e.Effect.Seq
 	if before := r.latest[seq]; e.Effect.Fence > before.Fence {

@@ -26,7 +26,7 @@ func TestSummary_CountsWhatHappened(t *testing.T) {
 	if !maps.Equal(s.Faults, map[string]int{"kill": 1, "freeze": 1}) || s.Skipped["disk-full"] != "no mounts here" {
 		t.Errorf("faults %v, skipped %v", s.Faults, s.Skipped)
 	}
-	// Step 0 of 9, of 10 twice, of 11: each was done again.
+	// Repeated are step 0 of task 9, step 0 of task 10 twice, and step 0 of task 11.
 	if s.Repeated != 4 || s.Refused != 1 || s.Lost != 0 {
 		t.Errorf("%d repeated, %d refused, %d lost", s.Repeated, s.Refused, s.Lost)
 	}
@@ -59,13 +59,13 @@ func TestSummary_TheTimeToRecoverEndsWithTheNextRunOfEachTaskThatWasHit(t *testi
 		history.Plan{Seq: 7, Steps: 9, Queue: "paused"}, history.Plan{Seq: 8, Steps: 9})
 	b.call(history.Call{Op: history.Pause, Queue: "paused"}, history.Answer{Outcome: history.Done})
 	b.call(history.Call{Op: history.Retry, Seq: 8}, history.Answer{Outcome: history.Done})
-	for seq := 5; seq <= 8; seq++ { // are held back by something else
+	for seq := 5; seq <= 8; seq++ { // these are held back by something else
 		b.run(seq, 1, "p2", 0, 1, 0)
 	}
 	b.run(1, 10, "p2", 0, 1, 0)
 	b.run(2, 20, "p2", 0, 1, 0)
-	b.run(3, 30, "p2", 0, 1, history.Finished) // has ended before
-	b.run(4, 40, "p3", 0, 1, 0)                // is in another process
+	b.run(3, 30, "p2", 0, 1, history.Finished) // it has ended before
+	b.run(4, 40, "p3", 0, 1, 0)                // it is in another process
 	b.kill(1, "p2")                            // four events: the next run begins in the fourth second
 	b.run(1, 11, "p3", 0, 1, 0)
 	b.run(4, 41, "p3", 0, 1, 0)
@@ -77,7 +77,7 @@ func TestSummary_TheTimeToRecoverEndsWithTheNextRunOfEachTaskThatWasHit(t *testi
 		b.event(history.Event{Fault: &history.Fault{ID: 2, Kind: "restart", Over: over == 1}})
 	}
 	b.run(1, 12, "p3", 0, 1, 0)
-	// A short stop that the run outlives is nothing to recover from.
+	// A run survives a short stop, so there is nothing to recover from.
 	b.event(history.Event{Fault: &history.Fault{ID: 3, Kind: "pause", Victims: []string{"p3"}}})
 	b.event(history.Event{Fault: &history.Fault{ID: 3, Kind: "pause", Over: true, Victims: []string{"p3"}}})
 	b.now = b.now.Add(time.Minute)
@@ -125,13 +125,13 @@ func TestSummary_ATaskThatAFaultDidNotHitHasNoTimeToRecover(t *testing.T) {
 	b.run(1, 10, "p2", 0, 1, history.Finished)
 	b.run(2, 20, "p2", 0, 1, history.HandedOver)
 	b.run(3, 30, "p2", 0, 1, 0)
-	b.run(3, 31, "p4", 0, 1, 0) // is elsewhere by now
+	b.run(3, 31, "p4", 0, 1, 0) // it is elsewhere by now
 	b.run(4, 40, "p3", 0, 1, 0)
 	b.kill(1, "p2")
 	for seq := 1; seq <= 3; seq++ {
 		b.run(seq, int64(10*seq+2), "p4", 0, 1, 0)
 	}
-	for over := range 2 { // its run goes on, returns, and another one follows
+	for over := range 2 { // the run continues, returns, and another one follows
 		b.event(history.Event{Fault: &history.Fault{ID: 2, Kind: "pause", Over: over == 1, Victims: []string{"p3"}}})
 	}
 	b.effect(4, 40, "p3", history.Finished, 0)

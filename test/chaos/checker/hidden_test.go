@@ -11,11 +11,14 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
-// The histories here tell a checker from one of which a single condition was left out or turned
-// round: each differs from a sound one in that alone. What no history can tell is left: "<" in the
-// place of "<=" between the numbers of events or runs, which are unique; the question whether a
-// list is empty that is made with its first element, or a history that has the task; and guards of
-// a lookup that finds nothing for what they keep out, as that of a run without a process.
+// Each history here differs from a sound one in a single respect. It tells the checker from one in
+// which a single condition is missing or reversed. Three kinds of such changes cannot be detected
+// by any history, and are left out:
+//   - "<" in place of "<=" between the numbers of events or runs, which are unique;
+//   - a check for an empty list that is made with its first element, or with a history that has the
+//     task;
+//   - guards of a lookup that finds nothing for the excluded values anyway, as that of a run
+//     without a process.
 
 func hiddenOrders() []broken {
 	return []broken{
@@ -42,7 +45,7 @@ func hiddenOrders() []broken {
 	}
 }
 
-// unrecorded has task 15 taken from a run of the process of that number, which did nothing.
+// unrecorded adds a run of task 15 that did nothing and was taken from the process with that id.
 func (b *book) unrecorded(number int, began, taken time.Time) {
 	b.enqueue(history.Plan{Seq: 15, Steps: 1})
 	b.run(15, 151, "p4", 0, 1, history.Finished)
@@ -51,7 +54,7 @@ func (b *book) unrecorded(number int, began, taken time.Time) {
 	r.PID, r.Started, r.Ended = number, began, taken
 }
 
-// ends starts p9, which ends by itself after a time.
+// ends starts p9, which ends by itself after the given events.
 func (b *book) ends(between func()) {
 	b.start("p9")
 	b.process(history.Process{Name: "p9", PID: 9, What: history.Ready})
@@ -258,7 +261,7 @@ func TestSummary_ATaskRecoversOnceByAnEffectThatCountsFromAFaultThatIsOver(t *te
 	b.effect(1, 13, "p3", history.Begun, 0)
 	b.event(history.Event{Fault: &history.Fault{ID: 2, Kind: "restart"}})
 	b.now = b.now.Add(-time.Second)
-	b.effect(1, 13, "p3", 0, 0) // with the end of the history, in which the restart goes on
+	b.effect(1, 13, "p3", 0, 0) // with the end of the history, while the restart is in progress
 	got := checker.Summary(b.History).Recovery
 	if want := (checker.Spread{N: 1, Median: 4 * time.Second, P99: 4 * time.Second, Worst: 4 * time.Second}); len(got) != 1 || got["kill"] != want {
 		t.Errorf("%+v, want only %+v of the kill", got, want)
@@ -287,8 +290,8 @@ func TestStory_HasCommandsAnswersAndProcessesThatDidNothing(t *testing.T) {
 	b.run(15, 151, "p4", 0, 1, history.Finished)
 	b.record(15, history.Task{Status: "succeeded", Crashes: 1}, died(150), ok(151))
 	b.rec(15).Runs[0].PID = 9
-	for range 20 { // the first of a set is another one each time
-		story = checker.Story(b.History, 15) // of a call without an answer
+	for range 20 { // the first element of a set is another one each time
+		story = checker.Story(b.History, 15) // a call without an answer
 		for _, part := range []string{"call 99 by p1: enqueue", "p9 (process 9) started", "p9 (process 9) ended"} {
 			if !strings.Contains(story, part) {
 				t.Errorf("no %q in\n%s", part, story)

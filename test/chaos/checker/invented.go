@@ -7,7 +7,7 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
-// checkInvented is the rule "invented".
+// checkInvented checks the rule "invented".
 func checkInvented(f *facts, breach breach) {
 	for _, r := range f.unasked {
 		breach(r.Seq, "nobody has asked for it, and it is in the store as %s", r.ID)
@@ -26,7 +26,7 @@ func checkInvented(f *facts, breach breach) {
 	}
 }
 
-// refusal says why an enqueue was certainly not done.
+// refusal returns why an enqueue was certainly not executed.
 func (a add) refusal() string {
 	switch {
 	case a.asked.Call.Op == history.EnqueueTx && !a.asked.Call.Commit:
@@ -37,13 +37,13 @@ func (a add) refusal() string {
 	return "the answer was that another one had its key"
 }
 
-// checkHolder asks whether the task that an enqueue was answered with had the key at that time.
+// checkHolder checks that the task named in the answer to an enqueue had the key at that time.
 func (f *facts) checkHolder(a add, id string, say say) {
 	if f.lossy(a.asked.At) || f.lossy(a.answered.At) {
 		return
 	}
 	ids := a.answered.Answer.IDs
-	for i, plan := range a.asked.Call.Plans { // it may be of the same transaction, which was rolled back
+	for i, plan := range a.asked.Call.Plans { // the holder may be in the same transaction, which was rolled back
 		if i != a.place && i < len(ids) && ids[i] == id && plan.Key == a.plan().Key && plan.Kind == a.plan().Kind {
 			return
 		}
@@ -61,9 +61,9 @@ func (f *facts) checkHolder(a add, id string, say say) {
 	}
 }
 
-// endedBefore says that a task had certainly ended before another one was enqueued. The time of an
-// end may be that at which its transaction began, which may have waited for a lock while a fault
-// was at the store.
+// endedBefore reports whether a task had certainly ended before another one was enqueued. The
+// recorded time of an end may be the begin of its transaction, which may have waited for a lock
+// during a fault of the store.
 func (t *task) endedBefore(a add, f *facts) bool {
 	return len(t.may(history.Retry)) == 0 && slices.ContainsFunc(t.records, func(r history.Task) bool {
 		n := len(r.Runs)
@@ -74,15 +74,15 @@ func (t *task) endedBefore(a add, f *facts) bool {
 	})
 }
 
-// hold is a time, in events, during which a task was certainly there and had not ended.
+// hold is a range of events during which a task was certainly in the store and had not ended.
 type hold struct {
 	*task
 	from, to    int64 // the answer to its enqueue, and its last effect
 	asked, told int64 // its enqueue and the answer
 }
 
-// checkKeys is the rule "keys". It knows a task as unfinished from the answer to its enqueue to the
-// last effect of its handler, and so needs no clock.
+// checkKeys checks the rule "keys". It counts a task as unfinished from the answer to its enqueue
+// to the last effect of its handler, and so needs no clock.
 func checkKeys(f *facts, breach breach) {
 	byKey := make(map[[2]string][]hold)
 	for _, t := range f.tasks {
@@ -91,8 +91,9 @@ func checkKeys(f *facts, breach breach) {
 			continue
 		}
 		h := hold{task: t, from: a.answered.N, asked: a.asked.N, told: a.answered.N}
-		// An unresponsive handler works on after its task's end, and a retried task was ended in between.
-		// So may the handler of a run that was taken away while its process stood still.
+		// An unresponsive handler continues after its task's end, and a retried task was ended in
+		// between. The handler of a run that was taken away while its process was stopped may continue,
+		// too.
 		if t.plan.UnresponsiveMS == 0 && len(t.may(history.Retry)) == 0 && !f.touched(t) {
 			known := runs(t.records[0])
 			for _, e := range t.accepted() {
@@ -113,7 +114,7 @@ func checkKeys(f *facts, breach breach) {
 	}
 }
 
-// checkHolds asks for each task of a key whether it was enqueued in the middle of another's life.
+// checkHolds checks that no task with a key was enqueued while another one held that key.
 func checkHolds(holds []hold, breach breach) {
 	byFrom := slices.SortedFunc(slices.Values(holds), func(a, b hold) int { return int(a.from - b.from) })
 	byAsked := slices.SortedFunc(slices.Values(holds), func(a, b hold) int { return int(a.asked - b.asked) })
@@ -125,7 +126,7 @@ func checkHolds(holds []hold, breach breach) {
 				longest = byFrom[next]
 			}
 		}
-		if longest.to > h.told { // of another one: its own begins after it was asked for
+		if longest.to > h.told { // of another task: its own time begins after it was asked for
 			breach(h.seq, "it was accepted with the key %q while task %d had it", h.plan.Key, longest.seq)
 		}
 	}

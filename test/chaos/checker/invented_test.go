@@ -10,8 +10,8 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
-// answered has two tasks enqueued in a call, with the ids that the answer has, and says which of
-// them existed before.
+// answered enqueues two tasks in a call. ids and existed are the answer: the ids, and which of the
+// tasks existed before.
 func (b *book) answered(one, two history.Plan, ids []string, existed []bool) {
 	plans := []history.Plan{one, two}
 	for i := range plans {
@@ -23,7 +23,7 @@ func (b *book) answered(one, two history.Plan, ids []string, existed []bool) {
 	b.call(history.Call{Op: history.Enqueue, Plans: plans}, history.Answer{Outcome: history.Done, IDs: ids, Existed: existed})
 }
 
-// succeeds has a task run and succeed.
+// succeeds makes a task run and succeed.
 func (b *book) succeeds(seq int, p history.Plan) {
 	b.run(seq, int64(10*seq), "p4", 0, 1, history.Finished)
 	b.record(seq, history.Task{Status: "succeeded", Key: p.Key}, ok(int64(10*seq)))
@@ -32,7 +32,8 @@ func (b *book) succeeds(seq int, p history.Plan) {
 	}
 }
 
-// holds has task 15 wait, task 16 told that 15 has its key, and then task 15 succeed.
+// holds makes task 15 wait, then answers task 16 that 15 has its key, and then lets task 15
+// succeed.
 func holds(holder, asked history.Plan) func(*book) {
 	return func(b *book) {
 		holder.Seq, holder.Steps = 15, 1
@@ -46,17 +47,17 @@ func holds(holder, asked history.Plan) func(*book) {
 	}
 }
 
-// around adds a fault that loses commits, so far before and after the answer to the enqueue of a
-// task that either the call or the answer is within it.
+// around adds a fault that loses commits, at the given distance from the answer to the enqueue of a
+// task, so that either the call or the answer is within the fault's margin.
 func (b *book) around(seq int, from time.Duration) {
 	at := b.answer(seq).At.Add(from)
 	b.Events = append(b.Events, history.Event{N: int64(len(b.Events) + 1), At: at, Fault: &history.Fault{ID: 99, Kind: "crash", Lossy: true, Over: true}})
 }
 
-// gone has task 6 told that a task which is not there has its key.
+// gone answers task 6 that a task which is not in the store has its key.
 func gone(b *book) { b.answer(6).Answer.IDs[0] = "id-99" }
 
-// fails has task 15, which has a key, run and fail.
+// fails makes task 15, which has a key, run and fail.
 func (b *book) fails() {
 	b.enqueue(history.Plan{Seq: 15, Steps: 2, Fail: 9, Key: "t"})
 	b.run(15, 150, "p4", 0, 1, 0)
@@ -66,7 +67,7 @@ func (b *book) hasFailed(runs ...history.Run) {
 	b.record(15, history.Task{Status: "failed", Attempts: len(runs), Key: "t"}, runs...)
 }
 
-// asksForItsKey has task 16 told that task 15 has its key.
+// asksForItsKey answers task 16 that task 15 has its key.
 func (b *book) asksForItsKey() {
 	b.now = b.now.Add(2 * margin)
 	b.call(history.Call{Op: history.Enqueue, Plans: []history.Plan{{Seq: 16, Kind: history.KindSteps, Steps: 1, Key: "t"}}},
@@ -85,7 +86,7 @@ func holderWays() []broken {
 		{"a holder that is not there when the answer may be lost", "", func(b *book) { gone(b); b.around(6, time.Second) }},
 		{"a holder that is not there and nothing was lost", "invented", func(b *book) { gone(b); b.around(6, 2*time.Second) }},
 		{"an answer with fewer ids than plans", "ended invented", func(b *book) { b.answered(keyed, keyed, []string{"id-99"}, []bool{true}) }},
-		{"a holder that is not there beside one with the key", "invented", func(b *book) {
+		{"a holder that is not there, and another one with the key", "invented", func(b *book) {
 			b.answered(keyed, keyed, []string{"id-99", id(16)}, []bool{true, false})
 			b.succeeds(16, keyed)
 		}},
@@ -153,7 +154,7 @@ func TestInvented_SaysWhyItWasNotDone(t *testing.T) {
 	}
 }
 
-// givenAgain has task 15 with a key work on after task 16 was accepted with the same.
+// givenAgain makes task 15, which has a key, continue after task 16 was accepted with the same key.
 func givenAgain(holder history.Plan, between func(*book)) func(*book) {
 	return func(b *book) {
 		holder.Seq, holder.Steps, holder.Key = 15, 2, "t"

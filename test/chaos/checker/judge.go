@@ -8,18 +8,18 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
-// fate says what is known of an enqueue.
+// fate is what is known of an enqueue.
 type fate int
 
 const (
-	never    fate = iota // it was certainly not done
-	possible             // it may have been
-	accepted             // it was
+	never    fate = iota // it was certainly not executed
+	possible             // it may have been executed
+	accepted             // it was executed
 )
 
 func (a add) plan() history.Plan { return a.asked.Call.Plans[a.place] }
 
-// holder is the id of the other task that an enqueue was answered with.
+// holder returns the id of the other task that an enqueue was answered with.
 func (a add) holder() (id string, ok bool) {
 	if a.answered == nil || a.answered.Answer.Outcome != history.Done {
 		return "", false
@@ -51,7 +51,7 @@ func (a add) fate() fate {
 	return possible
 }
 
-// fate is the best of what is known of a task's enqueues.
+// fate returns the most certain fate of a task's enqueues.
 func (t *task) fate() fate {
 	best := never
 	for _, a := range t.adds {
@@ -60,7 +60,7 @@ func (t *task) fate() fate {
 	return best
 }
 
-// acceptedBy is the first enqueue that was certainly done, nil if none was.
+// acceptedBy returns the first enqueue that was certainly executed, or nil.
 func (t *task) acceptedBy() *add {
 	for i := range t.adds {
 		if t.adds[i].fate() == accepted {
@@ -70,7 +70,7 @@ func (t *task) acceptedBy() *add {
 	return nil
 }
 
-// may returns the commands of that kind that were done, or may have been.
+// may returns the commands of that kind that were executed, or may have been.
 func (t *task) may(op history.Op) (done []control) {
 	for _, c := range t.controls {
 		if c.asked.Call.Op == op && !c.is(history.Refused) {
@@ -84,15 +84,15 @@ func (c control) is(o history.Outcome) bool {
 	return c.answered != nil && c.answered.Answer.Outcome == o
 }
 
-// known says that its answer came; of the others nobody knows when they were done.
+// known reports whether the answer arrived. If not, nobody knows when the command was executed.
 func (c control) known() bool { return c.is(history.Done) }
 
-// accepted are the effects that were not refused.
+// accepted returns the effects that were not refused.
 func (t *task) accepted() []effect {
 	return slices.DeleteFunc(slices.Clone(t.effects), func(e effect) bool { return e.Stale })
 }
 
-// done is how many steps the effects have, from the first one on without a gap.
+// done returns how many steps the effects contain, from the first one on without a gap.
 func done(effects []effect) int {
 	steps := make(map[int]bool)
 	for _, e := range effects {
@@ -105,7 +105,7 @@ func done(effects []effect) int {
 	return n
 }
 
-// runs are a task's runs by number.
+// runs returns a task's runs by number.
 func runs(r history.Task) map[int64]history.Run {
 	all := make(map[int64]history.Run, len(r.Runs))
 	for _, run := range r.Runs {
@@ -114,22 +114,22 @@ func runs(r history.Task) map[int64]history.Run {
 	return all
 }
 
-// forgotten says that a run may have been dropped from a history that is full.
+// forgotten reports whether a run may have been dropped from a history that is full.
 func forgotten(r history.Task, run int64) bool {
 	return len(r.Runs) >= keptRuns && run < r.Runs[0].Run
 }
 
-// lossy says that what was answered at that time may be gone.
+// lossy reports whether what was answered at that time may be lost.
 func (f *facts) lossy(at time.Time) bool {
 	return slices.ContainsFunc(f.losses, func(s span) bool { return s.has(at) })
 }
 
-// lostBetween says that something that was answered may have been lost within a time.
+// lostBetween reports whether something that was answered may have been lost within a time range.
 func (f *facts) lostBetween(from, to time.Time) bool {
 	return slices.ContainsFunc(f.losses, func(s span) bool { return s.meets(from, to) })
 }
 
-// touched says that something was done with a task while what was answered may have been lost.
+// touched reports whether something was done with a task at a time of which answers may be lost.
 func (f *facts) touched(t *task) bool {
 	for _, a := range t.adds {
 		if f.lossy(a.asked.At) || a.answered != nil && f.lossy(a.answered.At) {
@@ -144,7 +144,7 @@ func (f *facts) touched(t *task) bool {
 	return slices.ContainsFunc(t.effects, func(e effect) bool { return f.lossy(e.at.At) })
 }
 
-// of returns the process that had a run, nil if that is not known.
+// of returns the process that had a run, or nil if that is not known.
 func (f *facts) of(t *task, r history.Run) *process {
 	for _, e := range t.effects {
 		if e.Fence == r.Run && f.byName[e.Process].pid == r.PID {
@@ -160,8 +160,8 @@ func (f *facts) of(t *task, r history.Run) *process {
 	return latest
 }
 
-// when is a time of the store's, by the harness's clock: unknown, and so the end, where the store's
-// was moved.
+// when converts a time of the store to the harness's clock. If a fault has moved the store's clock,
+// the time is unknown, and when returns the end.
 func (f *facts) when(at time.Time) time.Time {
 	if f.clocks || at.IsZero() {
 		return f.end
@@ -169,13 +169,13 @@ func (f *facts) when(at time.Time) time.Time {
 	return at
 }
 
-// dead says that a process had ended by then.
+// dead reports whether a process had ended by then.
 func (f *facts) dead(p *process, at time.Time) bool {
 	return p.ended != nil && !p.ended.At.After(at.Add(f.margin))
 }
 
-// away says that a process had been stopped or cut off for a lease by then, counted together where
-// one followed the other.
+// away reports whether a process had been stopped or cut off for a lease by then. Adjacent times
+// are counted together.
 func (f *facts) away(p *process, at time.Time) bool {
 	spans := slices.Clone(p.stops)
 	for _, x := range f.faults {
@@ -205,7 +205,8 @@ func (f *facts) away(p *process, at time.Time) bool {
 	return false
 }
 
-// killed says that a process ended otherwise than by returning from main without a complaint.
+// killed reports whether a process ended in any other way than by returning from main without an
+// error.
 func (p *process) killed() bool {
 	return p.ended != nil && (p.ended.Process.By != "" || p.ended.Process.Code != 0)
 }

@@ -8,19 +8,19 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
-// loses has task 2 begin at its first step again, as if its checkpoints were lost.
+// loses makes task 2 begin at its first step again, as if its checkpoints were lost.
 func (b *book) loses() {
 	b.cut(of(21, 99))
 	b.run(2, 21, "p4", 0, 4, history.Finished)
 }
 
-// lossyNow adds a fault that loses commits, so long after the last event.
+// lossyNow adds a fault that loses commits, the given time after the last event.
 func (b *book) lossyNow(after time.Duration) {
 	b.now = b.now.Add(after - time.Second)
 	b.event(history.Event{Fault: &history.Fault{ID: 99, Kind: "crash", Lossy: true, Over: true}})
 }
 
-// interrupted has somebody ask for the interrupt of task 2.
+// interrupted adds a request to interrupt task 2.
 func (b *book) interrupted() { b.command(history.Interrupt, 2, history.Done) }
 
 func judgeWays() []broken {

@@ -8,15 +8,15 @@ import (
 )
 
 const (
-	// pruneWithin is how long after its time a task may still be there, while the store can be
-	// reached.
+	// pruneWithin is how long a task may remain after its retention, counting only the time in which
+	// the store can be reached.
 	pruneWithin = 20 * time.Second
-	// tick is how exactly a store's clock is read.
+	// tick is the precision with which a store's clock is read.
 	tick = 10 * time.Millisecond
 )
 
-// checkKept is the rule "kept". Both times of a task are the store's. That nothing of a removed
-// task is left is found among the residue.
+// checkKept checks the rule "kept". Both times of a task are the store's. The rule "residue" checks
+// that nothing of a removed task is left.
 func checkKept(f *facts, breach breach) {
 	for _, t := range f.tasks {
 		for _, r := range t.records {
@@ -31,7 +31,7 @@ func (f *facts) checkKeptTask(t *task, r history.Task, say say) {
 	switch {
 	case r.Pruned.IsZero() && slices.ContainsFunc(deletes, func(c control) bool { return c.known() && !f.lossy(c.answered.At) }):
 		say("it was deleted, and is still there")
-	case !r.Pruned.IsZero() && !r.Ended.IsZero() && len(deletes) > 0: // whenever that was
+	case !r.Pruned.IsZero() && !r.Ended.IsZero() && len(deletes) > 0: // at any time
 	case r.Pruned.IsZero() && (r.Ended.IsZero() || retention == 0): // it has not ended, or is kept for ever
 	case retention == 0:
 		say("it was removed, and nothing is to be")
@@ -51,7 +51,7 @@ func (f *facts) checkKeptTask(t *task, r history.Task, say say) {
 	}
 }
 
-// reachable is how much of a time no fault was at work on the store, or on all processes.
+// reachable returns how much of a time range was free of faults of the store, or of all processes.
 func (f *facts) reachable(from, to time.Time) time.Duration {
 	if !to.After(from) {
 		return 0

@@ -8,11 +8,11 @@ import (
 
 const (
 	retention  = 10 * time.Second
-	pruneSlack = 20 * time.Second // that the rule allows
+	pruneSlack = 20 * time.Second // what the rule allows
 )
 
-// keeps has a store that keeps ended tasks for a time, in which task 1 was removed so long after
-// its end, which is that of its run. The others have an end of which nobody knows.
+// keeps has a store that keeps ended tasks for a time. Task 1 was removed the given time after its
+// end, which is the end of its run. The ends of the other tasks are unknown.
 func (b *book) keeps(after time.Duration) {
 	b.State.Retention, b.State.At = retention, b.now
 	r := b.rec(1)
@@ -21,7 +21,7 @@ func (b *book) keeps(after time.Duration) {
 	b.State.Counts[r.Status]--
 }
 
-// stays has task 1 still be there so long after its end.
+// stays leaves task 1 in the store for the given time after its end.
 func (b *book) stays(span time.Duration) {
 	b.keeps(0)
 	r := b.rec(1)
@@ -29,8 +29,8 @@ func (b *book) stays(span time.Duration) {
 	r.Pruned, b.State.At = time.Time{}, r.Ended.Add(span)
 }
 
-// outage adds a fault, which hits all processes if there are no victims, from one time after the
-// end of task 1 to another one.
+// outage adds a fault between two times after the end of task 1. Without victims it hits all
+// processes.
 func (b *book) outage(from, to time.Duration, victims ...string) {
 	end := b.rec(1).Ended
 	b.Events = append(b.Events,
@@ -100,7 +100,7 @@ func keptWays() []broken {
 	}
 }
 
-// deletedWays are about a delete.
+// deletedWays are about deletes.
 func deletedWays() []broken {
 	return []broken{
 		{"it is removed too early, and somebody asked for it", "", func(b *book) { b.keeps(0); b.command(history.Delete, 1, history.Done) }},

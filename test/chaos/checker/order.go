@@ -2,7 +2,7 @@ package checker
 
 import "github.com/lastcall-go/lastcall/test/chaos/history"
 
-// checkOrder is the rule "order".
+// checkOrder checks the rule "order".
 func checkOrder(f *facts, breach breach) {
 	for _, t := range f.tasks {
 		if len(t.adds) == 0 || f.touched(t) {
@@ -22,15 +22,15 @@ type walk struct {
 	last   effect
 	breach breach
 	fence  int64
-	next   int // the step that must come
-	done   int // steps that were done by all runs
+	next   int // the expected step
+	done   int // the steps done by all runs
 	over   bool
-	lost   bool // something was wrong with this run already
+	lost   bool // a breach of this run was already reported
 }
 
 // step checks the next effect.
 func (w *walk) step(e effect) {
-	// A worker may begin a run again whose end the store has lost: it has no other.
+	// If the store has lost the end of a run, its worker may begin the same run again.
 	again := e.Step == history.Begun && e.Fence == w.fence && e.Process == w.last.Process && w.f.lostBetween(w.last.at.At, e.at.At)
 	w.last = e
 	if e.Fence != w.fence || again {
@@ -64,7 +64,7 @@ func (w *walk) step(e effect) {
 // begin checks where a run begins.
 func (w *walk) begin(e effect) {
 	least := 0
-	if w.t.plan.Save && w.t.plan.UnresponsiveMS == 0 { // a handler that was given up may do steps and save none
+	if w.t.plan.Save && w.t.plan.UnresponsiveMS == 0 { // a handler that was given up may do steps without saving
 		least = w.done - 1
 	}
 	switch {
@@ -79,7 +79,7 @@ func (w *walk) begin(e effect) {
 	w.next = e.Resumed
 }
 
-// checkHandOver is the rule "handover".
+// checkHandOver checks the rule "handover".
 func checkHandOver(f *facts, breach breach) {
 	for _, t := range f.tasks {
 		if len(t.records) != 1 || f.touched(t) {
@@ -99,8 +99,8 @@ func checkHandOver(f *facts, breach breach) {
 	}
 }
 
-// handedOver says that the store has a run as its own process told it, with what it handed over. A
-// handler that was given up at the deadline is told without.
+// handedOver reports whether the store has a run as its own process reported it, including what it
+// handed over. A handler that was given up at the deadline is reported without that.
 func handedOver(r history.Run) bool {
 	return r.Status == interrupted && !r.Reclaimed && !r.Crashed && r.Reason != "deadline"
 }

@@ -7,9 +7,8 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
-// checkPaused is the rule "paused". A claim has the time at which it began, and it may begin as
-// long as the answer to the pause is not there: so the times are compared as they are, without a
-// margin.
+// checkPaused checks the rule "paused". A claim has the time at which it began, and it may begin
+// until the pause is answered. So the times are compared without a margin.
 func checkPaused(f *facts, breach breach) {
 	if f.clocks {
 		return
@@ -29,11 +28,11 @@ func checkPaused(f *facts, breach breach) {
 	}
 }
 
-// late is how long after it was asked for a call may still be done whose outcome is unknown.
+// late is how long after its request a call with an unknown outcome may still be executed.
 const late = time.Minute
 
-// pauses are the times in which a queue was certainly paused: from the answer to a pause until the
-// next call that may resume it.
+// pauses returns the times in which a queue was certainly paused: from the answer to a pause until
+// the next call that may resume it.
 func (f *facts) pauses(controls []*control) (spans []span) {
 	for _, c := range controls {
 		if c.asked.Call.Op != history.Pause || !c.known() || f.lossy(c.answered.At) {

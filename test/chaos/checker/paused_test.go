@@ -8,15 +8,15 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
-// ask is a call about the queue of task 1, so long before the run of that begins, and its answer,
-// which there is none of where the outcome is empty.
+// ask is a call about the queue of task 1, the given time before the task's run begins, and its
+// answer. An empty outcome means no answer.
 type ask struct {
 	op      history.Op
 	before  time.Duration
 	outcome history.Outcome
 }
 
-// asked puts calls at their times. Each is answered a millisecond after it was asked.
+// asked adds calls at their times. Each is answered a millisecond later.
 func asked(calls ...ask) func(*book) {
 	return func(b *book) {
 		b.plan(1, func(p *history.Plan) { p.Queue = "q" })

@@ -7,7 +7,7 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
-// checkCrashes is the rule "crashes".
+// checkCrashes checks the rule "crashes".
 func checkCrashes(f *facts, breach breach) {
 	reclaimed := make(map[*process][]casualty)
 	for _, t := range f.tasks {
@@ -36,8 +36,8 @@ func checkCrashes(f *facts, breach breach) {
 	}
 }
 
-// mayCrash says that a run may count as a crash: its process had died, or was away for so long that
-// it was taken for dead.
+// mayCrash reports whether a run may count as a crash: its process had died, or was away for so
+// long that it was considered dead.
 func (f *facts) mayCrash(p *process, r history.Run) bool {
 	if p == nil {
 		return false
@@ -50,18 +50,18 @@ func (f *facts) mayCrash(p *process, r history.Run) bool {
 type casualty struct {
 	*task
 	run     history.Run
-	crashes int // of its task before
+	crashes int // of its task, before this run
 }
 
-// suspect says that a task was one for certain: two crashes, and nothing that ends a row of them:
-// no checkpoint ever, and no retry.
+// suspect reports whether a task was certainly a suspect: it had two crashes and nothing that
+// resets their count, neither a checkpoint nor a retry.
 func (c casualty) suspect() bool {
 	return c.crashes >= 2 && !c.plan.Save && !c.plan.HandOver && len(c.may(history.Retry)) == 0
 }
 
-// checkNeighbours asks whether a crash was counted for the neighbour of a suspect: when a process
-// dies that has a task which was in two crashes before, that one alone is charged, and nobody where
-// there are several of these.
+// checkNeighbours checks that no crash was counted for the neighbour of a suspect. When a process
+// dies and exactly one of its tasks was in two crashes before, only that task is charged. If there
+// are several such tasks, none is charged.
 func checkNeighbours(f *facts, p *process, taken []casualty, breach breach) {
 	if len(p.stops) > 0 || f.away(p, f.end) {
 		return // its runs may have been taken at several times
@@ -81,7 +81,7 @@ func checkNeighbours(f *facts, p *process, taken []casualty, breach breach) {
 	}
 }
 
-// checkAlive is the rule "alive".
+// checkAlive checks the rule "alive".
 func checkAlive(f *facts, breach breach) {
 	for _, t := range f.tasks {
 		for _, r := range t.records {
@@ -106,7 +106,7 @@ func (p *process) String() string {
 	return p.name
 }
 
-// checkGrace is the rule "grace".
+// checkGrace checks the rule "grace".
 func checkGrace(f *facts, breach breach) {
 	for _, p := range f.processes {
 		for _, e := range p.told {
@@ -122,7 +122,7 @@ func checkGrace(f *facts, breach breach) {
 	}
 }
 
-// end says when a process ended after a time.
+// end describes how long after a time a process ended.
 func (p *process) end(since time.Time) string {
 	if p.ended == nil {
 		return "has not ended"
@@ -130,14 +130,16 @@ func (p *process) end(since time.Time) string {
 	return "ended after " + p.ended.At.Sub(since).String()
 }
 
-// stopped says that a process was stopped at some time within.
+// stopped reports whether a process was stopped at any time within a range.
 func (p *process) stopped(from, to time.Time) bool {
 	return slices.ContainsFunc(p.stops, func(s span) bool { return !s.from.After(to) && !s.to.Before(from) })
 }
 
-// explained says that there is a reason why a process ended that had no signal: a fault that names
-// it, or that is at the store when it begins, so that it cannot, or another process that stands
-// still all the time, maybe with the store's lock, or a task that kills its process.
+// explained reports whether there is a reason for the end of a process that got no signal:
+//   - a fault that names the process;
+//   - a fault of the store at the process's start, so that it cannot begin;
+//   - another process that is stopped all the time, possibly while it holds the store's lock;
+//   - a task that kills its process.
 func (f *facts) explained(p *process) bool {
 	end := p.ended
 	hit := func(x *fault) bool {

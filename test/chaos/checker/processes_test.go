@@ -8,7 +8,7 @@ import (
 )
 
 func handoverWays() []broken {
-	// notRecorded does a step again that was handed over, and changes what the store has of that.
+	// notRecorded repeats a step that was handed over, and changes the store's record of that run.
 	notRecorded := func(change func(*book, *history.Run)) func(*book) {
 		return func(b *book) {
 			b.cut(of(31, 99))
@@ -103,7 +103,8 @@ func crashesWays() []broken {
 	}
 }
 
-// suspectBeside has task 11 be in the crashes of 10 too, so that both are suspects when p7 dies.
+// suspectBeside makes task 11 a victim of task 10's crashes too, so that both are suspects when p7
+// dies.
 func (b *book) suspectBeside() {
 	runs := slices.Clone(b.rec(10).Runs[:2])
 	for i := range runs {
@@ -113,8 +114,8 @@ func (b *book) suspectBeside() {
 	r.Runs, r.Crashes = append(runs, r.Runs...), 2
 }
 
-// reused has a process that lives with the number of p2, which was killed, and a task with a run of
-// that number that never began, taken away some time after the events of a task.
+// reused adds a live process with the number of p2, which was killed, and a task with a run of that
+// number. The run never began, and was taken away some time after the events of a task.
 func reused(after int64, change func(*history.Run)) func(*book) {
 	return func(b *book) {
 		b.process(history.Process{Name: "p16", PID: 2, What: history.Started})
@@ -130,7 +131,7 @@ func reused(after int64, change func(*history.Run)) func(*book) {
 }
 
 func aliveWays() []broken {
-	// cut makes the stop of p8 one that cuts off, and is told at its end whom it has hit.
+	// cut turns the stop of p8 into a fault that cuts off. Its victims are only named at its end.
 	cut := func(victims ...string) func(*book) {
 		return func(b *book) {
 			b.cut(what("p8", history.Stopped))
@@ -149,7 +150,7 @@ func aliveWays() []broken {
 		{"a process whose number another one has now", "", reused(20, func(*history.Run) {})},
 		{"a process that has the number of another one", "alive overlap", reused(151, func(r *history.Run) { r.Ended = r.Started.Add(time.Second) })},
 		{"a process that came when others were cut off", "", cut("p4", "p8")},
-		{"a process beside those that were cut off", "alive overlap", cut("p4", "p3")},
+		{"a process other than those that were cut off", "alive overlap", cut("p4", "p3")},
 		{"a run of a process that lives", "alive", func(b *book) {
 			r := &b.rec(9).Runs[0]
 			r.Status, r.Reclaimed = "interrupted", true
@@ -203,8 +204,8 @@ func residueWays() []broken {
 	}
 }
 
-// endsAfterShortFault has a process begin within a fault that is shorter than the margin, and end
-// after it.
+// endsAfterShortFault starts a process during a fault that is shorter than the margin. The process
+// ends after the fault.
 func endsAfterShortFault(b *book) {
 	soon := func() { b.now = b.now.Add(100*time.Millisecond - time.Second) }
 	b.event(history.Event{Fault: &history.Fault{ID: 5, Kind: "restart"}})
@@ -269,7 +270,7 @@ func graceWays() []broken {
 	}
 }
 
-// beginWays are processes that end while they begin.
+// beginWays are about processes that end while they start.
 func beginWays() []broken {
 	return []broken{
 		{"a process cannot begin without a store", "", func(b *book) {

@@ -10,8 +10,8 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
-// Story tells everything about one task, in order: what was asked, what its runs did, what happened
-// to the processes that had it, what the store has of it.
+// Story returns everything about one task, in order: what was requested, what its runs did, what
+// happened to the processes that had it, and what the store has of it.
 func Story(h history.History, seq int) string {
 	f := read(h)
 	t, ok := f.bySeq[seq]
@@ -47,8 +47,8 @@ func Story(h history.History, seq int) string {
 	return b.String()
 }
 
-// events are those of a history that have to do with a task, in order: its own, and while it was
-// there the faults, and what happened to the processes that had it.
+// events returns the events of a history that concern a task, in order: its own, the faults during
+// its life, and what happened to the processes that had it.
 func (f *facts) events(h history.History, t *task) (events []*history.Event) {
 	own := make(map[*history.Event]bool)
 	for _, a := range t.adds {
@@ -91,7 +91,7 @@ func (f *facts) events(h history.History, t *task) (events []*history.Event) {
 	return events
 }
 
-// tell says an event in a line.
+// tell formats an event as one line.
 func tell(e *history.Event, seq int) string {
 	switch {
 	case e.Process != nil:
@@ -136,7 +136,7 @@ func tellEffect(x *history.Effect) string {
 	return fmt.Sprintf("run %d by %s (process %d): %s", x.Fence, x.Process, x.PID, what)
 }
 
-// details are what goes with an event of a process.
+// details formats the details of an event of a process.
 func details(p *history.Process) string {
 	switch p.What {
 	case history.Signalled:

@@ -119,7 +119,7 @@ func keysWays() []broken {
 
 func pausedWays() []broken {
 	// queue puts a pause and a resume of the queue of task 1 at the times of two events of its run, or
-	// of the one before it.
+	// of the event before it.
 	queue := func(from, to int, outcome history.Outcome) func(*book) {
 		return func(b *book) {
 			b.plan(1, func(p *history.Plan) { p.Queue = "q" })
@@ -148,7 +148,7 @@ func pausedWays() []broken {
 	}
 }
 
-// program makes task 1 one of a program's.
+// program turns task 1 into a task of a program.
 func program(b *book) {
 	b.plan(1, func(p *history.Plan) { p.Kind = history.KindProgram })
 	b.rec(1).Kind = history.KindProgram
@@ -166,8 +166,8 @@ func forget(b *book) {
 	b.record(15, history.Task{Status: "failed", Attempts: 101}, runs[1:]...)
 }
 
-// lostBefore has the store lose the run of task 2 two margins before its effects, and be away until
-// after them, or not.
+// lostBefore makes the store lose the run of task 2 two margins before its effects. With away, the
+// store stays unavailable until after them.
 func lostBefore(b *book, away bool) {
 	fence := b.rec(2).Runs[0].Run
 	var first, last time.Time
@@ -274,7 +274,8 @@ func onceWays() []broken {
 	}
 }
 
-// begunAgain has a run begin again, after a crash that may have lost its end or not.
+// begunAgain makes a run begin again after a crash. With lost, the crash may have lost the run's
+// end.
 func begunAgain(lost bool) func(*book) {
 	return func(b *book) {
 		i := slices.IndexFunc(b.Events, of(10, history.Finished))

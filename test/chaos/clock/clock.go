@@ -1,7 +1,8 @@
-// Package clock gives programs a clock that can be stepped while they run, and leaves the machine's
-// alone. They are built with a time.Now that adds an offset to the time of day; what measures
-// durations, the monotonic clock, is not moved, as when somebody sets a machine's clock. The offset
-// is in a file, which [EnvClock] names and all programs with the same clock have mapped.
+// Package clock gives programs a clock that can be stepped while they run, and does not touch the
+// machine's clock. The programs are built with a time.Now that adds an offset to the time of day.
+// The monotonic clock, which measures durations, is not moved, as when somebody sets a machine's
+// clock. The offset is in a file that [EnvClock] names; all programs with the same clock map that
+// file.
 //
 //	$(the result of Toolchain) build ./test/chaos/service
 package clock
@@ -21,7 +22,8 @@ import (
 	"time"
 )
 
-// EnvClock names the file of a program's clock. A program that was built otherwise ignores it.
+// EnvClock names the file of a program's clock. Programs that were built without this clock ignore
+// it.
 const EnvClock = "CHAOS_CLOCK"
 
 //go:embed offset.go.txt
@@ -30,9 +32,10 @@ var offset string
 // reading is where time.Now reads the time of day.
 const reading = "sec, nsec, mono := runtimeNow()\n"
 
-// Toolchain makes a go command in a directory whose programs have the clock, of the one that is
-// found in PATH, and returns its path. The go command replaces no file of a toolchain that it has
-// fetched, which is among the modules: so this one knows its toolchain by a link to it.
+// Toolchain creates, in a directory, a go command that builds programs with the clock, and returns
+// its path. It is based on the go command in PATH. The go command refuses to overlay files of a
+// toolchain in the module cache, where downloaded toolchains are, so the new command uses its
+// toolchain through a symbolic link.
 func Toolchain(ctx context.Context, dir string) (string, error) {
 	found, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	if err != nil {
@@ -56,7 +59,7 @@ func Toolchain(ctx context.Context, dir string) (string, error) {
 	return command, os.WriteFile(command, []byte(script), 0o700) //nolint:gosec // a command
 }
 
-// overlayOf writes what the flag -overlay of go build names.
+// overlayOf writes the file for the flag -overlay of go build.
 func overlayOf(goroot, dir string) (string, error) {
 	original := filepath.Join(goroot, "src", "time", "time.go")
 	text, err := os.ReadFile(original)
@@ -81,10 +84,11 @@ func overlayOf(goroot, dir string) (string, error) {
 		os.WriteFile(overlay, names, 0o600))
 }
 
-// Clock is the clock of some programs.
+// Clock is the clock of several programs.
 type Clock struct{ file *os.File }
 
-// New makes the file of a clock that goes right. It must stay there as long as the programs run.
+// New creates the file of a clock without an offset. The file must exist as long as the programs
+// run.
 func New(path string) (*Clock, error) {
 	file, err := os.Create(path)
 	if err != nil {
@@ -97,7 +101,7 @@ func New(path string) (*Clock, error) {
 	return c, nil
 }
 
-// Set steps the clock: from now on it is wrong by so much, in seconds.
+// Set steps the clock: from now on it is off by wrong, in seconds.
 func (c *Clock) Set(wrong time.Duration) error {
 	var seconds [8]byte
 	binary.NativeEndian.PutUint64(seconds[:], uint64(wrong/time.Second))
@@ -105,5 +109,5 @@ func (c *Clock) Set(wrong time.Duration) error {
 	return err
 }
 
-// Close lets go of the file, which stays, as the programs' clocks do.
+// Close closes the file. The file remains, and with it the programs' clocks.
 func (c *Clock) Close() error { return c.file.Close() }

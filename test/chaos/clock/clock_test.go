@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// program says for each line of its input what time it is, and how long it has been running.
+// program prints, for each line of its input, the time of day and how long it has been running.
 const program = `package main
 
 import ("bufio"; "os"; "strconv"; "time")

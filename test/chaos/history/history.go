@@ -1,17 +1,18 @@
 // Package history has the record of a chaos run: what was asked of the system, what it answered,
-// what its handlers did, what was done to it, and what is left at the end. It is all that the
-// checker knows. The package knows no store, so that a run of any library can be recorded with it.
+// what its handlers did, which faults were made, and what is left at the end. This is all that the
+// checker knows. The package is independent of the store, so that a run of any library can be
+// recorded with it.
 //
-// Tasks are known by Plan.Seq, the number that the load gives each of them, since not every library
-// lets its user choose the id.
+// Tasks are identified by Plan.Seq, the number that the load gives each of them, since not every
+// library lets its user choose the id.
 package history
 
 import "time"
 
-// Event is one entry. The harness writes all of them in one order; exactly one of the pointers is
+// Event is one entry. The harness writes all events in one order. Exactly one of the pointers is
 // set.
 type Event struct {
-	N       int64     // its place, from 1
+	N       int64     // its position, from 1
 	At      time.Time // by the harness's clock
 	Process *Process  `json:",omitempty"`
 	Fault   *Fault    `json:",omitempty"`
@@ -21,33 +22,34 @@ type Event struct {
 	Sample  *Sample   `json:",omitempty"`
 }
 
-// Plan says what a task does. It is the task's payload.
+// Plan describes what a task does. It is the task's payload.
 type Plan struct {
 	Seq  int    // the task's number in this run, from 1
 	Kind string // one of the kinds below
 	// Steps is how many effects the task has, one after the other; PaceMS is how long each takes.
 	Steps, PaceMS int
-	// Save: a checkpoint after each step. Without it only a hand-over keeps how far the task is.
+	// Save: the handler saves a checkpoint after each step. Otherwise only a hand-over keeps the
+	// position.
 	Save bool `json:",omitempty"`
-	// HandOver: the handler looks for last call before each step, and hands over with a checkpoint.
+	// HandOver: the handler checks for last call before each step, and hands over with a checkpoint.
 	HandOver bool `json:",omitempty"`
 	// InTx: the last effect and the end of the task are one transaction in the store's database.
 	InTx bool `json:",omitempty"`
-	// Result is the size of what it returns, Log how many lines it logs, Progress whether it reports
+	// Result is the size of the result, Log how many lines the handler logs. With Progress it reports
 	// its progress after each step.
 	Result, Log int  `json:",omitempty"`
 	Progress    bool `json:",omitempty"`
-	// Fail is how many runs return an error, Exit how many kill their own process, in both cases
-	// after the first step.
+	// Fail is how many runs return an error, Exit how many kill their own process. Both happen after
+	// the first step.
 	Fail, Exit int `json:",omitempty"`
-	// UnresponsiveMS is for how long the first run goes on after the end of its context.
+	// UnresponsiveMS is how long the first run continues after the end of its context.
 	UnresponsiveMS int `json:",omitempty"`
-	// Children is how many processes the program of an exec kind leaves behind. Those of a hostile one
-	// start others again and again, as another user.
+	// Children is how many processes the program of an exec kind leaves behind. Those of a hostile
+	// program start others again and again, as another user.
 	Children int  `json:",omitempty"`
 	Hostile  bool `json:",omitempty"`
 
-	// What it is enqueued with.
+	// The options of the enqueue.
 	ID       string `json:",omitempty"` // a UUID of any version; empty: the library chooses
 	Queue    string `json:",omitempty"`
 	Key      string `json:",omitempty"`
@@ -57,29 +59,29 @@ type Plan struct {
 
 // The kinds of tasks.
 const (
-	KindSteps   = "steps"   // a handler in Go, whose tasks no crash fails
-	KindPoison  = "poison"  // the same for plans with Exit, which fail for a few crashes in a row
+	KindSteps   = "steps"   // a handler in Go, whose tasks never fail by crashes
+	KindPoison  = "poison"  // the same for plans with Exit, which fail after a few consecutive crashes
 	KindProgram = "program" // a program, run by the real server
 )
 
-// Process is something that happened to a process of the system.
+// Process is an event of a process of the system.
 type Process struct {
 	Name string // of this incarnation: unique in the run
 	PID  int
 	What ProcessEvent
-	// Signal and Grace are set for Signalled: within Grace the process is to end by itself.
+	// Signal and Grace are set for Signalled: the process must end by itself within Grace.
 	Signal string        `json:",omitempty"`
 	Grace  time.Duration `json:",omitempty"`
-	// Code and By are set for Ended: the exit code, or the signal's name.
+	// Code and By are set for Ended: the exit code, or the name of the signal.
 	Code int    `json:",omitempty"`
 	By   string `json:",omitempty"`
-	// Left is what a process found of its own when it ended, such as goroutines. For Outlived it names
-	// what was still there of a run whose program had ended, and Lasted is for how long it was.
+	// Left is what a process had not released when it ended, such as goroutines. For Outlived it names
+	// what still existed of a run whose program had ended, and Lasted is how long it existed.
 	Left   string        `json:",omitempty"`
 	Lasted time.Duration `json:",omitempty"`
 }
 
-// ProcessEvent names what happened to a process.
+// ProcessEvent is a kind of event of a process.
 type ProcessEvent string
 
 // The events of a process. Stopped is SIGSTOP, Continued SIGCONT.
@@ -90,44 +92,44 @@ const (
 	Stopped   ProcessEvent = "stopped"
 	Continued ProcessEvent = "continued"
 	Ended     ProcessEvent = "ended"
-	Outlived  ProcessEvent = "outlived" // of a worker: its run's program has ended, and a child of that has not
+	Outlived  ProcessEvent = "outlived" // of a worker: a run's program has ended, but a child of it has not
 )
 
 // Fault is the begin or the end of a fault.
 type Fault struct {
 	ID   int    // its number in the schedule
 	Kind string // as in the schedule
-	// Over is false at the begin. A fault that is over in an instant has both.
+	// Over is false at the begin. A fault that is over at once is recorded once, with Over set.
 	Over bool `json:",omitempty"`
-	// Victims are the names of the processes that it hits; empty: all of them.
+	// Victims are the names of the processes that the fault hits. Empty means all of them.
 	Victims []string `json:",omitempty"`
-	// Cut: while it lasts, the victims may be unable to reach the store, as when their connections
-	// are black-holed. A delay of milliseconds is no cut.
+	// Cut: during the fault the victims may be unable to reach the store, as when their connections
+	// are black-holed. A delay of milliseconds is not a cut.
 	Cut bool `json:",omitempty"`
-	// Lossy: what the store answered while it lasted may be gone, as after a crash with
-	// unsynchronised commits. Clocks: it moves the clock of the store.
+	// Lossy: what the store answered during the fault may be lost, as after a crash with
+	// unsynchronised commits. Clocks: the fault moves the clock of the store.
 	Lossy, Clocks bool `json:",omitempty"`
-	// Detail is for the reader. Skipped says why it could not be made.
+	// Detail is for the reader. Skipped is the reason why the fault could not be made.
 	Detail, Skipped string `json:",omitempty"`
 }
 
-// Call is something that a client is asked to do.
+// Call is a request to a client.
 type Call struct {
-	// ID is its number, from 1.
+	// ID is the number of the call, from 1.
 	ID      int64
 	Process string // the client
 	Op      Op
 	Plans   []Plan `json:",omitempty"` // of Enqueue and EnqueueTx
-	// Commit says whether the transaction of EnqueueTx is to be committed.
+	// Commit is true if the transaction of EnqueueTx is to be committed, false if rolled back.
 	Commit bool `json:",omitempty"`
-	// Seq and TaskID name the task of Cancel, Retry, Interrupt and Delete; Queue the queue of Pause
+	// Seq and TaskID name the task of Cancel, Retry, Interrupt and Delete. Queue is the queue of Pause
 	// and Resume.
 	Seq    int    `json:",omitempty"`
 	TaskID string `json:",omitempty"`
 	Queue  string `json:",omitempty"`
 }
 
-// Op names what a client is asked to do.
+// Op is the operation of a call.
 type Op string
 
 // The operations.
@@ -142,23 +144,23 @@ const (
 	Resume    Op = "resume"
 )
 
-// Answer is what came of a call. A call without an answer, and one whose answer is Unknown, may
-// have been done or not.
+// Answer is the result of a call. A call without an answer, and one whose answer is Unknown, may
+// have been executed or not.
 type Answer struct {
 	// Call is the call's ID.
 	Call    int64
 	Outcome Outcome
 	Error   string `json:",omitempty"`
-	// IDs are the ids of the tasks of an enqueue, in the order of its plans. Existed says which of
-	// them were there before: the id is then that of another task, which holds the key.
+	// IDs are the ids of the tasks of an enqueue, in the order of its plans. Existed reports which of
+	// them existed before: the id is then that of another task, which holds the key.
 	IDs     []string `json:",omitempty"`
 	Existed []bool   `json:",omitempty"`
 }
 
-// Outcome says what is known of a call.
+// Outcome is what is known of a call.
 type Outcome string
 
-// The outcomes. Done: it was done. Refused: it was certainly not. Unknown: it may have been.
+// The outcomes. Done: it was executed. Refused: it was certainly not. Unknown: it may have been.
 const (
 	Done    Outcome = "done"
 	Refused Outcome = "refused"
@@ -166,7 +168,7 @@ const (
 )
 
 // Effect is something that a run has done outside of the store: in the harness, which is always
-// there and refuses what a stale run writes.
+// available and refuses what a stale run writes.
 type Effect struct {
 	// Seq and TaskID name the task.
 	Seq     int
@@ -175,22 +177,22 @@ type Effect struct {
 	Fence   int64  // higher in every later run of the task
 	Process string // of the worker
 	PID     int
-	// Resumed is, for Begun, the step at which the checkpoint says that the run goes on, and for
-	// HandedOver the one that it leaves in the checkpoint.
+	// Resumed is, for Begun, the step in the checkpoint at which the run resumes, and for HandedOver
+	// the step that the run leaves in the checkpoint.
 	Resumed int `json:",omitempty"`
-	// Stale: it was refused, since a newer run has written.
+	// Stale: the effect was refused, since a newer run has already written.
 	Stale bool `json:",omitempty"`
 }
 
-// The effects that are no step: the first of every run, the last of a run that is about to return
-// without an error, and the last of one that is about to hand over.
+// The effects that are not steps: the first one of every run, the last one of a run that is about
+// to return without an error, and the last one of a run that is about to hand over.
 const (
 	Begun      = -1
 	Finished   = -2
 	HandedOver = -3
 )
 
-// Sample is what a process, or a table, takes at that moment.
+// Sample is the size of a process, or of the store's tables, at a moment.
 type Sample struct {
 	// Process is set for a process, Tables for the store.
 	Process string           `json:",omitempty"`
@@ -199,34 +201,34 @@ type Sample struct {
 	Tables  map[string]int64 `json:",omitempty"` // bytes
 }
 
-// State is what the store has when everything has ended. It is read with statements of its own, not
-// by the code of the store.
+// State is the content of the store when everything has ended. Separate SQL statements read it, not
+// the code of the store.
 type State struct {
-	// Tasks are all that there are, TxSteps the effects that were written in the store's database.
+	// Tasks are all tasks in the store, TxSteps the effects that were written in the store's database.
 	Tasks   []Task
 	TxSteps []TxStep
-	// Counts are the numbers of tasks by status as the store tells them.
+	// Counts are the numbers of tasks by status as the store reports them.
 	Counts map[string]int64
-	// Residue is how many rows of each table belong to nothing: a key without an unfinished task, a
-	// run of a task that is gone, a worker that has left. Tables without any are missing.
+	// Residue is how many orphaned rows each table has: a key without an unfinished task, a run of a
+	// task that is gone, a worker that has left. Tables without such rows are left out.
 	Residue map[string]int64
-	// Left are files, connections and processes that nobody needs any more.
+	// Left lists files, connections and processes that nobody needs any more.
 	Left []string
-	// Retention is for how long a task that has ended is kept, 0 for ever. At is when this was read.
+	// Retention is how long an ended task is kept, 0 for ever. At is when the state was read.
 	Retention time.Duration `json:",omitempty"`
 	At        time.Time     `json:",omitzero"`
 }
 
 // Task is a task as the store has it.
 type Task struct {
-	// ID is what the store calls it. Status and Reason are as the task has them now.
+	// ID is the store's id of the task. Status and Reason are the current ones.
 	ID, Kind, Queue, Key, Status, Reason, Error string
 	Seq                                         int
 	Attempts, Interruptions, Crashes            int
 	Result                                      int // bytes
 	Runs                                        []Run
-	// Ended is when it has ended, by the store's clock. Pruned is when it was removed: then the rest
-	// is what the store had of it at that moment. Drivers that remove nothing leave both out.
+	// Ended is when the task ended, by the store's clock. Pruned is when it was removed: then the
+	// other fields are those at that moment. Drivers that remove nothing leave both out.
 	Ended  time.Time `json:",omitzero"`
 	Pruned time.Time `json:",omitzero"`
 }
@@ -239,7 +241,7 @@ type Run struct {
 	Status, Reason string
 	Error          string
 	Crashed        bool // it ended because its process died, as far as the store knows
-	Reclaimed      bool // another worker than its own recorded the end
+	Reclaimed      bool // a worker other than its own recorded the end
 }
 
 // TxStep is an effect in the store's own database, written in the transaction that ended the task.
@@ -255,7 +257,7 @@ type History struct {
 	// Events are in the order in which they were recorded.
 	Events []Event
 	State  State
-	// Lease is after how long without a sign of life a worker counts as dead, Margin what is allowed
-	// for a slow machine wherever a time is compared.
+	// Lease is the time without a sign of life after which a worker counts as dead. Margin is the
+	// tolerance for a slow machine wherever times are compared.
 	Lease, Margin time.Duration
 }

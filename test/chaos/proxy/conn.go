@@ -7,22 +7,22 @@ import (
 	"time"
 )
 
-// conn is a connection of a process, and ours to the server.
+// conn is a process's connection to the proxy, together with the proxy's connection to the server.
 type conn struct {
 	proxy  *Proxy
 	front  *Front
 	client net.Conn
-	done   <-chan struct{} // closed when it is cut, or over
+	done   <-chan struct{} // closed when the connection is cut or over
 
-	// Guarded by the proxy's lock.
+	// These fields are guarded by the proxy's lock.
 	server  net.Conn
 	cancel  func() // closes done
 	over    bool
-	left    [2]int64 // bytes in each direction until it is cut; negative: it is not
-	limited *fault   // the fault that says so
+	left    [2]int64 // bytes left in each direction until the connection is cut; negative: no limit
+	limited *fault   // the fault that set the limit
 }
 
-// end closes both sides. The lock is held.
+// end closes both sides. The caller holds the lock.
 func (c *conn) end() {
 	if c.over {
 		return
@@ -30,9 +30,9 @@ func (c *conn) end() {
 	c.over = true
 	delete(c.proxy.conns, c)
 	c.cancel()
-	_ = c.client.Close() // which may have broken before
+	_ = c.client.Close() // it may have broken before
 	if c.server != nil {
-		_ = c.server.Close() // the same
+		_ = c.server.Close() // it may have broken before
 	}
 }
 
@@ -43,7 +43,7 @@ func (c *conn) finish() {
 	c.end()
 }
 
-// serve carries what comes until one side ends.
+// serve forwards data until one side ends.
 func (c *conn) serve(ctx context.Context) {
 	defer c.finish()
 	start, code, err := readStart(c.client)
@@ -67,7 +67,7 @@ func (c *conn) serve(ctx context.Context) {
 
 // connect connects to the server.
 func (c *conn) connect(ctx context.Context) bool {
-	if !c.pass(ToServer) { // while bytes are kept back nobody connects
+	if !c.pass(ToServer) { // no connection is made while bytes are held back
 		return false
 	}
 	c.proxy.mu.Lock()
@@ -114,18 +114,19 @@ func (c *conn) loseAnswer() bool {
 	return f != nil
 }
 
-// piece is what was read at once, and when it is to be delivered.
+// piece is what was read at once, and the time when it is to be delivered.
 type piece struct {
 	due  time.Time
 	data []byte
 }
 
-// inFlight is how many pieces of a direction are under way: with more the sender has to wait.
+// inFlight is how many pieces may be on their way in one direction. The sender waits if there are
+// more.
 const inFlight = 64
 
-// carry delivers what one side sends to the other, each piece after the delay, and what was there
-// before first. It reports true when the side has ended and all is delivered. A side that takes
-// nothing any more is no reason to end: that it has ended may be what does not get through.
+// carry delivers what one side sends to the other, each piece after the delay, beginning with
+// first. It reports true when the side has ended and everything is delivered. A receiver that takes
+// nothing any more does not end carry, since the news of its end may be what a fault holds back.
 func (c *conn) carry(from, to net.Conn, way Direction, first []byte, through func([]byte) ([]byte, bool)) bool {
 	pieces := make(chan piece, inFlight)
 	var reader sync.WaitGroup
@@ -174,7 +175,7 @@ func (c *conn) piece(way Direction, data []byte) piece {
 	return piece{due: time.Now().Add(delay), data: data}
 }
 
-// send hands a piece on, unless the connection is over.
+// send passes a piece on, unless the connection is over.
 func (c *conn) send(pieces chan<- piece, one piece) bool {
 	select {
 	case pieces <- one:
@@ -184,7 +185,7 @@ func (c *conn) send(pieces chan<- piece, one piece) bool {
 	}
 }
 
-// sleep waits, unless the connection is over.
+// sleep waits for d, unless the connection is over.
 func (c *conn) sleep(d time.Duration) bool {
 	if d <= 0 {
 		return true
@@ -199,7 +200,7 @@ func (c *conn) sleep(d time.Duration) bool {
 	}
 }
 
-// pass waits as long as bytes are kept back, and reports false if the connection is over.
+// pass waits while bytes are held back, and reports false if the connection is over.
 func (c *conn) pass(way Direction) bool {
 	for first := true; ; first = false {
 		c.proxy.mu.Lock()
@@ -220,7 +221,7 @@ func (c *conn) pass(way Direction) bool {
 	}
 }
 
-// deliver writes what may be written, and cuts the connection if its last byte has come.
+// deliver writes the bytes that may be written, and cuts the connection after the last of them.
 func (c *conn) deliver(to net.Conn, way Direction, data []byte) bool {
 	if !c.pass(way) {
 		return false
@@ -235,7 +236,7 @@ func (c *conn) deliver(to net.Conn, way Direction, data []byte) bool {
 	}
 	c.proxy.mu.Unlock()
 	if len(data) > 0 {
-		_, _ = to.Write(data) // a side that has ended is found by the reader of that side
+		_, _ = to.Write(data) // the reader of a side notices its end
 	}
 	if cut {
 		c.finish()

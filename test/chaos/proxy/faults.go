@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Direction is one of a connection's two.
+// Direction is one of the two directions of a connection.
 type Direction int
 
 // The directions.
@@ -14,19 +14,19 @@ const (
 	ToClient
 )
 
-// fault is one that has begun. What is not set does not happen.
+// fault is a fault that has begun. Fields that are not set have no effect.
 type fault struct {
 	victims []string
 	hold    [2]bool
 	delay   [2]time.Duration
 	refuse  bool
-	cancels bool                      // are lost
-	answers int                       // how many may still be lost
-	cut     func() (Direction, int64) // asked for each connection
-	count   int                       // what it has hit
+	cancels bool                      // cancel requests are lost
+	answers int                       // how many answers may still be lost
+	cut     func() (Direction, int64) // called for each connection
+	count   int                       // how often it has hit
 }
 
-// limit gives a connection the byte at which it is cut. The proxy's lock is held.
+// limit gives a connection the byte at which it is cut. The caller holds the proxy's lock.
 func (f *fault) limit(c *conn) {
 	if f.cut == nil || !hits(f.victims, c.front.name) {
 		return
@@ -36,8 +36,8 @@ func (f *fault) limit(c *conn) {
 	c.left[to] = max(n, 0)
 }
 
-// begin enters a fault, and returns the function that ends it. That returns how often it has hit,
-// and may be called again.
+// begin adds a fault and returns the function that ends it. That function returns how often the
+// fault has hit, and may be called again.
 func (p *Proxy) begin(f *fault) (end func() int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -62,8 +62,8 @@ func (p *Proxy) begin(f *fault) (end func() int) {
 	}
 }
 
-// find returns the first fault that hits a process and of which something is true. The lock is
-// held.
+// find returns the first fault that hits a process and for which is returns true. The caller holds
+// the lock.
 func (p *Proxy) find(name string, is func(*fault) bool) *fault {
 	for _, f := range p.faults {
 		if hits(f.victims, name) && is(f) {
@@ -73,7 +73,7 @@ func (p *Proxy) find(name string, is func(*fault) bool) *fault {
 	return nil
 }
 
-// refuses reports, and counts, that a new connection is refused. The lock is held.
+// refuses reports, and counts, that a new connection is refused. The caller holds the lock.
 func (p *Proxy) refuses(name string) bool {
 	f := p.find(name, func(f *fault) bool { return f.refuse })
 	if f != nil {
@@ -96,35 +96,36 @@ func (p *Proxy) Cut(victims ...string) (n int) {
 	return n
 }
 
-// CutAfter ends each connection of the victims, also each new one, when so many bytes have gone in
-// one direction since the fault began, or since the connection did. The function is asked once for
-// each connection, one at a time. Until the fault is ended, which returns how many it has cut.
+// CutAfter ends each existing and each new connection of the victims after a number of bytes in one
+// direction, counted from the begin of the fault or of the connection, whichever is later. The
+// function is called once for each connection, never concurrently. The fault lasts until end is
+// called, which returns how many connections it has cut.
 func (p *Proxy) CutAfter(bytes func() (Direction, int64), victims ...string) (end func() int) {
 	return p.begin(&fault{victims: victims, cut: bytes})
 }
 
-// BlackHole keeps back all bytes in the directions that are named, also the news that a connection
-// has ended. Connections are taken, and begin when it is over. When it ends what was kept back is
-// delivered, as a network does that sends it again; a caller that wants it to be lost calls Cut
-// first.
+// BlackHole holds back all bytes in the named directions, including the news that a connection has
+// ended. Connections are accepted, and start when the fault is over. The bytes that were held back
+// are then delivered, as by a network that retransmits. A caller that wants them to be lost calls
+// Cut first.
 func (p *Proxy) BlackHole(toServer, toClient bool, victims ...string) (end func() int) {
 	return p.begin(&fault{victims: victims, hold: [2]bool{toServer, toClient}})
 }
 
-// Delay delivers all bytes later by so much in each direction: 40 ms each are a round trip of 80
-// ms.
+// Delay delivers all bytes later, by the given time in each direction: 40 ms each add a round trip
+// of 80 ms.
 func (p *Proxy) Delay(toServer, toClient time.Duration, victims ...string) (end func() int) {
 	return p.begin(&fault{victims: victims, delay: [2]time.Duration{toServer, toClient}})
 }
 
-// LoseAnswers cuts a connection when the server has said that it has committed, before the client
-// is told: by COMMIT, or by a statement that was a transaction of its own. It does so to the next n
-// answers of the victims.
+// LoseAnswers cuts a connection after the server has confirmed a commit, before the client receives
+// the answer. The commit is that of COMMIT, or of a statement that was a transaction of its own.
+// This happens to the next n such answers for the victims.
 func (p *Proxy) LoseAnswers(n int, victims ...string) (end func() int) {
 	return p.begin(&fault{victims: victims, answers: n})
 }
 
-// LoseCancels takes requests to cancel a statement, and does not deliver them.
+// LoseCancels accepts requests to cancel a statement, and does not deliver them.
 func (p *Proxy) LoseCancels(victims ...string) (end func() int) {
 	return p.begin(&fault{victims: victims, cancels: true})
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// What a connection may begin with instead of a startup message.
+// The codes that a connection may begin with instead of a startup message.
 const (
 	cancelRequest = 80877102
 	sslRequest    = 80877103
@@ -17,7 +17,7 @@ const (
 // errProtocol means that a client does not speak PostgreSQL's protocol.
 var errProtocol = errors.New("what the client sends is not PostgreSQL's protocol")
 
-// readStart reads a client's first message, after refusing encryption if it asks for that.
+// readStart reads a client's first message. It refuses encryption if the client asks for it.
 func readStart(client io.ReadWriter) (message []byte, code uint32, err error) {
 	for {
 		head := make([]byte, 8)
@@ -25,7 +25,7 @@ func readStart(client io.ReadWriter) (message []byte, code uint32, err error) {
 			return nil, 0, err
 		}
 		size, code := binary.BigEndian.Uint32(head), binary.BigEndian.Uint32(head[4:])
-		if size < 8 || size > 10000 { // as the server does
+		if size < 8 || size > 10000 { // the server's own limits
 			return nil, 0, errProtocol
 		}
 		if code == sslRequest || code == gssRequest {
@@ -43,26 +43,26 @@ func readStart(client io.ReadWriter) (message []byte, code uint32, err error) {
 	}
 }
 
-// mostKept is how much of an answer is kept back: a longer one is never lost.
+// mostKept is the largest answer that is held back: a longer one is never lost.
 const mostKept = 4 << 20
 
-// answers reads what a server sends, and can keep back the answer of what it has committed.
+// answers parses what a server sends, and can hold back the answer to a commit.
 type answers struct {
-	armed func() bool // whether answers are to be lost now
-	lose  func() bool // whether this one is
+	armed func() bool // reports whether answers are to be lost now
+	lose  func() bool // reports whether this one is lost
 
-	head    []byte // of the message that comes, at most 5 bytes
+	head    []byte // of the current message, at most 5 bytes
 	left    int    // bytes of its body that are still to come
-	body    []byte // of a message that is read
-	opaque  bool   // it is no protocol that we know
-	keeping bool   // since the first statement of this cycle that was done
+	body    []byte // of the current message, if its kind is parsed
+	opaque  bool   // it is not a protocol that we know
+	keeping bool   // since the first statement of this cycle that was executed
 	kept    []byte
-	done    bool // something was done that may have been committed
+	done    bool // something was executed that may have been committed
 	failed  bool
 }
 
-// push takes what has come, and returns what goes on to the client. If an answer is lost the
-// connection is to be cut after that.
+// push takes data from the server and returns what is forwarded to the client. If an answer is
+// lost, the caller cuts the connection after that.
 func (a *answers) push(data []byte) (out []byte, lost bool) {
 	if a.opaque {
 		return data, false
@@ -106,19 +106,19 @@ func (a *answers) push(data []byte) (out []byte, lost bool) {
 	return out, false
 }
 
-// pass lets bytes go to the client, or keeps them back.
+// pass forwards bytes to the client, or holds them back.
 func (a *answers) pass(out, data []byte) []byte {
 	if !a.keeping {
 		return append(out, data...)
 	}
 	if a.kept = append(a.kept, data...); len(a.kept) > mostKept {
 		out, a.kept, a.keeping = append(out, a.kept...), nil, false
-		a.failed = true // this one is not lost
+		a.failed = true // too long: this one is not lost
 	}
 	return out
 }
 
-// message reads a message that is complete, and reports whether the answer that it ends is lost.
+// message handles a complete message, and reports whether the answer that it ends is lost.
 func (a *answers) message(kind byte, body []byte) bool {
 	switch kind {
 	case 'C':
@@ -131,16 +131,16 @@ func (a *answers) message(kind byte, body []byte) bool {
 	return false
 }
 
-// rest is what was kept back when the server's side ended.
+// rest returns what was held back when the server's side ended.
 func (a *answers) rest() []byte {
-	if len(a.head) == 5 { // which has been passed on, or kept
+	if len(a.head) == 5 { // that was forwarded, or held back
 		return a.kept
 	}
 	return append(a.kept, a.head...)
 }
 
-// commits reports whether the tag of a statement is that of COMMIT, or of a statement that may have
-// written and is committed when no transaction is open after it.
+// commits reports whether a command tag is that of COMMIT, or of a statement that may have written
+// something, and so has committed if no transaction is open after it.
 func commits(tag string) bool {
 	verb, _, _ := strings.Cut(tag, " ")
 	switch verb {

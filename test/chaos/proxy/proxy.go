@@ -1,10 +1,10 @@
-// Package proxy stands between the processes of a run and PostgreSQL, and makes the faults of a
-// network: connections that are cut at any byte, that take bytes and deliver none, that are slow;
-// answers that are lost after the server has committed; cancel requests that never come.
+// Package proxy is placed between the processes of a run and PostgreSQL, and makes network faults:
+// connections that are cut at any byte, that accept bytes and deliver none, or that are slow;
+// answers that are lost after the server has committed; cancel requests that never arrive.
 //
-// Each process has an entrance of its own, its Front, so that a fault may hit all processes or
-// some. The proxy listens on Unix sockets or on the loopback interface, and reads PostgreSQL's
-// protocol without changing it. It speaks no TLS.
+// Each process has its own entrance, a Front, so that a fault can hit all processes or some of
+// them. The proxy listens on Unix sockets or on the loopback interface. It reads PostgreSQL's
+// protocol without changing it, and does not support TLS.
 package proxy
 
 import (
@@ -25,26 +25,26 @@ import (
 // concurrent use.
 type Proxy struct {
 	dir   string
-	ended sync.WaitGroup // all goroutines
+	ended sync.WaitGroup // waits for all goroutines
 
 	mu      sync.Mutex
 	target  string
 	fronts  map[string]*Front
 	conns   map[*conn]bool
 	faults  []*fault
-	changed chan struct{} // closed, and made anew, when the faults or the target change
+	changed chan struct{} // closed and replaced when the faults or the target change
 	closed  bool
 }
 
-// New returns a proxy whose sockets are in a directory, which must exist and have a short path, or
-// on 127.0.0.1 if that is empty. It leads nowhere yet.
+// New returns a proxy without a target. Its sockets are in dir, which must exist and have a short
+// path. If dir is empty, it listens on 127.0.0.1.
 func New(dir string) *Proxy {
 	return &Proxy{dir: dir, fronts: make(map[string]*Front), conns: make(map[*conn]bool), changed: make(chan struct{})}
 }
 
-// Lead has new connections lead to a server: the path of its Unix socket, or HOST:PORT. While the
-// address is empty they are closed at once, as if nobody were there. Connections that exist stay
-// where they are; Cut ends them.
+// Lead directs new connections to a server: the path of its Unix socket, or HOST:PORT. While the
+// address is empty they are closed at once, as if no server existed. Existing connections stay as
+// they are; Cut ends them.
 func (p *Proxy) Lead(address string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -52,7 +52,7 @@ func (p *Proxy) Lead(address string) {
 	p.change()
 }
 
-// change wakes those that wait for another state of the proxy. The lock is held.
+// change wakes those that wait for a change of the proxy. The caller holds the lock.
 func (p *Proxy) change() {
 	close(p.changed)
 	p.changed = make(chan struct{})
@@ -65,10 +65,11 @@ type Front struct {
 	listener   net.Listener
 }
 
-// firstPort is that of the first front in a directory; the others have the ones after it.
+// firstPort is the port of the first front in a directory. The other fronts have the following
+// ports.
 const firstPort = 6001
 
-// Front returns the entrance of a process, which is made the first time.
+// Front returns the entrance of a process, and creates it on the first call.
 func (p *Proxy) Front(name string) (*Front, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -93,7 +94,7 @@ func (p *Proxy) Front(name string) (*Front, error) {
 	if p.dir == "" {
 		f.host, f.port, err = net.SplitHostPort(f.listener.Addr().String())
 	} else {
-		err = os.Chmod(address, 0o777) // as the server's own: a process may have another user
+		err = os.Chmod(address, 0o777) // like the server's own: a process may run as another user
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.listener.Close())
@@ -103,13 +104,13 @@ func (p *Proxy) Front(name string) (*Front, error) {
 	return f, nil
 }
 
-// Host is the directory of its socket, or its IP address.
+// Host returns the directory of the front's socket, or its IP address.
 func (f *Front) Host() string { return f.host }
 
-// Port is its port, or the number in the name of its socket.
+// Port returns the front's port, or the number in the name of its socket.
 func (f *Front) Port() string { return f.port }
 
-// Address is what a process connects to, in the form of a URL for a role and a database.
+// Address returns the URL that a process connects to, for a role and a database.
 func (f *Front) Address(role, database string) string {
 	query := url.Values{"host": {f.host}, "port": {f.port}, "sslmode": {"disable"}}
 	return "postgres://" + url.PathEscape(role) + "@/" + url.PathEscape(database) + "?" + query.Encode()
@@ -133,7 +134,7 @@ func (p *Proxy) Close() error {
 	return err
 }
 
-// Connections is how many there are of some processes, or of all.
+// Connections returns how many connections some processes have, or all of them if none is named.
 func (p *Proxy) Connections(victims ...string) (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -145,7 +146,7 @@ func (p *Proxy) Connections(victims ...string) (n int) {
 	return n
 }
 
-// hits reports whether a process is among the victims of a fault: all are, if none is named.
+// hits reports whether a process is a victim of a fault. If no victim is named, all processes are.
 func hits(victims []string, name string) bool {
 	return len(victims) == 0 || slices.Contains(victims, name)
 }
@@ -162,7 +163,7 @@ func dial(ctx context.Context, target string) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, network, target)
 }
 
-// accept takes the connections of a front until that is closed.
+// accept accepts the connections of a front until that is closed.
 func (p *Proxy) accept(f *Front) {
 	for {
 		client, err := f.listener.Accept()

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// script is a proxy before a server that the test plays itself.
+// script is a proxy with a server that the test plays itself.
 type script struct {
 	*testing.T
 	*Proxy
@@ -38,7 +38,7 @@ func newScript(t *testing.T) *script {
 		if err := errors.Join(s.Close(), l.Close(), os.RemoveAll(dir)); err != nil {
 			t.Error(err)
 		}
-		for late := time.Now().Add(time.Minute); runtime.NumGoroutine() > before; runtime.Gosched() { // one that has returned is gone a moment later
+		for late := time.Now().Add(time.Minute); runtime.NumGoroutine() > before; runtime.Gosched() { // a goroutine that has returned disappears a moment later
 			if time.Now().After(late) {
 				t.Errorf("%d goroutines, %d before", runtime.NumGoroutine(), before)
 				break
@@ -63,7 +63,7 @@ func (s *script) dial(name string) net.Conn {
 	return c
 }
 
-// within ends a connection with the test, and long before what waits for it if the test hangs.
+// within bounds a connection by the test, so that it ends long before the test's time limit.
 func (s *script) within(c net.Conn) {
 	s.Helper()
 	s.Cleanup(func() { _ = c.Close() })
@@ -72,10 +72,10 @@ func (s *script) within(c net.Conn) {
 	}
 }
 
-// startup is what a client begins with.
+// startup is the first message of a client.
 var startup = packet(0, binary.BigEndian.AppendUint32(nil, 3<<16), []byte("user\x00u\x00\x00"))
 
-// packet is a message; one of the kind 0 is a client's first.
+// packet encodes a message. Kind 0 is for a client's first message.
 func packet(kind byte, parts ...[]byte) []byte {
 	body := bytes.Join(parts, nil)
 	out := binary.BigEndian.AppendUint32(nil, uint32(len(body))+4)
@@ -97,7 +97,8 @@ func (s *script) pair(name string) (client, server net.Conn) {
 	return client, s.accepted(startup)
 }
 
-// accepted is the next connection that reaches the server, which begins with something.
+// accepted returns the next connection that reaches the server, which must begin with the given
+// bytes.
 func (s *script) accepted(begins []byte) net.Conn {
 	s.Helper()
 	c, err := s.server.Accept()
@@ -116,7 +117,7 @@ func (s *script) write(c net.Conn, data []byte) {
 	}
 }
 
-// reads expects something next.
+// reads checks that the given bytes arrive next.
 func (s *script) reads(c net.Conn, want []byte) {
 	s.Helper()
 	got := make([]byte, len(want))
@@ -125,7 +126,7 @@ func (s *script) reads(c net.Conn, want []byte) {
 	}
 }
 
-// ends expects something, and then the end of the connection.
+// ends checks that the given bytes arrive, and then the end of the connection.
 func (s *script) ends(c net.Conn, want string) {
 	s.Helper()
 	got, err := io.ReadAll(c)
@@ -134,7 +135,7 @@ func (s *script) ends(c net.Conn, want string) {
 	}
 }
 
-// nothing expects that nothing comes.
+// nothing checks that nothing arrives.
 func (s *script) nothing(c net.Conn) {
 	s.Helper()
 	if err := c.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
@@ -260,7 +261,7 @@ func TestBlackHole_KeepsBackOneDirectionAlsoTheEnd(t *testing.T) {
 	s.reads(client, ready("I"))
 	_ = client.Close()
 	s.nothing(server)
-	s.write(server, ready("I")) // nobody is there
+	s.write(server, ready("I")) // no client is there any more
 	s.nothing(server)
 	if n := end(); n == 0 {
 		t.Error("nothing was counted")
@@ -312,7 +313,7 @@ func TestLoseAnswers_CutsWhenTheServerHasCommitted(t *testing.T) {
 		name   string
 		answer [][]byte
 		lost   bool
-		before string // what the client still gets
+		before string // what the client still receives
 	}{
 		{"a commit", [][]byte{tag("COMMIT"), ready("I")}, true, ""},
 		{"a statement alone", [][]byte{packet('D', []byte("row")), tag("INSERT 0 1"), ready("I")}, true, string(packet('D', []byte("row")))},
@@ -386,7 +387,7 @@ func TestLoseCancels_TakesTheRequest(t *testing.T) {
 	if n := end(); n != 1 {
 		t.Errorf("%d were lost", n)
 	}
-	s.pair("a") // which the request did not reach before
+	s.pair("a") // the request did not reach the server before
 }
 
 func TestLead_NewConnectionsGoWhereItLeads(t *testing.T) {

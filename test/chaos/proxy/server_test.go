@@ -15,14 +15,14 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
-// real is a proxy before a real server.
+// real is a proxy with a real server.
 type real struct {
 	*testing.T
 	*Proxy
 	role, database string
 }
 
-// newReal returns a proxy on the loopback interface before the test's server.
+// newReal returns a proxy on the loopback interface that leads to the test's server.
 func newReal(t *testing.T) *real {
 	t.Helper()
 	cfg, err := pgx.ParseConfig(pgtest.DSN(t))
@@ -135,7 +135,7 @@ func TestLoseCancels_TheServerGoesOnWithTheStatement(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := c.PgConn().CancelRequest(t.Context()); err != nil { // the end of its connection is all that a client learns
+		if err := c.PgConn().CancelRequest(t.Context()); err != nil { // the end of its connection is all that a client sees
 			t.Errorf("the request: %v", err)
 		}
 		if err := <-ended; (err == nil) != lost {

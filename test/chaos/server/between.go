@@ -18,8 +18,8 @@ import (
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
-// tool finds a program or a library: in the directory .bin of the repository, where make setup puts
-// it, or where a pattern says.
+// tool finds a program or a library: in the directory .bin of the repository, where make setup
+// installs it, or at the place that a pattern names.
 func tool(name, pattern string) (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -33,7 +33,7 @@ func tool(name, pattern string) (string, error) {
 			break
 		}
 	}
-	if found, _ := filepath.Glob(pattern); len(found) > 0 { // the pattern is well formed
+	if found, _ := filepath.Glob(pattern); len(found) > 0 { // the pattern is valid
 		return found[0], nil
 	}
 	if path, err := exec.LookPath(name); err == nil {
@@ -74,7 +74,8 @@ func (c *Cluster) pool(ctx context.Context, mode string) (ending, error) {
 	return func(ctx context.Context) (string, error) { return "", errors.Join(c.lead(ctx, c.server()), kill()) }, nil
 }
 
-// startPooler starts a PgBouncer before a server, and returns its socket and how to end it.
+// startPooler starts a PgBouncer in front of a server. It returns its socket, and a function that
+// ends it.
 func (c *Cluster) startPooler(ctx context.Context, s *pgtest.Server, mode string) (socket string, kill func() error, err error) {
 	program, err := pgbouncer()
 	if err != nil {
@@ -113,12 +114,13 @@ func (c *Cluster) startPooler(ctx context.Context, s *pgtest.Server, mode string
 	return filepath.Join(dir, ".s.PGSQL.6432"), func() error { return errors.Join(end(), os.RemoveAll(dir)) }, nil
 }
 
-// poolerAddress is the address of a pooler whose socket is in a directory.
+// poolerAddress returns the address of a pooler whose socket is in a directory.
 func poolerAddress(dir string) string {
 	return "postgres://" + Role + "@/" + Database + "?port=6432&default_query_exec_mode=exec&host=" + dir
 }
 
-// answers waits until the server answers at an address. A pooler takes connections without it.
+// answers waits until the server answers at an address. A pooler accepts connections even without
+// the server.
 func answers(ctx context.Context, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -136,8 +138,8 @@ func answers(ctx context.Context, address string) error {
 	}
 }
 
-// launch starts a program, which ends with this process, however that ends, and returns how to end
-// it.
+// launch starts a program that ends with this process, however that ends. It returns a function
+// that ends the program.
 func launch(cmd *exec.Cmd) (kill func() error, err error) {
 	var log bytes.Buffer
 	if cmd.Stderr == nil {
@@ -148,7 +150,7 @@ func launch(cmd *exec.Cmd) (kill func() error, err error) {
 	}
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	started, ended := make(chan error), make(chan struct{})
-	go func() { // which ends with the program: the signal comes when the thread ends that has started it
+	go func() { // this ends with the program: the signal is sent when the thread that started it ends
 		defer close(ended)
 		runtime.LockOSThread()
 		err := cmd.Start()
@@ -181,7 +183,7 @@ func (c *Cluster) ownClock() error {
 	return c.setClock("+0")
 }
 
-// setClock writes by how many seconds the servers' clock differs.
+// setClock writes the offset of the servers' clock, in seconds.
 func (c *Cluster) setClock(offset string) error {
 	if err := os.WriteFile(c.clock+".new", []byte(offset+"\n"), 0o644); err != nil {
 		return err
@@ -189,7 +191,8 @@ func (c *Cluster) setClock(offset string) error {
 	return os.Rename(c.clock+".new", c.clock)
 }
 
-// stepClock steps the servers' clock, within two seconds, and back at the end.
+// stepClock steps the servers' clock, which takes effect within two seconds, and steps it back at
+// the end.
 func (c *Cluster) stepClock(_ context.Context, offset string) (ending, error) {
 	if c.clock == "" {
 		return nil, errors.New("the server has the machine's clock: the fault was not asked for when it was started")

@@ -22,32 +22,32 @@ import (
 
 // Entrance is where the processes of a run connect. A proxy.Proxy is one.
 type Entrance interface {
-	// Lead has new connections lead to the path of a socket, or nowhere if it is empty.
+	// Lead directs new connections to the path of a socket, or nowhere if the path is empty.
 	Lead(address string)
-	// Cut ends connections.
+	// Cut ends the connections of the victims, or all if none is named.
 	Cut(victims ...string) int
 }
 
-// Options say what a Cluster is to be.
+// Options configure a Cluster.
 type Options struct {
-	// Dir is the directory of the run, with a short path, since sockets are in it. The user nobody
-	// must be able to enter what is above it.
+	// Dir is the directory of the run. Its path must be short, since sockets are in it. The user
+	// nobody must be able to enter the directories above it.
 	Dir string
-	// Entrance is led to the server, wherever that is.
+	// Entrance always leads to the current server.
 	Entrance Entrance
 	// Schema has the tables that are locked and that get triggers.
 	Schema string
-	// Faults are the kinds that are to happen: some need a server that is made for them.
+	// Faults are the kinds that will be made: some need a special server.
 	Faults []string
-	// Room is how many MiB the tasks of the run take, for the size of small disks.
+	// Room is how many MiB the tasks of the run need. It determines the size of small disks.
 	Room int
-	// Settings are those of the servers, name=value.
+	// Settings are settings of the servers, in the form name=value.
 	Settings []string
-	// Pooler is the mode of the PgBouncer that is always before the server; empty: there is none.
+	// Pooler is the mode of a PgBouncer that is always in front of the server. Empty means none.
 	Pooler string
 }
 
-// Role and Database are what the processes of a run use. The role owns the database, and is no
+// Role and Database are what the processes of a run use. The role owns the database, and is not a
 // superuser.
 const (
 	Role     = "service"
@@ -60,22 +60,22 @@ type Cluster struct {
 	opts        Options
 	dir         string
 	replication *proxy.Proxy // between a primary and its standby
-	clock       string       // the file that has the time of the servers; "" if it is the machine's
+	clock       string       // the file with the servers' clock; "" if they use the machine's clock
 	env         []string
 
-	pooler  func() error // ends it; nil if there is none
+	pooler  func() error // ends the pooler; nil if there is none
 	pooled  string       // its address
-	servers int          // how many there were
-	locked  atomic.Int32 // how many tables were
+	servers int          // how many servers there have been
+	locked  atomic.Int32 // how many tables have been locked
 
 	at      sync.Mutex
 	primary *pgtest.Server
 }
 
-// New starts a server, makes the role and the database, and leads the entrance to it.
+// New starts a server, creates the role and the database, and leads the entrance to it.
 func New(ctx context.Context, opts Options) (_ *Cluster, err error) {
 	c := &Cluster{opts: opts, dir: filepath.Join(opts.Dir, "pg")}
-	if err := os.Mkdir(c.dir, 0o755); err != nil { // the server's user enters it
+	if err := os.Mkdir(c.dir, 0o755); err != nil { // the server's user must be able to enter it
 		return nil, err
 	}
 	defer func() {
@@ -83,7 +83,7 @@ func New(ctx context.Context, opts Options) (_ *Cluster, err error) {
 			err = errors.Join(err, c.Close())
 		}
 	}()
-	if err := os.Chmod(opts.Dir, 0o755); err != nil { // and this one
+	if err := os.Chmod(opts.Dir, 0o755); err != nil { // the server's user must be able to enter it, too
 		return nil, err
 	}
 	c.replication = proxy.New(c.dir)
@@ -114,13 +114,13 @@ func (c *Cluster) begin(ctx context.Context) (*pgtest.Server, error) {
 	return s, nil
 }
 
-// happens reports whether one of some faults is to happen.
+// happens reports whether any of the kinds is among the run's faults.
 func (c *Cluster) happens(kinds ...string) bool {
 	return slices.ContainsFunc(kinds, func(k string) bool { return slices.Contains(c.opts.Faults, k) })
 }
 
-// setup is that of the next server, which has a directory of its own, and disks if they may get
-// full.
+// setup returns the setup of the next server. It has a directory of its own, and disks of its own
+// if they may be filled.
 func (c *Cluster) setup() (pgtest.Setup, error) {
 	c.servers++
 	dir := filepath.Join(c.dir, fmt.Sprintf("s%d", c.servers))
@@ -135,12 +135,12 @@ func (c *Cluster) setup() (pgtest.Setup, error) {
 	return setup, c.smallDisks(&setup)
 }
 
-// remove ends a server, at once, and removes what it had.
+// remove ends a server immediately, and removes its files.
 func (c *Cluster) remove(s *pgtest.Server) error {
 	return errors.Join(stop(s, syscall.SIGQUIT), s.Close(), Remove(filepath.Dir(s.Host())))
 }
 
-// furnish makes the role and the database of the processes.
+// furnish creates the role and the database of the processes.
 func furnish(ctx context.Context, s *pgtest.Server) error {
 	admin, err := pgx.Connect(ctx, s.DSN("postgres"))
 	if err != nil {
@@ -149,14 +149,14 @@ func furnish(ctx context.Context, s *pgtest.Server) error {
 	return errors.Join(run(ctx, admin, "create role "+Role+" login", "create database "+Database+" owner "+Role), admin.Close(ctx))
 }
 
-// server is the one that takes writes.
+// server returns the server that accepts writes.
 func (c *Cluster) server() *pgtest.Server {
 	c.at.Lock()
 	defer c.at.Unlock()
 	return c.primary
 }
 
-// move makes another server the one that takes writes, leads the entrance there, and removes the
+// move makes another server the one that accepts writes, leads the entrance to it, and removes the
 // former one.
 func (c *Cluster) move(ctx context.Context, to *pgtest.Server) error {
 	c.at.Lock()
@@ -166,8 +166,8 @@ func (c *Cluster) move(ctx context.Context, to *pgtest.Server) error {
 	return errors.Join(c.lead(ctx, to), c.remove(from))
 }
 
-// lead leads the entrance to a server, by way of a pooler if the run has one, and ends the
-// connections that are elsewhere.
+// lead leads the entrance to a server, through a pooler if the run has one, and ends the
+// connections to other servers.
 func (c *Cluster) lead(ctx context.Context, to *pgtest.Server) error {
 	socket, former := to.Socket(), c.pooler
 	c.pooler = nil
@@ -186,7 +186,7 @@ func (c *Cluster) lead(ctx context.Context, to *pgtest.Server) error {
 	return nil
 }
 
-// Unpool ends the pooler of the run, which keeps connections, when no process uses it any more.
+// Unpool ends the pooler of the run, which holds connections, when no process uses it any more.
 func (c *Cluster) Unpool() error {
 	if c.pooler == nil {
 		return nil
@@ -197,14 +197,14 @@ func (c *Cluster) Unpool() error {
 	return former()
 }
 
-// Address is that of the server itself, without the entrance, for what is to see the database in
-// any case. After some faults it is another one.
+// Address returns the address of the server itself, without the entrance, for those that must
+// always reach the database. It changes after some faults.
 func (c *Cluster) Address() string { return pgtest.Keywords(c.server().DSN(Database), "user", Role) }
 
-// patience is how long a fault waits for a server that other faults have.
+// patience is how long a fault waits for a server that is in use by other faults.
 const patience = 30 * time.Second
 
-// again is the pause between two tries.
+// again is the pause between two attempts.
 const again = 50 * time.Millisecond
 
 // connect connects as a superuser, as soon as that is possible.
@@ -227,7 +227,7 @@ func (c *Cluster) connect(ctx context.Context) (*pgx.Conn, error) {
 	}
 }
 
-// pause reports false if the context has ended.
+// pause waits for d, and reports false if the context has ended.
 func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -244,7 +244,7 @@ func (c *Cluster) do(ctx context.Context, statements ...string) error {
 	return c.with(ctx, func(admin *pgx.Conn) error { return run(ctx, admin, statements...) })
 }
 
-// with connects as a superuser for as long as a function takes.
+// with connects as a superuser for the duration of a function.
 func (c *Cluster) with(ctx context.Context, do func(*pgx.Conn) error) error {
 	admin, err := c.connect(ctx)
 	if err != nil {
@@ -253,7 +253,7 @@ func (c *Cluster) with(ctx context.Context, do func(*pgx.Conn) error) error {
 	return errors.Join(do(admin), admin.Close(ctx))
 }
 
-// number asks for one.
+// number queries a number.
 func (c *Cluster) number(ctx context.Context, sql string) (n int64, err error) {
 	err = c.with(ctx, func(admin *pgx.Conn) error { return admin.QueryRow(ctx, sql).Scan(&n) })
 	return n, err
@@ -268,7 +268,7 @@ func run(ctx context.Context, admin *pgx.Conn, statements ...string) error {
 	return nil
 }
 
-// set changes settings of the server that runs, which it keeps; an empty value takes a change back.
+// set changes settings of the running server persistently. An empty value resets a setting.
 func (c *Cluster) set(ctx context.Context, settings map[string]string) error {
 	var statements []string
 	for name, value := range settings {
@@ -281,8 +281,8 @@ func (c *Cluster) set(ctx context.Context, settings map[string]string) error {
 	return c.do(ctx, append(statements, "select pg_reload_conf()")...)
 }
 
-// insist runs a statement as a superuser until it works: a lock that it does not get, or a server
-// that is away, is no reason to leave something behind.
+// insist runs a statement as a superuser until it succeeds: a lock that is not available, or a
+// server that is down, must not leave something behind.
 func (c *Cluster) insist(ctx context.Context, sql string) error {
 	for {
 		err := c.do(ctx, sql)
@@ -292,7 +292,7 @@ func (c *Cluster) insist(ctx context.Context, sql string) error {
 	}
 }
 
-// until waits for the answer true.
+// until waits until a query returns true.
 func (c *Cluster) until(ctx context.Context, question string) error {
 	return c.with(ctx, func(admin *pgx.Conn) error { return until(ctx, admin, question) })
 }
@@ -312,7 +312,7 @@ func until(ctx context.Context, admin *pgx.Conn, question string) error {
 	}
 }
 
-// stop ends a server, unless it has ended.
+// stop stops a server, unless it has already ended.
 func stop(s *pgtest.Server, sig syscall.Signal) error {
 	select {
 	case <-s.Done():
@@ -322,12 +322,12 @@ func stop(s *pgtest.Server, sig syscall.Signal) error {
 	}
 }
 
-// Begin begins a fault.
+// Begin begins a fault. The End that it returns ends it.
 func (c *Cluster) Begin(ctx context.Context, kind string) (End, error) {
 	return perform(ctx, &c.stage, clusterActs(), kind, c)
 }
 
-// Close ends all faults, stops the servers and removes what they had.
+// Close ends all faults, stops the servers and removes their files.
 func (c *Cluster) Close() error {
 	err := c.stage.close()
 	if c.pooler != nil {

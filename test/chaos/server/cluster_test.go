@@ -27,8 +27,8 @@ func down(r *rig, kind string) {
 	}
 }
 
-// loses expects that what is written before the begin stays, and what is written after it is gone,
-// or not.
+// loses expects that rows written before the begin are kept. Rows written after it must be lost or
+// kept, depending on lost.
 func loses(lost bool) func(r *rig, kind string) {
 	return func(r *rig, kind string) {
 		before := r.insert()
@@ -42,7 +42,8 @@ func loses(lost bool) func(r *rig, kind string) {
 	}
 }
 
-// refuses expects that statements fail with a code, that others work, and that all work afterwards.
+// refuses expects that some statements fail with a code, that others work, and that all work
+// afterwards.
 func refuses(code, refused, works string) func(r *rig, kind string) {
 	return func(r *rig, kind string) {
 		r.insert()
@@ -107,7 +108,7 @@ func injects(code string) func(r *rig, kind string) {
 	}
 }
 
-// steps expects a server whose clock differs by so much.
+// steps expects a server whose clock is off by the given time.
 func steps(by time.Duration) func(r *rig, kind string) {
 	return func(r *rig, kind string) {
 		differs := func(by time.Duration) {
@@ -137,7 +138,8 @@ func steps(by time.Duration) func(r *rig, kind string) {
 	}
 }
 
-// fills expects that the server takes rows until the disk has no room, and has them all afterwards.
+// fills expects that the server accepts rows until the disk is full, and has all of them
+// afterwards.
 func fills(r *rig, kind string) {
 	end := r.begin(kind)
 	var err error
@@ -155,7 +157,7 @@ func fills(r *rig, kind string) {
 	end()
 	ctx, cancel := r.soon()
 	defer cancel()
-	for r.try(`select pg_sleep(0.2)`) != nil { // it may be about to notice that a session has crashed
+	for r.try(`select pg_sleep(0.2)`) != nil { // the server may be about to notice that a session has crashed
 		if !pause(ctx, again) {
 			r.Fatal("the server does not come back")
 		}
@@ -171,7 +173,7 @@ func fills(r *rig, kind string) {
 
 const insertBoth = `with a as (insert into work.rows values (0)) insert into work.others select coalesce(max(n), 0) + 1 from work.others`
 
-// effects are what each fault is expected to do.
+// effects are the expected effects of each fault.
 var effects = map[string]func(r *rig, kind string){
 	RestartFast:      down,
 	RestartImmediate: down,
@@ -252,7 +254,7 @@ var effects = map[string]func(r *rig, kind string){
 	ClockBack:    steps(-time.Hour),
 }
 
-// slow are faults whose like is tested anyway, and takes less time.
+// slow are faults of which a faster, similar one is tested anyway.
 var slow = []string{ClockForward, ClockBack, FailoverSync, StandbyOnly, DumpAndRestore, Deadlocks, PoolerTransaction}
 
 func TestCluster_EachFaultDoesWhatItSaysAndNothingIsLeft(t *testing.T) {
@@ -292,7 +294,7 @@ func TestCluster_CloseEndsWhatHasNotEndedAlsoWhenTheCallerPanics(t *testing.T) {
 		}
 	}()
 	func() {
-		defer func() { _ = recover() }() // the caller's own
+		defer func() { _ = recover() }() // the panic is the caller's own
 		c, err := New(t.Context(), Options{Dir: dir, Entrance: p, Schema: "pg_catalog"})
 		if err != nil {
 			t.Error(err)

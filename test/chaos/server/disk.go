@@ -19,7 +19,7 @@ import (
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
-// canMount says whether this process may mount a small disk.
+// canMount returns an error if this process may not mount a small disk.
 var canMount = sync.OnceValue(func() error {
 	dir, err := os.MkdirTemp("", "chaos-mount-")
 	if err != nil {
@@ -34,7 +34,7 @@ var canMount = sync.OnceValue(func() error {
 	return errors.Join(err, os.Remove(dir))
 })
 
-// mount makes a directory that is a disk of some size in the memory.
+// mount mounts a file system of a given size, in memory, at a new directory.
 func mount(dir string, mib int) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -66,7 +66,7 @@ func Remove(dir string) (err error) {
 	return os.RemoveAll(dir)
 }
 
-// smallDisks has the server's data and its log on disks of their own.
+// smallDisks puts the server's data and its log on disks of their own.
 func (c *Cluster) smallDisks(setup *pgtest.Setup) error {
 	if err := canMount(); err != nil {
 		return err
@@ -80,7 +80,7 @@ func (c *Cluster) smallDisks(setup *pgtest.Setup) error {
 	return os.Mkdir(setup.WAL, 0o700)
 }
 
-// fillDisk leaves no room on one of the server's disks.
+// fillDisk fills one of the server's disks.
 func (c *Cluster) fillDisk(ctx context.Context, name string) (ending, error) {
 	s := c.server()
 	if !c.happens(DiskFullData, DiskFullWAL) {
@@ -98,7 +98,7 @@ func (c *Cluster) fillDisk(ctx context.Context, name string) (ending, error) {
 	}, nil
 }
 
-// revive waits until a server takes connections, and starts it if it has ended by itself.
+// revive waits until a server accepts connections, and starts it if it has ended by itself.
 func (c *Cluster) revive(ctx context.Context, s *pgtest.Server) (detail string, err error) {
 	for {
 		select {
@@ -119,7 +119,7 @@ func (c *Cluster) revive(ctx context.Context, s *pgtest.Server) (detail string, 
 	}
 }
 
-// fill fills a disk, and what becomes free on it, until it is emptied.
+// fill fills a disk, and keeps it full until empty is called.
 func fill(dir string) (empty func() error, err error) {
 	path := filepath.Join(dir, "filler")
 	f, err := os.Create(path)

@@ -1,10 +1,10 @@
-// Package server has the databases of a chaos run and the faults in them: a Cluster is PostgreSQL,
-// with standbys, a pooler, small disks and a clock of its own; a File is where a SQLite store is. A
-// fault is begun by its kind and ended by the function that this returns; it ends by itself when it
-// has taken its longest time, and Close ends what is left.
+// Package server provides the databases of a chaos run and the faults in them. A Cluster is
+// PostgreSQL, with standbys, a pooler, small disks and a clock of its own. A File is the place of a
+// SQLite store. Begin starts a fault by its kind and returns the function that ends it. A fault
+// ends by itself after its longest time, and Close ends those that are left.
 //
-// Everything is on Unix sockets, in the directory that the run gives. The machine's clock and
-// settings are not touched. Servers, poolers and helpers end with the process that has started
-// them, however that ends; what a killed process can leave are directories and mounts in the run's
-// directory, and Remove removes these.
+// Everything is on Unix sockets, in the directory of the run. The machine's clock and settings are
+// not touched. Servers, poolers and helpers end with the process that has started them, however
+// that ends. A killed process can only leave directories and mounts in the run's directory; Remove
+// removes these.
 package server

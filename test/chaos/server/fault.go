@@ -13,21 +13,21 @@ import (
 
 // Fault is a kind of fault.
 type Fault struct {
-	// Kind is its name.
+	// Kind is the name of the fault.
 	Kind string
-	// Doc says what it does, from its begin to its end.
+	// Doc describes what the fault does, from its begin to its end.
 	Doc string
-	// Longest is after how long it ends by itself.
+	// Longest is the time after which the fault ends by itself.
 	Longest time.Duration
-	// Loses says what of the committed work may be gone when it has ended; empty: nothing. What was
-	// committed before it began is never lost.
+	// Loses describes which committed work may be lost when the fault has ended. Empty means nothing.
+	// What was committed before it began is never lost.
 	Loses string
 
 	needs func() error
-	alone bool // it changes which server there is: no two at a time
+	alone bool // it changes which server is in use: only one at a time
 }
 
-// Needs says, as an error, what this machine lacks for the fault.
+// Needs returns an error that names what this machine lacks for the fault, or nil.
 func (f Fault) Needs() error {
 	if f.needs == nil {
 		return nil
@@ -35,26 +35,26 @@ func (f Fault) Needs() error {
 	return f.needs()
 }
 
-// End ends a fault, and says what came of it. Later calls say the same.
+// End ends a fault and returns the outcome. Later calls return the same.
 type End func() (detail string, err error)
 
-// ErrBusy means that a fault cannot begin, because another one that changes the server has not
-// ended.
+// ErrBusy is returned for a fault that cannot begin because another one that changes the server has
+// not ended.
 var ErrBusy = errors.New("another fault has the server")
 
-// ending is how a fault ends.
+// ending ends a fault.
 type ending func(context.Context) (detail string, err error)
 
-// over ends a fault of which nothing is left.
+// over ends a fault that needs no ending.
 func over(context.Context) (string, error) { return "", nil }
 
-// act is a fault and how it begins on something.
+// act is a fault together with the function that begins it.
 type act[T any] struct {
 	Fault
 	begin func(T, context.Context) (ending, error)
 }
 
-// list returns the faults alone.
+// list returns the faults of the acts.
 func list[T any](acts []act[T]) (faults []Fault) {
 	for _, a := range acts {
 		faults = append(faults, a.Fault)
@@ -62,9 +62,9 @@ func list[T any](acts []act[T]) (faults []Fault) {
 	return faults
 }
 
-// stage knows the faults that have begun and not ended.
+// stage tracks the faults that have begun and not ended.
 type stage struct {
-	ended sync.WaitGroup // those that end by themselves
+	ended sync.WaitGroup // waits for the faults that end by themselves
 
 	mu     sync.Mutex
 	open   map[int]End
@@ -73,10 +73,10 @@ type stage struct {
 	closed bool
 }
 
-// takesAtMost bounds the begin of a fault, and its end.
+// takesAtMost limits the time for the begin of a fault, and for its end.
 const takesAtMost = 2 * time.Minute
 
-// perform begins a fault of some acts.
+// perform begins the fault of the given kind.
 func perform[T any](ctx context.Context, s *stage, acts []act[T], kind string, on T) (End, error) {
 	i := slices.IndexFunc(acts, func(a act[T]) bool { return a.Kind == kind })
 	if i < 0 {
@@ -99,7 +99,7 @@ func perform[T any](ctx context.Context, s *stage, acts []act[T], kind string, o
 	return s.opened(a.Fault, finish), nil
 }
 
-// enter takes the stage for a fault that must be alone.
+// enter reserves the stage, exclusively for a fault that must be alone.
 func (s *stage) enter(alone bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -120,7 +120,7 @@ func (s *stage) leave(n int, alone bool) {
 	s.ended.Done()
 }
 
-// opened returns the end of a fault that has begun.
+// opened returns the End of a fault that has begun.
 func (s *stage) opened(f Fault, finish ending) End {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,7 +136,7 @@ func (s *stage) opened(f Fault, finish ending) End {
 		}
 		return detail, err
 	})
-	timer := time.AfterFunc(f.Longest, func() { _, _ = end() }) // who ends it is told
+	timer := time.AfterFunc(f.Longest, func() { _, _ = end() }) // the caller of End gets the outcome
 	if s.open == nil {
 		s.open = make(map[int]End)
 	}
@@ -147,7 +147,7 @@ func (s *stage) opened(f Fault, finish ending) End {
 	return s.open[n]
 }
 
-// close ends the faults that are left, and lets none begin.
+// close ends the remaining faults, and lets no new ones begin.
 func (s *stage) close() (err error) {
 	s.mu.Lock()
 	s.closed = true

@@ -22,15 +22,15 @@ const (
 	FileKilledInCheckpoint = "sqlite-killed-in-checkpoint"
 )
 
-// File is where the SQLite store of a run is.
+// File is the place of a run's SQLite store.
 type File struct {
 	stage
 	dir  string
 	disk bool
 }
 
-// NewFile makes the directory of the store in that of the run, on a small disk if that may get
-// full. Room is how many MiB the tasks of the run take.
+// NewFile creates the directory of the store in that of the run, on a small disk if a fault may
+// fill it. Room is how many MiB the tasks of the run need.
 func NewFile(dir string, faults []string, room int) (*File, error) {
 	f := &File{dir: filepath.Join(dir, "sqlite"), disk: slices.Contains(faults, FileDiskFull)}
 	if !f.disk {
@@ -42,7 +42,7 @@ func NewFile(dir string, faults []string, room int) (*File, error) {
 	return f, mount(f.dir, 64+room)
 }
 
-// Path is that of the store's file.
+// Path returns the path of the store's file.
 func (f *File) Path() string { return filepath.Join(f.dir, "tasks.db") }
 
 // FileFaults are the faults of a File.
@@ -53,11 +53,11 @@ func fileActs() []act[*File] {
 	return []act[*File]{
 		{Fault{FileLocked, "Another process holds the lock for writing.", time.Minute, "", nil, true}, (*File).lock},
 		{Fault{FileDiskFull, "The disk is full.", time.Minute, "", canMount, false}, (*File).fill},
-		{Fault{FileKilledInCheckpoint, "A process that makes checkpoints of the log is killed in the middle of one; it is over then.", time.Minute, "", nil, false}, (*File).killInCheckpoint},
+		{Fault{FileKilledInCheckpoint, "A process that checkpoints the log is killed in the middle of a checkpoint; then the fault is over.", time.Minute, "", nil, false}, (*File).killInCheckpoint},
 	}
 }
 
-// Begin begins a fault.
+// Begin begins a fault. The End that it returns ends it.
 func (f *File) Begin(ctx context.Context, kind string) (End, error) {
 	return perform(ctx, &f.stage, fileActs(), kind, f)
 }
@@ -65,8 +65,8 @@ func (f *File) Begin(ctx context.Context, kind string) (End, error) {
 // Close ends all faults and removes the directory.
 func (f *File) Close() error { return errors.Join(f.stage.close(), Remove(f.dir)) }
 
-// helper starts this program again to do something to the store's file. What it says comes from the
-// pipe, until it is killed.
+// helper starts this program again as a process that does something to the store's file. Its output
+// is readable from says until it is killed.
 func (f *File) helper(job string) (says io.ReadCloser, kill func() error, err error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -85,7 +85,7 @@ func (f *File) helper(job string) (says io.ReadCloser, kill func() error, err er
 	return says, kill, nil
 }
 
-// lock has another process hold the lock for writing.
+// lock makes another process hold the lock for writing.
 func (f *File) lock(context.Context) (ending, error) {
 	says, kill, err := f.helper(jobLock)
 	if err != nil {
@@ -108,7 +108,8 @@ func (f *File) fill(context.Context) (ending, error) {
 	return func(context.Context) (string, error) { return "", empty() }, nil
 }
 
-// killInCheckpoint kills a process as often as it takes to hit a checkpoint that has work to do.
+// killInCheckpoint kills a process during a checkpoint that has work to do, and repeats that until
+// it succeeds.
 func (f *File) killInCheckpoint(ctx context.Context) (ending, error) {
 	for try := 1; ; try++ {
 		says, kill, err := f.helper(jobCheckpoint)

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// newFile makes a file with a table, and returns a connection to it.
+// newFile creates a file with a table, and returns a connection to it.
 func newFile(t *testing.T, kinds ...string) (*File, *sql.DB) {
 	t.Helper()
 	f, err := NewFile(directory(t), kinds, 0)
@@ -91,7 +91,7 @@ func TestFileKilledInCheckpoint_TheFileIsWhole(t *testing.T) {
 			case <-done:
 				return
 			default:
-				_, _ = db.ExecContext(t.Context(), insert) // a checkpoint may hold it up for too long
+				_, _ = db.ExecContext(t.Context(), insert) // a checkpoint may delay it for too long
 			}
 		}
 	})

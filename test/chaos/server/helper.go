@@ -21,14 +21,14 @@ const (
 	jobCheckpoint = "checkpoint"
 )
 
-// What a helper that makes checkpoints says before and after each.
+// The output of a helper that makes checkpoints, before and after each of them.
 const (
 	saysBegin = '('
 	saysEnd   = ')'
 )
 
-// Help does the work of a helper, if this process was started as one, and does not return then. The
-// program of a run, and the tests that begin faults of a File, call it first.
+// Help does the work of a helper if this process was started as one, and in that case does not
+// return. The program of a run, and the tests that begin faults of a File, call it first.
 func Help() {
 	job := os.Getenv(envJob)
 	if job == "" {
@@ -60,7 +60,7 @@ func help(ctx context.Context, job string) error {
 		if _, err := os.Stdout.Write([]byte{saysBegin}); err != nil {
 			return err
 		}
-		<-ctx.Done() // it is killed before
+		<-ctx.Done() // it is killed before that
 		return ctx.Err()
 	case jobCheckpoint:
 		return checkpoints(ctx, conn)
@@ -68,8 +68,8 @@ func help(ctx context.Context, job string) error {
 	return errors.New("there is no such job")
 }
 
-// checkpoints makes one after the other, each when something was added to the log. They wait for
-// nobody: what they do, they do to the file.
+// checkpoints makes one checkpoint after the other, each when something was added to the log. They
+// are passive, so they wait for no other connection and only work on the file.
 func checkpoints(ctx context.Context, conn *sql.Conn) error {
 	log := os.Getenv(envFile) + "-wal"
 	var last time.Time

@@ -18,7 +18,7 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/proxy"
 )
 
-// rig is a cluster with a table, and a process that uses it by way of a proxy.
+// rig is a cluster with a table, and a process that uses it through a proxy.
 type rig struct {
 	*testing.T
 	*Cluster
@@ -26,7 +26,8 @@ type rig struct {
 	next  int
 }
 
-// directory is one with a short path, in which nothing is left after the test, and nobody.
+// directory returns a directory with a short path. After the test, no file and no process may be
+// left in it.
 func directory(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "chaos-") //nolint:usetesting // a socket's path must be short
@@ -44,12 +45,12 @@ func directory(t *testing.T) string {
 	return dir
 }
 
-// leftIn finds what there still is of a directory: files, mounts, and processes with it in their
+// leftIn lists what is left of a directory: files, mounts, and processes with it in their
 // arguments.
 func leftIn(dir string) (left []string) {
-	entries, _ := os.ReadDir(dir) // one that is gone has none
+	entries, _ := os.ReadDir(dir) // a removed one has no entries
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), ".s.PGSQL.") { // those of the test's own proxy
+		if !strings.HasPrefix(e.Name(), ".s.PGSQL.") { // except the sockets of the test's own proxy
 			left = append(left, e.Name())
 		}
 	}
@@ -58,7 +59,7 @@ func leftIn(dir string) (left []string) {
 	}
 	all, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, path := range all {
-		if line, _ := os.ReadFile(path); strings.Contains(string(line), dir) { // it may be gone
+		if line, _ := os.ReadFile(path); strings.Contains(string(line), dir) { // it may have ended
 			left = append(left, strings.ReplaceAll(string(line), "\x00", " "))
 		}
 	}
@@ -98,7 +99,7 @@ func newRigOf(t *testing.T, opts Options) *rig {
 	return r
 }
 
-// soon bounds what takes no time.
+// soon bounds operations that take no time.
 func (r *rig) soon() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(r.Context(), 20*time.Second)
 }
@@ -127,7 +128,7 @@ func (r *rig) must(statements ...string) {
 	}
 }
 
-// fails expects an error with a code.
+// fails checks that statements fail with a code.
 func (r *rig) fails(code string, statements ...string) {
 	r.Helper()
 	if got := codeOf(r.try(statements...)); got != code {
@@ -135,7 +136,7 @@ func (r *rig) fails(code string, statements ...string) {
 	}
 }
 
-// codeOf is the server's code of an error, or what it is.
+// codeOf returns the server's code of an error, or the error's text.
 func codeOf(err error) string {
 	var said *pgconn.PgError
 	if errors.As(err, &said) {
@@ -152,7 +153,7 @@ func (r *rig) insert() int {
 	return r.next
 }
 
-// answer asks for a number or a text.
+// answer queries a number or a text.
 func (r *rig) answer(sql string) string {
 	r.Helper()
 	ctx, cancel := r.soon()

@@ -16,15 +16,15 @@ import (
 // crowd is a set of connections.
 type crowd []*pgx.Conn
 
-// close closes them; what they had begun is rolled back. That a server has ended them before is no
-// error.
+// close closes the connections. Their open transactions are rolled back. It is not an error if a
+// server has ended them before.
 func (all crowd) close(ctx context.Context) {
 	for _, conn := range all {
 		_ = conn.Close(ctx) // see above
 	}
 }
 
-// readOnly makes the server's transactions read-only unless their sessions say otherwise.
+// readOnly makes the server's transactions read-only unless their sessions set something else.
 func (c *Cluster) readOnly(ctx context.Context) (ending, error) {
 	if err := c.set(ctx, map[string]string{"default_transaction_read_only": "on"}); err != nil {
 		return nil, err
@@ -34,7 +34,7 @@ func (c *Cluster) readOnly(ctx context.Context) (ending, error) {
 	}, nil
 }
 
-// outOfConnections takes each connection that is to be had.
+// outOfConnections takes every free connection.
 func (c *Cluster) outOfConnections(ctx context.Context) (ending, error) {
 	held, err := c.takeAll(ctx, nil)
 	if err != nil {
@@ -71,7 +71,7 @@ func (c *Cluster) takeAll(ctx context.Context, held crowd) (crowd, error) {
 	}
 }
 
-// tables are those of the schema.
+// tables returns the tables of the schema.
 func (c *Cluster) tables(ctx context.Context) (tables []string, err error) {
 	err = c.with(ctx, func(admin *pgx.Conn) error {
 		rows, err := admin.Query(ctx, `select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -87,16 +87,17 @@ func (c *Cluster) tables(ctx context.Context) (tables []string, err error) {
 	return tables, err
 }
 
-// A lock is tried for so often, and each time for so long, with a pause after it: everybody waits
-// behind a statement that waits for a lock.
+// How often and how long a lock is tried, and the pause in between: everybody queues behind a
+// statement that waits for a lock.
 const (
 	tries     = 8
 	lockWait  = "1s"
 	lockPause = 500 * time.Millisecond
 )
 
-// lockTable runs a statement for one of the tables, another one each time, in a transaction that is
-// rolled back at the end. Who locks several, in any order, meets the deadlocks of those that write.
+// lockTable runs a statement for one of the tables, a different one each time, in a transaction
+// that is rolled back at the end. It locks a single table, since locks on several would deadlock
+// with the writers.
 func (c *Cluster) lockTable(ctx context.Context, sql string) (ending, error) {
 	tables, err := c.tables(ctx)
 	if err != nil {
@@ -123,7 +124,7 @@ func (c *Cluster) lockTable(ctx context.Context, sql string) (ending, error) {
 	return nil, err
 }
 
-// vacuumFull writes each table anew.
+// vacuumFull rewrites each table.
 func (c *Cluster) vacuumFull(ctx context.Context) (ending, error) {
 	tables, err := c.tables(ctx)
 	if err != nil {
@@ -143,7 +144,7 @@ func (c *Cluster) vacuumFull(ctx context.Context) (ending, error) {
 	return func(context.Context) (string, error) { return fmt.Sprintf("%d of %d tables", done, len(tables)), nil }, nil
 }
 
-// longSnapshot keeps a snapshot.
+// longSnapshot holds a snapshot.
 func (c *Cluster) longSnapshot(ctx context.Context) (ending, error) {
 	conn, err := c.connect(ctx)
 	if err != nil {
@@ -170,8 +171,8 @@ func (c *Cluster) publication(ctx context.Context) (ending, error) {
 	}, nil
 }
 
-// injectErrors has a percentage of the statements that write to a table fail with a code. Each code
-// has a schema of its own, with what raises it.
+// injectErrors makes a percentage of the statements that write to a table fail with a code. Each
+// code has a schema of its own, with the trigger function that raises it.
 func (c *Cluster) injectErrors(ctx context.Context, code string, percent int) (ending, error) {
 	tables, err := c.tables(ctx)
 	if err != nil {

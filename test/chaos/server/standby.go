@@ -15,12 +15,12 @@ import (
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
-// The packages of some versions have the server's programs alone.
+// Some distributions package pg_basebackup separately from the server.
 func hasStandby() error { return pgtest.Missing("pg_basebackup") }
 
 func hasDump() error { return pgtest.Missing("pg_dump", "pg_restore") }
 
-// follow starts a standby, and returns when it has all that the server had then.
+// follow starts a standby, and returns when it has received everything that the server had by then.
 func (c *Cluster) follow(ctx context.Context) (*pgtest.Server, error) {
 	f, err := c.replication.Front("standby")
 	if err != nil {
@@ -48,7 +48,7 @@ func (c *Cluster) follow(ctx context.Context) (*pgtest.Server, error) {
 	return standby, nil
 }
 
-// failover has a standby take the server's place when that has crashed.
+// failover crashes the server and promotes a standby in its place.
 func (c *Cluster) failover(ctx context.Context, synchronous bool) (ending, error) {
 	standby, err := c.follow(ctx)
 	if err != nil {
@@ -67,7 +67,7 @@ func (c *Cluster) failover(ctx context.Context, synchronous bool) (ending, error
 		defer open()
 		var detail string
 		if !synchronous {
-			if lost, err := c.number(ctx, `select coalesce(max(pg_current_wal_lsn() - flush_lsn), 0)::bigint from pg_stat_replication`); err == nil { // a server that other faults have cannot say it
+			if lost, err := c.number(ctx, `select coalesce(max(pg_current_wal_lsn() - flush_lsn), 0)::bigint from pg_stat_replication`); err == nil { // a server that is in use by other faults cannot report it
 				detail = fmt.Sprintf("%d bytes of the log were not sent", lost)
 			}
 		}
@@ -83,7 +83,7 @@ func (c *Cluster) failover(ctx context.Context, synchronous bool) (ending, error
 	}, nil
 }
 
-// synchronous has each commit wait for the standby.
+// synchronous makes each commit wait for the standby.
 func (c *Cluster) synchronous(ctx context.Context) error {
 	if err := c.set(ctx, map[string]string{"synchronous_standby_names": "standby"}); err != nil {
 		return err
@@ -91,7 +91,7 @@ func (c *Cluster) synchronous(ctx context.Context) error {
 	return c.until(ctx, `select exists (select from pg_stat_replication where sync_state = 'sync')`)
 }
 
-// standbyOnly leads all to a standby that takes no writes.
+// standbyOnly leads all connections to a standby, which accepts no writes.
 func (c *Cluster) standbyOnly(ctx context.Context) (ending, error) {
 	standby, err := c.follow(ctx)
 	if err != nil {
@@ -105,7 +105,7 @@ func (c *Cluster) standbyOnly(ctx context.Context) (ending, error) {
 	}, nil
 }
 
-// dumpAndRestore has a new server, with what the former one had, take its place.
+// dumpAndRestore replaces the server by a new one that is restored from a dump of the former.
 func (c *Cluster) dumpAndRestore(ctx context.Context) (_ ending, err error) {
 	c.opts.Entrance.Lead("")
 	c.opts.Entrance.Cut()
@@ -137,10 +137,10 @@ func (c *Cluster) dumpAndRestore(ctx context.Context) (_ ending, err error) {
 	return over, c.move(ctx, to)
 }
 
-// Dump writes the whole database into a file, as statements of SQL.
+// Dump writes the whole database into a file, as SQL statements.
 func (c *Cluster) Dump(path string) error {
 	s := c.server()
-	dump := filepath.Join(s.Host(), "dump.sql") // where the server's user may write
+	dump := filepath.Join(s.Host(), "dump.sql") // the server's user may write there
 	if err := s.Run("pg_dump", "--file", dump, "--host", s.Host(), "--username", "lastcall", Database); err != nil {
 		return err
 	}

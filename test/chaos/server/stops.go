@@ -11,7 +11,7 @@ import (
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
-// restart stops the server, and starts it at the end.
+// restart stops the server, and starts it again at the end.
 func (c *Cluster) restart(sig syscall.Signal) (ending, error) {
 	s := c.server()
 	if err := stop(s, sig); err != nil {
@@ -20,8 +20,8 @@ func (c *Cluster) restart(sig syscall.Signal) (ending, error) {
 	return func(ctx context.Context) (string, error) { return "", c.start(ctx, s) }, nil
 }
 
-// start starts a server, and returns when it takes connections, also those of the pooler of the
-// run, which does not notice at once.
+// start starts a server. It returns when the server accepts connections, including those through
+// the run's pooler, which notices that with a delay.
 func (c *Cluster) start(ctx context.Context, s *pgtest.Server) error {
 	if err := s.Start(); err != nil || c.pooled == "" {
 		return err
@@ -29,7 +29,7 @@ func (c *Cluster) start(ctx context.Context, s *pgtest.Server) error {
 	return answers(ctx, c.pooled)
 }
 
-// crashUnsynced has the server not write what it commits until it crashes.
+// crashUnsynced makes the server commit without flushing its log until it crashes.
 func (c *Cluster) crashUnsynced(ctx context.Context) (ending, error) {
 	if err := c.set(ctx, map[string]string{"synchronous_commit": "off", "bgwriter_lru_maxpages": "0", "autovacuum": "off"}); err != nil {
 		return nil, err
@@ -59,7 +59,8 @@ func (c *Cluster) crashUnsynced(ctx context.Context) (ending, error) {
 	}, nil
 }
 
-// crash ends a server whose writer of the log is stopped, before that can write.
+// crash kills the log writer, which is stopped, and then the server, so that nothing more is
+// written.
 func crash(s *pgtest.Server, writer int) error {
 	if err := syscall.Kill(writer, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return err

@@ -16,11 +16,11 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// breakage is the rule of the checker that this process breaks on purpose, to see whether the
-// checker names it. It is empty, and nothing is broken, but in the tests of the checker.
+// breakage is the rule of the checker that this process breaks on purpose, to test whether the
+// checker reports it. It is empty, and nothing is broken, except in the tests of the checker.
 type breakage string
 
-// store returns a store with what the breakage does to it.
+// store returns the store with the breakage applied to it.
 func (b breakage) store(s task.Store) task.Store {
 	if b == "" {
 		return s
@@ -32,8 +32,8 @@ func (b breakage) store(s task.Store) task.Store {
 	return x
 }
 
-// context is that of a handler: one that hears nothing, for a worker whose run overlaps with the
-// next.
+// context returns the context for a handler. The breakage "overlap" needs one that never ends, so
+// that the run overlaps with the next.
 func (b breakage) context(ctx context.Context) context.Context {
 	if b == "overlap" {
 		return context.WithoutCancel(ctx)
@@ -41,7 +41,7 @@ func (b breakage) context(ctx context.Context) context.Context {
 	return ctx
 }
 
-// fence is the run that effects are told to be of.
+// fence returns the fence that effects are reported with.
 func (b breakage) fence(run int64) int64 {
 	if b == "stale" {
 		return run + 1
@@ -49,7 +49,7 @@ func (b breakage) fence(run int64) int64 {
 	return run
 }
 
-// handOver is the step that is handed over.
+// handOver returns the step that is handed over.
 func (b breakage) handOver(at int) int {
 	if b == "handover" {
 		return max(at-1, 0)
@@ -57,7 +57,7 @@ func (b breakage) handOver(at int) int {
 	return at
 }
 
-// times is how often the last effect is written into the transaction that ends a task.
+// times returns how often the last effect is written into the transaction that ends a task.
 func (b breakage) times() int {
 	if b == "once" {
 		return 2
@@ -65,7 +65,7 @@ func (b breakage) times() int {
 	return 1
 }
 
-// begin is called when a worker begins: it leaves a descriptor, or more and more of them.
+// begin is called when a worker starts. It may leak one descriptor, or more and more of them.
 func (b breakage) begin() {
 	leak := func() { _, _ = syscall.Open("/proc/self/exe", syscall.O_RDONLY|syscall.O_CLOEXEC, 0) }
 	switch b {
@@ -80,7 +80,7 @@ func (b breakage) begin() {
 	}
 }
 
-// end is called when a worker has come to its end: it goes on for longer than any grace.
+// end is called when a worker has finished. It may continue for longer than any grace.
 func (b breakage) end() {
 	if b == "grace" {
 		time.Sleep(time.Minute)
@@ -94,8 +94,8 @@ type brokenStore struct {
 	adds   atomic.Int64
 }
 
-// Add forgets a task of every third call, forgets keys, or refuses every third call after it was
-// done.
+// Add drops a task of every third call, drops keys, or reports an error for every third call after
+// executing it.
 func (s *brokenStore) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
 	third := s.adds.Add(1)%3 == 0
 	switch {
@@ -117,7 +117,7 @@ func (s *brokenStore) Add(ctx context.Context, tasks []task.NewTask) ([]task.Add
 	return s.Store.Add(ctx, tasks)
 }
 
-// Claim forgets the checkpoints.
+// Claim drops the checkpoints.
 func (s *brokenStore) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
 	got, err := s.Store.Claim(ctx, req)
 	for i := range got {
@@ -128,7 +128,7 @@ func (s *brokenStore) Claim(ctx context.Context, req task.ClaimRequest) ([]task.
 	return got, err
 }
 
-// Apply counts interruptions as crashes, or one too many.
+// Apply counts interruptions as crashes, or counts one too many.
 func (s *brokenStore) Apply(ctx context.Context, changes []task.Change) []error {
 	changes = slices.Clone(changes)
 	for i := range changes {
@@ -145,8 +145,8 @@ func (s *brokenStore) Apply(ctx context.Context, changes []task.Change) []error 
 	return s.Store.Apply(ctx, changes)
 }
 
-// Heartbeat keeps the beats of the first worker to itself, which so seems to be dead to the others,
-// and not to itself.
+// Heartbeat does not pass on the heartbeats of the first worker, which then seems dead to the
+// others but not to itself.
 func (s *brokenStore) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, error) {
 	silent := (s.breaks == "alive" || s.breaks == "overlap") && strings.HasPrefix(os.Getenv(wire.EnvName), "w1.")
 	if silent && b.Seq > 1 && b.State == task.WorkerRunning {
@@ -163,7 +163,7 @@ func (s *brokenStore) Prune(ctx context.Context, req task.PruneRequest) (task.Pr
 	return s.Store.Prune(ctx, req)
 }
 
-// Control pauses nothing.
+// Control ignores pauses.
 func (s *brokenStore) Control(ctx context.Context, cmd task.Command) error {
 	if s.breaks == "paused" && cmd.Verb == task.VerbPause {
 		return nil
@@ -171,7 +171,8 @@ func (s *brokenStore) Control(ctx context.Context, cmd task.Command) error {
 	return s.Store.Control(ctx, cmd)
 }
 
-// brokenTxStore is one that can work inside its caller's transaction, where it breaks nothing.
+// brokenTxStore is a brokenStore that can work inside its caller's transaction. It breaks nothing
+// there.
 type brokenTxStore struct {
 	*brokenStore
 	tx task.TxStore

@@ -22,8 +22,8 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// patience bounds a call. The harness waits longer. A task that is asked for again must not have
-// been removed meanwhile: it would be a new one then.
+// patience bounds a call. The harness waits longer. It must be shorter than the retention: if a
+// task was removed before the call is repeated, the repetition would create it again.
 func (s settings) patience() time.Duration {
 	const most = 20 * time.Second
 	if s.retention == 0 {
@@ -36,10 +36,10 @@ func (s settings) patience() time.Duration {
 type client struct {
 	settings
 	tasks *task.Client
-	db    *sql.DB // the service's own tables, nil where there are none
+	db    *sql.DB // the service's own tables; nil if there are none
 }
 
-// answerCalls is the command client.
+// answerCalls is the command "client".
 func answerCalls(s settings) (err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -79,17 +79,17 @@ func answerCalls(s settings) (err error) {
 	}
 }
 
-// endWithInput calls end when standard input has ended, if that is a pipe. It ends with the
-// process.
+// endWithInput calls end when standard input has ended, if that is a pipe. It runs until the
+// process ends.
 func endWithInput(end func()) {
 	if info, err := os.Stdin.Stat(); err != nil || info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket) == 0 {
 		return
 	}
-	_, _ = io.Copy(io.Discard, os.Stdin) // its end is all that counts
+	_, _ = io.Copy(io.Discard, os.Stdin) // only its end matters
 	end()
 }
 
-// do does what a call asks for.
+// do executes a call.
 func (c *client) do(ctx context.Context, call history.Call) history.Answer {
 	ctx, cancel := context.WithTimeout(ctx, c.patience())
 	defer cancel()
@@ -122,12 +122,12 @@ func (c *client) do(ctx context.Context, call history.Call) history.Answer {
 	return a
 }
 
-// refused marks an error after which it is certain that nothing was done.
+// refused marks an error after which certainly nothing was executed.
 type refused struct{ error }
 
 func (r refused) Unwrap() error { return r.error }
 
-// outcomeOf is what is known after an error.
+// outcomeOf returns what is known after an error.
 func outcomeOf(err error) history.Outcome {
 	if err == nil {
 		return history.Done
@@ -143,7 +143,7 @@ func outcomeOf(err error) history.Outcome {
 	return history.Unknown
 }
 
-// prepare makes tasks of plans. They have their ids from here on.
+// prepare turns plans into tasks. They have their ids from here on.
 func prepare(plans []history.Plan) ([]task.NewTask, error) {
 	tasks := make([]task.NewTask, len(plans))
 	for i, p := range plans {
@@ -159,8 +159,9 @@ func prepare(plans []history.Plan) ([]task.NewTask, error) {
 	return tasks, nil
 }
 
-// enqueue enqueues, and as the documentation of EnqueueMany says, does so again with the same tasks
-// until it has an answer, or its time is up. Then it is not known what was done.
+// enqueue enqueues tasks. As the documentation of EnqueueMany recommends, it repeats the call with
+// the same tasks until there is an answer or its time is up. In the latter case the outcome is
+// unknown.
 func (c *client) enqueue(ctx context.Context, plans []history.Plan) ([]string, []bool, error) {
 	tasks, err := prepare(plans)
 	if err != nil {
@@ -181,8 +182,8 @@ func (c *client) enqueue(ctx context.Context, plans []history.Plan) ([]string, [
 	}
 }
 
-// answered are the ids of an enqueue, and which of the tasks were there before: of the ids that
-// were asked for the others are those of tasks that hold the keys.
+// answered returns the ids of an enqueue, and which of the tasks existed before. A returned id that
+// differs from the requested one is that of a task which holds the key.
 func answered(asked []task.NewTask, done []task.EnqueueResult) (ids []string, existed []bool) {
 	for i, d := range done {
 		ids = append(ids, d.ID)
@@ -192,7 +193,7 @@ func answered(asked []task.NewTask, done []task.EnqueueResult) (ids []string, ex
 }
 
 // enqueueTx enqueues together with rows of the service's own, and commits or rolls back. Before the
-// commit nothing has been done for certain.
+// commit certainly nothing has been executed.
 func (c *client) enqueueTx(ctx context.Context, call history.Call) (ids []string, existed []bool, err error) {
 	if c.db == nil {
 		return nil, nil, refused{errNoTx}
@@ -220,11 +221,11 @@ func (c *client) enqueueTx(ctx context.Context, call history.Call) (ids []string
 		}
 	}
 	if !call.Commit {
-		_ = tx.Rollback() // what has not been committed is not there, whatever the answer is
+		_ = tx.Rollback() // what has not been committed does not exist, whatever the answer is
 		return ids, existed, nil
 	}
 	if err := tx.Commit(); err != nil {
-		if answer, ok := errors.AsType[*pgconn.PgError](err); ok && strings.HasPrefix(answer.Code, "40") { // it was undone
+		if answer, ok := errors.AsType[*pgconn.PgError](err); ok && strings.HasPrefix(answer.Code, "40") { // it was rolled back
 			err = refused{err}
 		}
 		return nil, nil, err

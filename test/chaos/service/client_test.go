@@ -34,14 +34,14 @@ func TestClient_AnswersEveryCall(t *testing.T) {
 				history.Done, []string{one, two}, []bool{false, false}},
 			{history.Call{Op: history.Enqueue, Plans: []history.Plan{plan(3, history.Plan{Key: "k"})}}, history.Done, []string{one}, []bool{true}},
 			{history.Call{Op: history.Enqueue, Plans: []history.Plan{plan(1, history.Plan{ID: one, Key: "k", Queue: "q", Priority: 3, DelayMS: 60_000})}},
-				history.Done, []string{one}, []bool{false}}, // the same again
+				history.Done, []string{one}, []bool{false}}, // the same call again
 			{history.Call{Op: history.Enqueue, Plans: []history.Plan{plan(5, history.Plan{ID: one})}}, history.Refused, nil, nil},
 			{history.Call{Op: history.Enqueue, Plans: []history.Plan{plan(4, history.Plan{ID: "no id"})}}, history.Refused, nil, nil},
 			{history.Call{Op: history.Interrupt, TaskID: one}, history.Refused, nil, nil},
 			{history.Call{Op: history.Cancel, TaskID: one}, history.Done, nil, nil},
 			{history.Call{Op: history.Retry, TaskID: one}, history.Done, nil, nil},
 			{history.Call{Op: history.Cancel, TaskID: absent}, history.Refused, nil, nil},
-			{history.Call{Op: history.Delete, TaskID: one}, history.Refused, nil, nil}, // it waits
+			{history.Call{Op: history.Delete, TaskID: one}, history.Refused, nil, nil}, // it is still queued
 			{history.Call{Op: history.Delete, TaskID: absent}, history.Refused, nil, nil},
 			{history.Call{Op: history.Pause, Queue: "q"}, history.Done, nil, nil},
 			{history.Call{Op: history.Resume, Queue: "q"}, history.Done, nil, nil},

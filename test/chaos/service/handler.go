@@ -19,7 +19,7 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// handle is the handler: it does what the plan says.
+// handle is the handler: it executes the plan.
 func (w *worker) handle(ctx context.Context, r *task.Run, plan history.Plan) error {
 	u := &run{worker: w, Run: r, plan: plan, nth: r.Task().Runs}
 	if plan.InTx && w.db == nil {
@@ -39,12 +39,12 @@ type run struct {
 	*task.Run
 	worker       *worker
 	plan         history.Plan
-	nth          int  // of the task's runs, from 1
-	unresponsive bool // it hears nothing of a stop
+	nth          int  // the number of the task's run, from 1
+	unresponsive bool // it ignores a stop
 }
 
-// work does the steps that are left. A stale verdict of the harness ends the run like any other
-// error: the store knows already that another one has the task.
+// work does the remaining steps. A stale verdict of the harness ends the run like any other error:
+// the store already knows that another run has the task.
 func (u *run) work(ctx context.Context) error {
 	at := 0
 	if _, err := u.Load(&at); err != nil {
@@ -70,8 +70,8 @@ func (u *run) work(ctx context.Context) error {
 	return u.finish(ctx)
 }
 
-// step does one step. What a plan lets go wrong does so after the first effect of the run, and
-// before that is saved: there it costs most.
+// step does one step. What the plan lets go wrong happens after the first effect of the run and
+// before that effect is saved, where it costs most.
 func (u *run) step(ctx context.Context, at int, first bool) error {
 	if !wire.Pause(ctx, time.Duration(u.plan.PaceMS)*time.Millisecond) {
 		return context.Cause(ctx)
@@ -93,7 +93,8 @@ func (u *run) step(ctx context.Context, at int, first bool) error {
 	return nil
 }
 
-// mishap is what the plan lets go wrong: the first runs end their process, those that follow fail.
+// mishap does what the plan lets go wrong: the first runs end their process, the following ones
+// fail.
 func (u *run) mishap() error {
 	switch {
 	case u.nth <= u.plan.Exit:
@@ -104,7 +105,7 @@ func (u *run) mishap() error {
 	return nil
 }
 
-// endProcess ends this process, of every second task without a chance to say anything.
+// endProcess ends this process. For every second task it kills it, without a chance to clean up.
 func endProcess(seq int) {
 	if seq%2 == 0 {
 		os.Exit(codePlanned)
@@ -113,8 +114,8 @@ func endProcess(seq int) {
 	select {}
 }
 
-// finish reports that the run has come to its end, and in a plan with InTx ends the task together
-// with its last effect.
+// finish reports that the run is complete. For a plan with InTx it ends the task together with its
+// last effect.
 func (u *run) finish(ctx context.Context) error {
 	if u.plan.Result > 0 {
 		if err := u.SetResult(resultOf(u.plan.Result)); err != nil {
@@ -130,7 +131,7 @@ func (u *run) finish(ctx context.Context) error {
 	return nil
 }
 
-// resultOf is a value that is as many bytes long in JSON.
+// resultOf returns a value whose JSON has the given number of bytes.
 func resultOf(size int) any {
 	if size == 1 {
 		return 1
@@ -138,8 +139,8 @@ func resultOf(size int) any {
 	return strings.Repeat("r", size-2)
 }
 
-// finishTogether writes the last effect and the end of the task in one transaction. What the
-// database does meanwhile is not the handler's fault, so it tries again for as long as it may.
+// finishTogether writes the last effect and the end of the task in one transaction. A fault of the
+// database is not the handler's fault, so it retries for as long as it may.
 func (u *run) finishTogether(ctx context.Context) error {
 	for {
 		done, err := u.tryFinish(lastcall.UntilAbandon(ctx))
@@ -154,7 +155,7 @@ func (u *run) finishTogether(ctx context.Context) error {
 }
 
 // tryFinish is one transaction. An earlier one of this run may have been committed although its
-// answer was lost; then its row is there.
+// answer was lost; in that case its row exists.
 func (u *run) tryFinish(ctx context.Context) (done bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -186,7 +187,7 @@ func (u *run) report(ctx context.Context, e history.Effect) error {
 	return u.worker.conn.Effect(ctx, e)
 }
 
-// outliving returns a context that ends d after ctx has ended. stop releases what it holds.
+// outliving returns a context that ends d after ctx has ended. stop releases its resources.
 func outliving(ctx context.Context, d time.Duration) (unheard context.Context, stop func()) {
 	unheard, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	forget := context.AfterFunc(ctx, func() {

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	os.Exit(pgtest.Main(m))
 }
 
-// onBothStores runs a test on a SQLite file and on a PostgreSQL database, with the schema in it.
+// onBothStores runs a test on a SQLite file and on a PostgreSQL database, both with the schema.
 func onBothStores(t *testing.T, test func(t *testing.T, h *wiretest.Harness)) {
 	t.Helper()
 	t.Parallel()
@@ -49,7 +49,7 @@ func onStore(t *testing.T, store string) *wiretest.Harness {
 	return wiretest.New(t, store)
 }
 
-// inspected returns what a store has, and its tasks by their numbers.
+// inspected returns the content of a store, and its tasks by number.
 func inspected(t *testing.T, store string) (history.State, map[int]history.Task) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

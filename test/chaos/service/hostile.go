@@ -17,7 +17,7 @@ import (
 )
 
 // hostileScript ignores signals and starts itself again and again, each time in a session of its
-// own, until there may be no more. $1 is how many generations may follow. It ends after a minute.
+// own, until a limit stops it. $1 is how many generations may follow. It ends after a minute.
 const hostileScript = `
 	trap "" HUP INT TERM
 	n=0
@@ -27,7 +27,8 @@ const hostileScript = `
 		sleep 0.5
 	done`
 
-// hostileLimits are those of each hostile process. That of their number is for all of the user's.
+// hostileLimits are the limits of each hostile process. The limit of processes counts all of that
+// user.
 var hostileLimits = map[int]uint64{
 	unix.RLIMIT_NPROC:  16,
 	unix.RLIMIT_NOFILE: 64,
@@ -37,8 +38,8 @@ var hostileLimits = map[int]uint64{
 	unix.RLIMIT_CORE:   0,
 }
 
-// forkForEver is a child that leaves a hostile grandchild behind. It confines itself first, and
-// then that is another user.
+// forkForEver is a child that leaves a hostile grandchild behind. It confines itself before it
+// starts the grandchild, which then runs as another user.
 func forkForEver() error {
 	user, cgroups, err := confinement()
 	if err != nil {
@@ -56,12 +57,13 @@ func forkForEver() error {
 	}
 	cmd := exec.Command("sh", "-c", hostileScript, "hostile", "4") //nolint:noctx // nobody ends it on purpose
 	cmd.Dir, cmd.Env = "/", append(os.Environ(), "HOSTILE="+hostileScript)
-	cmd.Stdout = os.Stdout // its complaints are of no use
+	cmd.Stdout = os.Stdout // its errors are of no use
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: &syscall.Credential{Uid: user, Gid: user}}
 	return cmd.Start()
 }
 
-// confinement reads what the harness has made for hostile children. Without it there must be none.
+// confinement reads what the harness has created for hostile children. Without it there must be no
+// hostile children.
 func confinement() (user uint32, cgroups []string, err error) {
 	parts := strings.Split(os.Getenv(wire.EnvHostile), ":")
 	n, err := strconv.ParseUint(parts[0], 10, 32)

@@ -14,26 +14,26 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
-// inspector reads what a store has, with statements of its own.
+// inspector reads the content of a store with SQL statements of its own.
 type inspector struct {
 	db    *sql.DB
 	state history.State
 }
 
-// reading is the part of an inspection that differs from store to store.
+// reading is the part of an inspection that depends on the store.
 type reading struct {
-	// tasks has a row for each task in each place where it is, and for each that was pruned: its
+	// tasks selects a row for each task in each table that has it, and for each pruned task. Its
 	// columns are those of scanTask.
 	tasks string
-	// runs has a row for each run, the oldest of a task first: its columns are those of scanRun.
+	// runs selects a row for each run, the oldest of a task first. Its columns are those of scanRun.
 	runs string
-	// counts has the numbers of tasks by status, as the store tells them.
+	// counts selects the numbers of tasks by status, as the store reports them.
 	counts string
-	// residue has a query for each table, which counts rows that belong to nothing.
+	// residue has, for each table, a query that counts orphaned rows.
 	residue map[string]string
 }
 
-// inspect is the command inspect.
+// inspect is the command "inspect".
 func inspect(s settings, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
@@ -56,7 +56,7 @@ func readState(ctx context.Context, address string) (state history.State, err er
 	return state, err
 }
 
-// read reads all that a reading names.
+// read executes all queries of a reading.
 func (i *inspector) read(ctx context.Context, r reading) error {
 	if err := i.readTasks(ctx, r); err != nil {
 		return fmt.Errorf("tasks: %w", err)
@@ -124,8 +124,8 @@ func (i *inspector) each(ctx context.Context, query string, do func(*sql.Rows) e
 	return rows.Err()
 }
 
-// scanTask reads a task, and its number from its payload: 0 if it is none of a run's. Its times are
-// in microseconds.
+// scanTask reads a task. Its number comes from its payload, and is 0 if it is not a task of a run.
+// Times are in microseconds.
 func scanTask(rows *sql.Rows) (t history.Task, err error) {
 	var (
 		payload       []byte
@@ -140,7 +140,7 @@ func scanTask(rows *sql.Rows) (t history.Task, err error) {
 	return t, err
 }
 
-// scanRun reads a run and the id of its task. Its times are in microseconds.
+// scanRun reads a run and the id of its task. Times are in microseconds.
 func scanRun(rows *sql.Rows) (id string, r history.Run, err error) {
 	var started, ended int64
 	err = rows.Scan(&id, &r.Run, &r.PID, &started, &ended, &r.Status, &r.Reason, &r.Error, &r.Crashed, &r.Reclaimed)
@@ -148,7 +148,7 @@ func scanRun(rows *sql.Rows) (id string, r history.Run, err error) {
 	return id, r, err
 }
 
-// timeOf is the time of so many microseconds, none for 0.
+// timeOf converts microseconds to a time. 0 is the zero time.
 func timeOf(micros int64) (t time.Time) {
 	if micros == 0 {
 		return t
@@ -156,7 +156,7 @@ func timeOf(micros int64) (t time.Time) {
 	return time.UnixMicro(micros).UTC()
 }
 
-// leave adds to what is left that nobody needs.
+// leave adds an entry to the list of what is left and not needed any more.
 func (i *inspector) leave(format string, args ...any) {
 	i.state.Left = append(i.state.Left, fmt.Sprintf(format, args...))
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// postgresReading reads the tables that task/pgstore/README.md describes. A task in two places is
-// there twice, and one in none has no status. Of one that was pruned pruned.go has kept what there
-// was.
+// postgresReading reads the tables that task/pgstore/README.md describes. A task that is in two of
+// them is returned twice, and one in none of them has no status. Pruned tasks come from the copies
+// that pruned.go makes.
 var postgresReading = reading{
 	tasks: `
 		select t.id::text, t.kind, t.queue, coalesce(t.key, ''), coalesce(s.status, ''), coalesce(s.reason, ''), coalesce(s.error, ''),
@@ -73,7 +73,7 @@ var postgresReading = reading{
 					union all select task, created, 1 from lastcall.ended
 				) places group by id having sum(n) <> 1 or count(*) <> 2 or min(created) <> max(created)
 			) odd`,
-		// A key of no unfinished task, and an unfinished task whose key is not there.
+		// A key without an unfinished task, and an unfinished task whose key is missing.
 		"keys": `
 			select count(*) from lastcall.keys k full join (
 				select t.id, t.kind, t.key from lastcall.tasks t where t.key is not null and t.id not in (select task from lastcall.ended)
@@ -84,7 +84,7 @@ var postgresReading = reading{
 		"checkpoints": `select count(*) from lastcall.checkpoints where task not in (select id from lastcall.tasks)`,
 		"logs":        `select count(*) from lastcall.logs where task not in (select id from lastcall.tasks)`,
 		"commands":    `select count(*) from lastcall.commands where task not in (select id from lastcall.tasks)`,
-		// What a count says that the rows do not.
+		// A count that differs from the number of rows.
 		"counts": `
 			select count(*) from (
 				select kind, queue, status from (
@@ -95,9 +95,10 @@ var postgresReading = reading{
 					union all select kind, queue, 'interrupted', -1 from lastcall.delayed where not queued
 				) n group by kind, queue, status having sum(delta) <> 0
 			) odd`,
-		// No worker lives any more. Those that are gone are kept for the history, and marked so.
+		// No worker is alive any more. Those that have gone are kept for the history, and marked as gone.
 		"workers": `select count(*) from lastcall.workers where gone is null`,
-		// What was enqueued in a transaction, whose task is not there although it was committed with it.
+		// Entries of tasks that were enqueued in a transaction. The transaction was committed, but the
+		// task is missing.
 		"chaos_enqueued": `select count(*) from chaos_enqueued 
 			where task not in (select id::text from lastcall.tasks union all select id::text from chaos_pruned)`,
 	},
@@ -110,7 +111,7 @@ func readPostgres(ctx context.Context, address string) (state history.State, err
 		return state, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	db.SetMaxOpenConns(1) // it looks for those that others have
+	db.SetMaxOpenConns(1) // it looks for the connections of others
 	i := &inspector{db: db}
 	if err := i.read(ctx, postgresReading); err != nil {
 		return state, err
@@ -128,8 +129,8 @@ func readPostgres(ctx context.Context, address string) (state history.State, err
 }
 
 // lookForSessions looks for what sessions have left in the server, and for sessions of the service.
-// Those of the harness call themselves chaos. A server notices the end of a connection in its own
-// time.
+// The harness's own sessions have the name "chaos". A server notices the end of a connection with a
+// delay.
 func (i *inspector) lookForSessions(ctx context.Context) error {
 	const look = `
 		select 'connection ' || application_name || ' ' || coalesce(state, '') || ': ' || coalesce(query, '') from pg_stat_activity

@@ -15,9 +15,9 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/history"
 )
 
-// sqliteReading reads the tables that task/sqlitestore/README.md describes. A task in two places is
-// there twice, and one in none has no status. Of one that was pruned pruned.go has kept what there
-// was.
+// sqliteReading reads the tables that task/sqlitestore/README.md describes. A task that is in two
+// of them is returned twice, and one in none of them has no status. Pruned tasks come from the
+// copies that pruned.go makes.
 var sqliteReading = reading{
 	tasks: `
 		select t.id, t.kind, t.queue, t.key, coalesce(s.status, ''), coalesce(s.reason, ''), coalesce(s.error, ''),
@@ -67,7 +67,7 @@ var sqliteReading = reading{
 		"running": `
 			select count(*) from running r where r.task not in (select n from tasks) or r.worker not in (select id from workers)`,
 		"ended": `select count(*) from ended where task not in (select n from tasks)`,
-		// A key of no unfinished task, and an unfinished task whose key is not there.
+		// A key without an unfinished task, and an unfinished task whose key is missing.
 		"keys": `
 			select (select count(*) from keys k where not exists (select 1 from tasks t where t.n = k.task and t.kind = k.kind and t.key = k.key)
 					or k.task not in (select task from waiting union all select task from running))
@@ -77,7 +77,7 @@ var sqliteReading = reading{
 		"steps":       `select count(*) from steps where task not in (select n from tasks)`,
 		"logs":        `select count(*) from logs where task not in (select n from tasks)`,
 		"asked":       `select count(*) from asked where task not in (select n from tasks)`,
-		// What a count says that the rows do not.
+		// A count that differs from the number of rows.
 		"counts": `
 			select count(*) from (
 				select queue, kind, status from (
@@ -86,12 +86,12 @@ var sqliteReading = reading{
 					select t.queue, t.kind, e.status, -1 from ended e join tasks t on t.n = e.task
 				) group by queue, kind, status having sum(n) <> 0
 			)`,
-		// No worker lives any more: one that has left, or is dead and holds no run, has no row.
+		// No worker is alive any more. A worker that has left, or is dead and holds no run, has no row.
 		"workers": `select count(*) from workers`,
 	},
 }
 
-// openSQLite opens a file with a connection that waits for its turn.
+// openSQLite opens a file with a connection that waits for locks.
 func openSQLite(path string) (*sql.DB, error) {
 	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: path, RawQuery: "_pragma=busy_timeout(20000)"}).String())
 	if err == nil {
@@ -102,7 +102,7 @@ func openSQLite(path string) (*sql.DB, error) {
 
 // readSQLite inspects a file.
 func readSQLite(ctx context.Context, path string) (state history.State, err error) {
-	if _, err := os.Stat(path); err != nil { // opening would make it
+	if _, err := os.Stat(path); err != nil { // opening would create it
 		return state, err
 	}
 	db, err := openSQLite(path)
@@ -125,8 +125,8 @@ func readSQLite(ctx context.Context, path string) (state history.State, err erro
 	return i.state, err
 }
 
-// lookBeside looks for files beside the database, and in the directory of the workers' locks, that
-// nobody needs when no process has it open.
+// lookBeside looks for files next to the database, and in the directory of the workers' locks, that
+// nobody needs when no process has the database open.
 func (i *inspector) lookBeside(path string) error {
 	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil {

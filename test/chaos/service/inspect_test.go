@@ -16,7 +16,7 @@ import (
 func TestInspect_FindsWhatBelongsToNothing(t *testing.T) {
 	onBothStores(t, func(t *testing.T, h *wiretest.Harness) {
 		client := h.StartReady("c", "client")
-		// One waits, one has a key, one has ended.
+		// One task waits, one has a key, one has ended.
 		var ids []string
 		for seq, p := range []history.Plan{{}, {Key: "k"}, {DelayMS: 60_000}} {
 			p.Seq, p.Kind = seq+1, history.KindSteps
@@ -40,8 +40,8 @@ func TestInspect_FindsWhatBelongsToNothing(t *testing.T) {
 	})
 }
 
-// damage is a change of the tables, and where residue must be found after it. {0} stands for the id
-// of the first task.
+// damage is a change of the tables, and where residue must be reported after it. {0} is the id of
+// the first task.
 type damage struct {
 	do, undo string
 	want     string
@@ -84,7 +84,7 @@ var postgresDamages = []damage{
 	{`insert into chaos_enqueued values (9, 'gone')`, `delete from chaos_enqueued`, "map[chaos_enqueued:1]"},
 }
 
-// checkDamage does a damage, looks for it, and undoes it.
+// checkDamage makes a damage, checks that it is reported, and undoes it.
 func checkDamage(t *testing.T, store, driver, address string, d damage, ids []string) {
 	t.Helper()
 	exec := func(text string) {

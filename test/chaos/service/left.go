@@ -10,9 +10,10 @@ import (
 	"time"
 )
 
-// leftOvers says what this process still has that it should have let go of at its end: goroutines
-// of the library and of the databases' drivers, connections and files. What ends by itself has a
-// moment to do so. It is empty if there is nothing. before is what openFiles returned at the begin.
+// leftOvers describes what this process still has although it should have released it: goroutines
+// of the library and of the databases' drivers, connections and files. It gives those that end by
+// themselves a moment. It returns "" if there is nothing. before is what openFiles returned at the
+// start.
 func leftOvers(before map[string]bool) string {
 	var left string
 	for deadline := time.Now().Add(2 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
@@ -23,8 +24,8 @@ func leftOvers(before map[string]bool) string {
 	return left
 }
 
-// leftGoroutines returns the stacks of goroutines but this one, and the one that reads what the
-// harness sends.
+// leftGoroutines returns the stacks of all goroutines except this one and the one that reads from
+// the harness.
 func leftGoroutines() (left []string) {
 	buf := make([]byte, 4<<20)
 	for _, stack := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")[1:] {
@@ -41,11 +42,11 @@ func leftGoroutines() (left []string) {
 	return left
 }
 
-// openFiles returns what this process has open: the targets of its descriptors.
+// openFiles returns the targets of this process's open descriptors.
 func openFiles() map[string]bool {
 	const dir = "/proc/self/fd"
 	open := make(map[string]bool)
-	entries, _ := os.ReadDir(dir) // without a /proc there is nothing to look at
+	entries, _ := os.ReadDir(dir) // without /proc there is nothing to list
 	for _, e := range entries {
 		// The descriptor that has read the directory is closed by now.
 		if target, err := os.Readlink(filepath.Join(dir, e.Name())); err == nil {
@@ -55,7 +56,7 @@ func openFiles() map[string]bool {
 	return open
 }
 
-// leftFiles returns what is open that was not before, but for what the runtime itself has.
+// leftFiles returns what is open and was not before, except what the runtime itself has opened.
 func leftFiles(before map[string]bool) (left []string) {
 	for target := range openFiles() {
 		if !before[target] && target != "anon_inode:[eventpoll]" && target != "anon_inode:[eventfd]" {

@@ -1,17 +1,17 @@
 //go:build linux
 
-// Command service is the driver of Lastcall for the chaos harness: a Go service that embeds the
-// library as its documentation teaches it, and the commands that the harness needs beside it.
+// Command service is the driver of Lastcall for the chaos harness. It is a Go service that embeds
+// the library as the documentation teaches, and also has the commands that the harness needs.
 //
 //	service setup     creates the schema
-//	service upgrade   makes the schema one version newer than this program is
+//	service upgrade   makes the schema one version newer than this program
 //	service worker    serves tasks until SIGTERM
 //	service client    answers the harness's calls
-//	service inspect   prints what the store has, as a history.State in JSON
-//	service program   is what an exec kind of the real program runs
+//	service inspect   prints the content of the store, as a history.State in JSON
+//	service program   is the program that an exec kind of the real server runs
 //
-// It reads its settings from the environment that package wire names. The store's address is
-// sqlite:PATH, or an address of PostgreSQL.
+// It reads its settings from the environment variables that package wire names. The store's address
+// is sqlite:PATH, or an address of PostgreSQL.
 package main
 
 import (
@@ -27,14 +27,14 @@ import (
 
 func main() { os.Exit(command(os.Args[1:])) }
 
-// Exit codes beside those of lastcall.Main.
+// Exit codes in addition to those of lastcall.Main.
 const (
 	codeFailed  = 1
 	codeUsage   = 2
-	codePlanned = 86 // a plan says that the run ends its process
+	codePlanned = 86 // the plan wants the run to end its process
 )
 
-// command does what args ask for, and returns the exit code.
+// command executes the command that args name, and returns the exit code.
 func command(args []string) int {
 	s, err := readSettings()
 	if err == nil && len(args) != 1 {
@@ -79,11 +79,11 @@ func exitCode(err error) int {
 	return codeFailed
 }
 
-// settings are what the environment says.
+// settings are the settings in the environment.
 type settings struct {
-	store        string // the address
+	store        string // its address
 	lease, grace time.Duration
-	retention    time.Duration // of ended tasks; 0 is for ever
+	retention    time.Duration // of ended tasks; 0 means for ever
 	breaks       breakage
 	log          *slog.Logger
 }
@@ -102,7 +102,7 @@ func readSettings() (s settings, err error) {
 	return s, err
 }
 
-// durationOf reads a variable that has a duration.
+// durationOf reads a variable that holds a duration.
 func durationOf(variable, otherwise string) (time.Duration, error) {
 	d, err := time.ParseDuration(cmp.Or(os.Getenv(variable), otherwise))
 	if err != nil {

@@ -20,18 +20,18 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// program is a run of an exec kind: this process, as the real program has started it.
+// program is a run of an exec kind: this process, as the real server has started it.
 type program struct {
 	conn  *wire.Conn
 	plan  history.Plan
-	nth   int   // of the task's runs, from 1
+	nth   int   // the number of the task's run, from 1
 	fence int64 // LASTCALL_FENCE
 }
 
-// errTold means that the program has been told to end.
+// errTold is returned when the program has received the order to end.
 var errTold = errors.New("told to end")
 
-// runProgram is the command program.
+// runProgram is the command "program".
 func runProgram() int {
 	p, err := startProgram()
 	if err != nil {
@@ -40,7 +40,7 @@ func runProgram() int {
 	return exitCode(errors.Join(p.work(context.Background()), p.conn.Close()))
 }
 
-// startProgram reads what the run is given.
+// startProgram reads the input of the run.
 func startProgram() (*program, error) {
 	p := new(program)
 	payload, err := os.ReadFile(os.Getenv("LASTCALL_PAYLOAD_FILE"))
@@ -63,7 +63,7 @@ func startProgram() (*program, error) {
 	return p, err
 }
 
-// work does the steps that are left.
+// work does the remaining steps.
 func (p *program) work(ctx context.Context) error {
 	at, err := p.load()
 	if err != nil {
@@ -91,7 +91,7 @@ func (p *program) work(ctx context.Context) error {
 	return p.report(ctx, history.Effect{Step: history.Finished})
 }
 
-// step does one step, as that of a handler does.
+// step does one step, like the step of a handler.
 func (p *program) step(ctx context.Context, at int, first bool) error {
 	time.Sleep(time.Duration(p.plan.PaceMS) * time.Millisecond)
 	if err := p.report(ctx, history.Effect{Step: at}); err != nil {
@@ -112,13 +112,13 @@ func (p *program) step(ctx context.Context, at int, first bool) error {
 	return nil
 }
 
-// told says whether the program is to end.
+// told reports whether the program has received the order to end.
 func told() bool {
 	_, err := os.Stat(os.Getenv("LASTCALL_STOP_FILE"))
 	return err == nil
 }
 
-// load reads the checkpoint of an earlier run, 0 if there is none.
+// load reads the checkpoint of an earlier run. It returns 0 if there is none.
 func (p *program) load() (int, error) {
 	text, err := os.ReadFile(os.Getenv("LASTCALL_CHECKPOINT"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -130,7 +130,7 @@ func (p *program) load() (int, error) {
 	return strconv.Atoi(strings.TrimSpace(string(text)))
 }
 
-// save writes a checkpoint, which is there as a whole or not at all.
+// save writes a checkpoint atomically.
 func (p *program) save(at int) error {
 	path := os.Getenv("LASTCALL_CHECKPOINT")
 	if err := os.WriteFile(path+".new", []byte(strconv.Itoa(at)), 0o600); err != nil {
@@ -144,8 +144,8 @@ func (p *program) report(ctx context.Context, e history.Effect) error {
 	return p.conn.Effect(ctx, e)
 }
 
-// The commands by which a program leaves a process behind, as a daemon does it: a child in a
-// session of its own starts a grandchild in another one, and ends.
+// The commands by which a program leaves a process behind, as a daemon does: a child in a session
+// of its own starts a grandchild in another session, and ends.
 const (
 	daemonCommand     = "daemon"
 	grandchildCommand = "grandchild"
@@ -159,13 +159,13 @@ func leaveDaemon(hostile bool) error {
 	}
 	err := inSession(hostileCommand).Run()
 	if exit := new(exec.ExitError); errors.As(err, &exit) && exit.ExitCode() != codeFailed {
-		return nil // its like have left it no room
+		return nil // the limits leave no room for another one
 	}
 	return err
 }
 
-// forkAgain is the child. The grandchild keeps the output of the program open, as daemons do that
-// have not been written with care.
+// forkAgain is the child. The grandchild keeps the program's output open, like a carelessly written
+// daemon.
 func forkAgain() error { return inSession(grandchildCommand).Start() }
 
 func inSession(command string) *exec.Cmd {
@@ -175,7 +175,7 @@ func inSession(command string) *exec.Cmd {
 	return cmd
 }
 
-// outlive is the grandchild. It ends by SIGKILL alone; should nobody send that, after ten minutes.
+// outlive is the grandchild. Only SIGKILL ends it before its ten minutes are over.
 func outlive() int {
 	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	time.Sleep(10 * time.Minute)

@@ -20,7 +20,7 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wiretest"
 )
 
-// startRun starts a run of a program as the real server does, in a directory.
+// startRun starts a run of a program in a directory, as the real server does.
 func startRun(t *testing.T, h *wiretest.Harness, dir string, nth int, plan string, env ...string) *wiretest.Process {
 	t.Helper()
 	payload := filepath.Join(dir, "payload")
@@ -93,10 +93,10 @@ func TestProgram_LeavesHostileProcessesBehindWhoseNumberIsBounded(t *testing.T) 
 	const user = 39999
 	marker := fmt.Sprintf("CHAOS_NAME=hostile-%d", os.Getpid())
 	p := startRun(t, h, t.TempDir(), 1, `{"Seq": 1, "Kind": "program", "Children": 2, "Hostile": true}`, marker, fmt.Sprintf("CHAOS_HOSTILE=%d", user))
-	h.AwaitStep(1, history.Finished, 1) // what it has left behind has its output, so it seems to go on
+	h.AwaitStep(1, history.Finished, 1) // its descendants have its output, so it seems to continue
 	defer func() {
 		for left := withEnvironment(t, marker, 0); len(left) > 0; left = withEnvironment(t, marker, 0) {
-			for _, sig := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} { // none starts another one between
+			for _, sig := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} { // none can start another one in between
 				for _, pid := range left {
 					syscall.Kill(pid, sig)
 				}
@@ -135,7 +135,7 @@ func TestProgram_StartsNothingHostileWithoutAUserForIt(t *testing.T) {
 	}
 }
 
-// withEnvironment returns the processes that have something in their environment, but for one.
+// withEnvironment returns the processes, except one, that have a text in their environment.
 func withEnvironment(t *testing.T, marker string, but int) (pids []int) {
 	t.Helper()
 	files, err := filepath.Glob("/proc/[0-9]*/environ")

@@ -7,12 +7,12 @@ import (
 	"errors"
 )
 
-// What is pruned is copied by triggers at the moment when it is deleted, whoever deletes it, so
-// that the inspection has the whole life of every task.
+// Triggers copy what is pruned when it is deleted, whichever process deletes it, so that the
+// inspection has the whole life of every task.
 
-// keepPrunedOfPostgres makes the tables of the copies, and the triggers. What is deleted in the
-// transaction that deletes the task belongs to its end; runs that are trimmed, and ends that a
-// retry undoes, are deleted in others.
+// keepPrunedOfPostgres creates the tables for the copies, and the triggers. Only rows that are
+// deleted in the same transaction as their task are copies of its end. Runs that are trimmed, and
+// ends that a retry undoes, are deleted in other transactions.
 const keepPrunedOfPostgres = `
 	create table chaos_pruned (tx bigint not null, at timestamptz not null, id uuid not null, created timestamptz not null,
 		kind text not null, queue text not null, key text, payload bytea not null);
@@ -45,8 +45,8 @@ const keepPrunedOfPostgres = `
 	create trigger chaos_keep after delete on lastcall.runs for each row execute function chaos_keep_run();
 	create trigger chaos_keep after delete on lastcall.workers for each row execute function chaos_keep_worker()`
 
-// keepPrunedOfSQLiteFile is the same for a file. A task's number is given to another one when it is
-// free, so the copies get the task's id when that is deleted, which it is last.
+// keepPrunedOfSQLiteFile does the same for a file. A task's number is reused when it is free, so
+// the copies get the task's id when the task itself is deleted, which happens last.
 const keepPrunedOfSQLiteFile = `
 	create table chaos_pruned (id text not null, created integer not null, kind text not null, queue text not null, key text not null, payload blob not null, at integer not null);
 	create table chaos_ended (id text, task integer not null, ended integer not null, status text not null, reason text not null, error text not null, run integer not null,

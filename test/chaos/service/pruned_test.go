@@ -10,7 +10,7 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wiretest"
 )
 
-// allPruned inspects a store until nothing is left in it but copies.
+// allPruned inspects a store until only copies are left.
 func allPruned(t *testing.T, store string) (history.State, map[int]history.Task) {
 	t.Helper()
 	for began := time.Now(); ; {
@@ -54,7 +54,7 @@ func TestInspect_HasTheWholeLifeOfATaskThatWasPruned(t *testing.T) {
 				t.Errorf("task %d was removed %v after its end", x.Seq, kept)
 			}
 		}
-		if len(state.Tasks) != 2 || len(state.Counts) > 0 || len(state.Residue) != 1 { // the worker lives
+		if len(state.Tasks) != 2 || len(state.Counts) > 0 || len(state.Residue) != 1 { // the worker is alive
 			t.Errorf("%d tasks, counts %v, residue %v", len(state.Tasks), state.Counts, state.Residue)
 		}
 		client.CloseInput()

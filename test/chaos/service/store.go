@@ -20,10 +20,10 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// errNoTx means that something was asked for that only a store with transactions can do.
+// errNoTx is returned for a request that needs a store with transactions.
 var errNoTx = errors.New("this store shares no transaction with its caller: leave InTx and EnqueueTx out")
 
-// openStore opens the store of an address.
+// openStore opens the store at an address.
 func openStore(ctx context.Context, address string, migrate bool, log *slog.Logger) (task.Store, error) {
 	if address == "" {
 		return nil, fmt.Errorf("%s is not set: give it sqlite:PATH, or an address of PostgreSQL", wire.EnvStore)
@@ -36,7 +36,7 @@ func openStore(ctx context.Context, address string, migrate bool, log *slog.Logg
 
 func sqlitePath(address string) (string, bool) { return strings.CutPrefix(address, "sqlite:") }
 
-// openTables opens the service's own tables in the store's database, which is nil where the store
+// openTables opens the service's own tables in the store's database. It returns nil if the store
 // has no transactions.
 func openTables(address string, connections int) (*sql.DB, error) {
 	if _, ok := sqlitePath(address); ok {
@@ -46,21 +46,21 @@ func openTables(address string, connections int) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe // a pooler may forget what was prepared
+	cfg.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe // a pooler may lose prepared statements
 	db := stdlib.OpenDB(*cfg)
 	db.SetMaxOpenConns(connections)
 	return db, nil
 }
 
-// The service's own tables, on PostgreSQL. chaos_effects has the last effect of each task that was
-// finished in a transaction, chaos_enqueued the tasks that were enqueued in one. Neither has a key,
-// so that what is written twice is there twice.
+// The service's own tables on PostgreSQL. chaos_effects has the last effect of each task that was
+// finished in a transaction, chaos_enqueued the tasks that were enqueued in one. Neither has a
+// unique key, so something written twice has two rows.
 const createTables = `
 	create table if not exists chaos_effects (seq integer not null, step integer not null, fence bigint not null);
 	create index if not exists chaos_effects_seq on chaos_effects (seq, fence);
 	create table if not exists chaos_enqueued (seq integer not null, task text not null)`
 
-// setUp creates the schema, the service's own tables, and what keeps a copy of what is pruned.
+// setUp creates the schema, the service's own tables, and the triggers that copy what is pruned.
 func setUp(s settings) (err error) {
 	ctx := context.Background()
 	store, err := openStore(ctx, s.store, true, s.log)

@@ -13,10 +13,10 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// upgrade is the command upgrade: it does to the schema what the first half of a release does, that
-// adds and takes nothing away. Every table gets a column, there are another table and an index, and
-// the database says that it has a version more and that the first one can still work on it. The
-// programs that run know nothing of it.
+// upgrade is the command "upgrade". It changes the schema like the first half of a release, which
+// only adds: every table gets a column, and there are a new table and a new index. The database
+// then records the next version, and that programs of the first version can still work on it. The
+// running programs are not notified.
 func upgrade(s settings) (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -31,7 +31,7 @@ func upgrade(s settings) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	for { // those who write may have had a lock for too long
+	for { // writers may have held a lock for too long
 		if err = u.do(ctx, db); err == nil || !wire.Pause(ctx, 200*time.Millisecond) {
 			return err
 		}
@@ -39,19 +39,19 @@ func upgrade(s settings) (err error) {
 	}
 }
 
-// upgrading has the statements of a store. {table} is the name of a table, {n} the next version.
+// upgrading has the statements for a store. {table} is the name of a table, {n} the next version.
 type upgrading struct {
-	begin   string // what a transaction begins with
+	begin   string // the first statement of a transaction
 	version string
 	tables  string
-	each    string   // for each table
-	once    []string // in this order, after that
+	each    string   // executed for each table
+	once    []string // executed in this order, after that
 }
 
-// Each statement is a transaction of its own. One that locks a table after the other deadlocks with
-// the transactions of busy workers.
+// Each statement is a transaction of its own. A transaction that locked one table after the other
+// would deadlock with those of busy workers.
 var upgradeOfPostgres = upgrading{
-	// What waits for a lock has everybody behind it wait, too.
+	// Others queue behind a statement that waits for a lock.
 	begin:   `set local lock_timeout = '2s'`,
 	version: `select value + 1 from lastcall.lastcall where key = 'version'`,
 	tables: `select format('lastcall.%I', c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -77,7 +77,7 @@ var upgradeOfSQLite = upgrading{
 	},
 }
 
-// do makes one version more. It may be called again when it has failed.
+// do makes the schema one version newer. It may be called again after an error.
 func (u upgrading) do(ctx context.Context, db *sql.DB) error {
 	var n int
 	if err := db.QueryRowContext(ctx, u.version).Scan(&n); err != nil {
@@ -100,7 +100,7 @@ func (u upgrading) do(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// change does one statement, in one transaction.
+// change executes one statement in one transaction.
 func (u upgrading) change(ctx context.Context, db *sql.DB, text string) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wiretest"
 )
 
-// Those of before the upgrade go on, and others of the same version begin after it.
+// Processes from before the upgrade continue, and others of the same version start after it.
 func TestUpgrade_ProcessesOfAnOlderVersionWorkOnTheNewerSchema(t *testing.T) {
 	onBothStores(t, func(t *testing.T, h *wiretest.Harness) {
 		client := h.StartReady("c", "client")
@@ -44,7 +44,7 @@ func TestUpgrade_ProcessesOfAnOlderVersionWorkOnTheNewerSchema(t *testing.T) {
 			}
 		}
 		w.End(syscall.SIGKILL, -1)
-		w = h.StartReady("w3", "worker", "CHAOS_RETENTION=3s") // which takes over what w2 had
+		w = h.StartReady("w3", "worker", "CHAOS_RETENTION=3s") // it takes over what w2 had
 		h.AwaitStep(4, history.Finished, 1)
 		_, tasks := allPruned(t, h.Store)
 		w.End(syscall.SIGTERM, 0)

@@ -16,9 +16,9 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// The kinds that workers serve. An attempt that has failed is made again soon, so that a short run
-// sees all of them. In a run processes are killed all the time: of tasks that do not kill them
-// themselves no number of crashes makes one fail.
+// The kinds that workers serve. A failed attempt is repeated soon, so that a short run sees all
+// attempts. In a run processes are killed all the time, so no number of crashes may fail a task
+// that does not kill its process itself.
 var (
 	steps  = task.Kind[history.Plan]{Name: history.KindSteps, MaxCrashes: -1, Backoff: backoff}
 	poison = task.Kind[history.Plan]{Name: history.KindPoison, Backoff: backoff}
@@ -30,10 +30,10 @@ func backoff(n int) time.Duration { return time.Duration(n) * 200 * time.Millise
 type worker struct {
 	settings
 	conn *wire.Conn
-	db   *sql.DB // the service's own tables, nil where there are none
+	db   *sql.DB // the service's own tables; nil if there are none
 }
 
-// serve is the command worker.
+// serve is the command "worker".
 func serve(s settings) int {
 	conn, err := wire.Dial(context.Background(), "worker")
 	if err != nil {
@@ -43,7 +43,7 @@ func serve(s settings) int {
 	w := &worker{settings: s, conn: conn}
 	s.breaks.begin()
 	code := lastcall.Main(lastcall.Config{Grace: s.grace, Logger: s.log, TerminationLog: "-"}, w.setUp)
-	if code == 0 { // otherwise what is left has been reported, or was cut off
+	if code == 0 { // otherwise what is left was reported, or was cut off
 		if left := leftOvers(before); left != "" {
 			err = conn.Left(left)
 		}
@@ -90,11 +90,11 @@ func (w *worker) setUp(ctx context.Context, g *lastcall.Group) error {
 	return w.conn.Ready()
 }
 
-// concurrency is how many tasks a worker works on at once.
+// concurrency is how many tasks a worker runs at once.
 const concurrency = 16
 
-// prune removes ended tasks as the library's worker does it, far more often: few workers of a run
-// live until that begins.
+// prune removes ended tasks like the library's worker, but far more often: few workers of a run
+// live long enough for the library's first pruning.
 func (w *worker) prune(ctx context.Context, store task.Store) error {
 	for wire.Pause(ctx, pruneEvery/2+rand.N(pruneEvery)) {
 		for req := (task.PruneRequest{Age: w.retention, Clock: time.Now(), Max: pruneMost}); ; {
@@ -110,7 +110,7 @@ func (w *worker) prune(ctx context.Context, store task.Store) error {
 	return nil
 }
 
-// How often a worker prunes, and how many tasks in a call: few, so that it takes several.
+// How often a worker prunes, and how many tasks per call: so few that several calls are needed.
 const (
 	pruneEvery = time.Second
 	pruneMost  = 50
@@ -119,7 +119,7 @@ const (
 // watchHarness ends the worker when the harness has gone.
 func (w *worker) watchHarness(ctx context.Context) error {
 	select {
-	case <-w.conn.Calls(): // a worker gets none: the connection has ended
+	case <-w.conn.Calls(): // a worker gets no calls: the connection has ended
 		return errors.New("the harness has gone")
 	case <-ctx.Done():
 		return nil

@@ -34,7 +34,7 @@ func TestWorker_DoesWhatPlansSay(t *testing.T) {
 		for i := range plans {
 			plans[i].Seq, plans[i].Kind = i+1, history.KindSteps
 		}
-		// One after the other, since a run that ends its process takes the others with it.
+		// One after the other, since a run that ends its process takes the other runs with it.
 		for i, p := range plans {
 			h.Enqueue(p)
 			w := h.StartReady(fmt.Sprint("w", i), "worker")
@@ -77,7 +77,7 @@ func TestWorker_HandsOverAndGoesOnThere(t *testing.T) {
 		w = h.StartReady("w2", "worker")
 		h.AwaitStep(1, history.Finished, 1)
 		w.End(syscall.SIGTERM, 0)
-		// Last call comes before step 2, or just after it has begun.
+		// Last call arrives before step 2, or just after it has begun.
 		got := h.Did(1)
 		if got != "begun at 0: 0 1 handed over at 2 begun at 2: 2 3 finished" && got != "begun at 0: 0 1 2 handed over at 3 begun at 3: 3 finished" {
 			t.Error(got)
@@ -97,7 +97,7 @@ func TestWorker_DeafRunGoesOnAfterTheInterrupt(t *testing.T) {
 		h.Enqueue(plan)
 		w := h.StartReady("w1", "worker", "CHAOS_GRACE=2s")
 		h.AwaitStep(1, 1, 1)
-		w.End(syscall.SIGTERM, 3) // given up by name
+		w.End(syscall.SIGTERM, 3) // 3: the handler was given up, by name
 		_, tasks := inspected(t, h.Store)
 		if got := tasks[1]; got.Status != "interrupted" || got.Reason != "deadline" || len(got.Runs) != 1 {
 			t.Errorf("%+v", got)

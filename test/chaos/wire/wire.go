@@ -1,9 +1,9 @@
-// Package wire is how the processes of a chaos run talk to the harness: JSON lines over a Unix
-// socket, whose path is in the environment. A driver, which puts a library under the faults of this
-// harness, needs this package, and package history for what it sends.
+// Package wire is the protocol between the processes of a chaos run and the harness: JSON lines
+// over a Unix socket, whose path is in the environment. A driver, which exposes a library to the
+// faults of this harness, needs this package, and package history for the messages.
 //
-// A process dials once and says Hello. A client then answers calls until its connection ends; a
-// worker says Ready when it takes tasks, and reports the effects of its runs.
+// A process dials once and sends Hello. A client then answers calls until its connection ends. A
+// worker sends Ready when it accepts tasks, and reports the effects of its runs.
 package wire
 
 import (
@@ -24,34 +24,34 @@ import (
 const (
 	EnvSocket = "CHAOS_SOCKET" // the harness's socket
 	EnvName   = "CHAOS_NAME"   // the process's name in the history
-	EnvStore  = "CHAOS_STORE"  // the address of the store, by way of the proxy if there is one
+	EnvStore  = "CHAOS_STORE"  // the address of the store, through the proxy if there is one
 	EnvLease  = "CHAOS_LEASE"  // a duration
-	EnvGrace  = "CHAOS_GRACE"  // a duration: how long after SIGTERM a worker has ended
-	// EnvRetention is for how long ended tasks are kept, a duration; 0s is for ever. A driver that
+	EnvGrace  = "CHAOS_GRACE"  // a duration: how long a worker has to end after SIGTERM
+	// EnvRetention is how long ended tasks are kept, as a duration; 0s means for ever. A driver that
 	// removes none leaves State.Retention out.
 	EnvRetention = "CHAOS_RETENTION"
-	// EnvHostile is what hostile children get: the user that they are, and files of cgroups into which
-	// they go, with a colon between each two.
+	// EnvHostile is the confinement of hostile children, separated by colons: the user that they run
+	// as, and the cgroup files that they write themselves into.
 	EnvHostile = "CHAOS_HOSTILE"
-	EnvBreak   = "CHAOS_BREAK" // the rule that this process is to break, to try the checker; usually empty
+	EnvBreak   = "CHAOS_BREAK" // the rule that this process must break, to test the checker; usually empty
 )
 
 // Message is what a process sends. Exactly one of its parts is set.
 type Message struct {
-	// Hello is the first one. Ready says that the process takes tasks, or calls.
+	// Hello is the first message. Ready reports that the process accepts tasks, or calls.
 	Hello  *Hello          `json:",omitempty"`
 	Ready  bool            `json:",omitempty"`
 	Effect *history.Effect `json:",omitempty"`
-	// N numbers the effects of a connection, for their verdicts.
+	// N is the number of an effect on its connection, which its verdict repeats.
 	N      int64           `json:",omitempty"`
 	Answer *history.Answer `json:",omitempty"`
-	// Left is what the process found of its own at its end: goroutines, connections.
+	// Left is what the process had not released when it ended: goroutines, connections.
 	Left string `json:",omitempty"`
 }
 
 // Hello is the first message of a process.
 type Hello struct {
-	// Name is that in the history.
+	// Name is the name in the history.
 	Name string
 	PID  int
 	Role string // worker, client, or program
@@ -59,20 +59,20 @@ type Hello struct {
 
 // Reply is what the harness sends: a call to a client, or the verdict on an effect.
 type Reply struct {
-	// Call is for a client, Verdict for whoever has reported an effect.
+	// Call is for a client, Verdict for the process that has reported an effect.
 	Call    *history.Call `json:",omitempty"`
 	Verdict *Verdict      `json:",omitempty"`
 }
 
-// Verdict says whether an effect was accepted.
+// Verdict reports whether an effect was accepted.
 type Verdict struct {
 	// N is the number of the effect on its connection.
 	N     int64
 	Stale bool `json:",omitempty"`
 }
 
-// ErrStale means that the harness has refused an effect, because a newer run of the task has
-// written.
+// ErrStale is returned when the harness has refused an effect because a newer run of the task has
+// already written.
 var ErrStale = errors.New("chaos: refused: a newer run has written")
 
 // Conn is a process's connection to the harness. Its methods are safe for concurrent use.
@@ -88,7 +88,7 @@ type Conn struct {
 	err     error // why the connection has ended
 }
 
-// Dial connects to the harness and says hello.
+// Dial connects to the harness and sends Hello.
 func Dial(ctx context.Context, role string) (*Conn, error) {
 	path := os.Getenv(EnvSocket)
 	if path == "" {
@@ -106,24 +106,24 @@ func Dial(ctx context.Context, role string) (*Conn, error) {
 	return c, nil
 }
 
-// Name is the process's name in the history.
+// Name returns the process's name in the history.
 func (c *Conn) Name() string { return c.name }
 
-// Calls returns the calls that a client is to answer, one by one. The channel is closed when the
-// connection ends. A process that takes no calls need not read it.
+// Calls returns the calls that a client must answer, one by one. The channel is closed when the
+// connection ends. A process that gets no calls need not read it.
 func (c *Conn) Calls() <-chan history.Call { return c.calls }
 
-// Ready tells the harness that a worker takes tasks, or a client calls.
+// Ready reports that a worker accepts tasks, or a client calls.
 func (c *Conn) Ready() error { return c.send(Message{Ready: true}) }
 
-// Answer sends what came of a call.
+// Answer sends the result of a call.
 func (c *Conn) Answer(a history.Answer) error { return c.send(Message{Answer: &a}) }
 
-// Left reports what the process found of its own at its end.
+// Left reports what the process had not released when it ended.
 func (c *Conn) Left(what string) error { return c.send(Message{Left: what}) }
 
-// Effect reports an effect, and returns when the harness has recorded it, or ErrStale if it has
-// refused it. The name and the process id are filled in.
+// Effect reports an effect. It returns nil when the harness has recorded it, or ErrStale if the
+// harness has refused it. The name and the process id are filled in.
 func (c *Conn) Effect(ctx context.Context, e history.Effect) error {
 	e.Process, e.PID = c.name, os.Getpid()
 	verdict := make(chan Verdict, 1)
@@ -164,7 +164,7 @@ func (c *Conn) send(m Message) error {
 	return errors.Join(c.err, c.out.Encode(m))
 }
 
-// read takes what the harness sends until the connection ends.
+// read receives what the harness sends until the connection ends.
 func (c *Conn) read() {
 	in := json.NewDecoder(bufio.NewReader(c.conn))
 	var err error
@@ -195,7 +195,7 @@ func (c *Conn) read() {
 	}
 }
 
-// Pause waits for a time, or until ctx ends, and reports whether ctx still goes on.
+// Pause waits for d, or until ctx ends, and reports whether ctx is still active.
 func Pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -18,12 +18,12 @@ type Process struct {
 	h   *Harness
 	cmd *exec.Cmd
 	in  io.Closer
-	// out is what it has written, errors too if it is not to be read alone.
+	// out is what the process has written to standard output, and log everything it has written.
 	out, log output
 }
 
-// Start starts the driver under a name, with a command and with more of an environment. It is
-// killed at the end of the test, if it lives then.
+// Start starts the driver under a name, with a command and additional environment variables. The
+// process is killed at the end of the test if it is still running.
 func (h *Harness) Start(name, command string, env ...string) *Process {
 	h.t.Helper()
 	p := &Process{h: h, cmd: exec.CommandContext(h.t.Context(), os.Args[0], command)}
@@ -39,7 +39,7 @@ func (h *Harness) Start(name, command string, env ...string) *Process {
 		h.t.Fatal(err)
 	}
 	h.t.Cleanup(func() {
-		_ = p.cmd.Process.Kill() // it may have ended,
+		_ = p.cmd.Process.Kill() // it may have ended
 		_ = p.cmd.Wait()         // and been waited for
 		if h.t.Failed() {
 			h.t.Logf("%s:\n%s", name, p.log.String())
@@ -56,16 +56,16 @@ func (h *Harness) StartReady(name, command string, env ...string) *Process {
 	return p
 }
 
-// PID is the id of the process.
+// PID returns the id of the process.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Output is what the process has written to standard output, Log what it has written at all.
+// Output returns what the process has written to standard output.
 func (p *Process) Output() string { return p.out.String() }
 
-// Log is what the process has written to standard output and standard error.
+// Log returns what the process has written to standard output and standard error.
 func (p *Process) Log() string { return p.log.String() }
 
-// AwaitLog waits until the process has written something.
+// AwaitLog waits until the process has written a text.
 func (p *Process) AwaitLog(text string) {
 	p.h.t.Helper()
 	for deadline := time.Now().Add(patience); !strings.Contains(p.Log(), text); time.Sleep(5 * time.Millisecond) {
@@ -83,7 +83,8 @@ func (p *Process) CloseInput() {
 	}
 }
 
-// End sends a signal, if it is not 0, and waits for an exit code; -1 is that of a signal.
+// End sends a signal, if it is not 0, waits for the end, and checks the exit code. -1 means death
+// by a signal.
 func (p *Process) End(sig syscall.Signal, code int) {
 	p.h.t.Helper()
 	if sig != 0 {
@@ -100,7 +101,7 @@ func (p *Process) End(sig syscall.Signal, code int) {
 	}
 }
 
-// output is what a process has written so far.
+// output collects what a process has written so far.
 type output struct {
 	mu   sync.Mutex
 	text strings.Builder

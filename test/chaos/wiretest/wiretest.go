@@ -1,7 +1,8 @@
 // Package wiretest has a tiny chaos harness for the tests of drivers. It starts a driver's
-// processes, records their effects, gives verdicts, and asks the client.
+// processes, records their effects, sends verdicts, and sends calls to the client.
 //
-// A process is the test binary again. Its TestMain does the driver's command when [Driver] says so.
+// A process is the test binary again. Its TestMain executes the driver's command when [Driver]
+// returns true.
 package wiretest
 
 import (
@@ -20,10 +21,11 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
-// driverVariable makes the test binary a driver.
+// driverVariable makes the test binary act as the driver.
 const driverVariable = "CHAOS_TEST_DRIVER"
 
-// Driver says whether this process is to be the driver, whose arguments are those of os.Args.
+// Driver reports whether this process is to act as the driver, whose arguments are those of
+// os.Args.
 func Driver() bool { return os.Getenv(driverVariable) != "" }
 
 // patience bounds everything that a test waits for.
@@ -31,7 +33,7 @@ const patience = 30 * time.Second
 
 // Harness is the harness of one test.
 type Harness struct {
-	// Store is the address that the processes are given.
+	// Store is the store's address for the processes.
 	Store string
 
 	t       testing.TB
@@ -39,7 +41,7 @@ type Harness struct {
 	answers chan history.Answer
 
 	mu      sync.Mutex
-	changed chan struct{} // closed and made anew with each change
+	changed chan struct{} // closed and replaced with each change
 	effects []history.Effect
 	fences  map[int]int64
 	ready   map[string]bool
@@ -49,7 +51,7 @@ type Harness struct {
 	client  *json.Encoder
 }
 
-// New returns a harness, which ends with the test.
+// New returns a harness that ends with the test.
 func New(t testing.TB, store string) *Harness {
 	t.Helper()
 	h := &Harness{Store: store, t: t, socket: filepath.Join(t.TempDir(), "s"), answers: make(chan history.Answer, 1), changed: make(chan struct{}),
@@ -99,7 +101,7 @@ func (h *Harness) serve(conn net.Conn) {
 	}
 }
 
-// take takes what the process of that name has sent. The harness is locked.
+// take handles a message of the named process. The caller holds the lock.
 func (h *Harness) take(name string, m wire.Message, out *json.Encoder) {
 	switch {
 	case m.Hello != nil && m.Hello.Role == "client":
@@ -119,7 +121,7 @@ func (h *Harness) take(name string, m wire.Message, out *json.Encoder) {
 	}
 }
 
-// await waits until the harness, which is locked meanwhile, has what is wanted.
+// await waits until has returns true. The harness is locked while has runs.
 func (h *Harness) await(what string, has func() bool) {
 	h.t.Helper()
 	timeout := time.After(patience)
@@ -138,14 +140,14 @@ func (h *Harness) await(what string, has func() bool) {
 	}
 }
 
-// Effects returns all effects, the refused ones too.
+// Effects returns all effects, including the refused ones.
 func (h *Harness) Effects() []history.Effect {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.effects)
 }
 
-// AwaitStep waits until a task has had so many accepted effects of a step.
+// AwaitStep waits until a task has had the given number of accepted effects of a step.
 func (h *Harness) AwaitStep(seq, step, times int) {
 	h.t.Helper()
 	h.await(fmt.Sprintf("step %d of task %d", step, seq), func() bool {
@@ -159,7 +161,7 @@ func (h *Harness) AwaitStep(seq, step, times int) {
 	})
 }
 
-// Did says in short what the accepted effects of a task are: the steps of each run.
+// Did summarizes the accepted effects of a task: the steps of each run.
 func (h *Harness) Did(seq int) string {
 	var words []string
 	for _, e := range h.Effects() {
@@ -178,8 +180,8 @@ func (h *Harness) Did(seq int) string {
 	return strings.Join(words, " ")
 }
 
-// Overtake has the harness refuse what the present run of a task writes from now on, and waits
-// until a newer one has written.
+// Overtake makes the harness refuse what the current run of a task writes from now on, and waits
+// until a newer run has written.
 func (h *Harness) Overtake(seq int) {
 	h.t.Helper()
 	h.mu.Lock()
@@ -199,14 +201,14 @@ func (h *Harness) Drop(name string) {
 	}
 }
 
-// Left returns what processes have said that they had left.
+// Left returns what processes have reported as left behind.
 func (h *Harness) Left() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.left)
 }
 
-// Ask has the client do something.
+// Ask sends a call to the client and returns the answer.
 func (h *Harness) Ask(c history.Call) history.Answer {
 	h.t.Helper()
 	h.mu.Lock()
@@ -229,7 +231,7 @@ func (h *Harness) Ask(c history.Call) history.Answer {
 	}
 }
 
-// Enqueue has the client enqueue plans.
+// Enqueue makes the client enqueue plans.
 func (h *Harness) Enqueue(plans ...history.Plan) {
 	h.t.Helper()
 	if a := h.Ask(history.Call{Op: history.Enqueue, Plans: plans}); a.Outcome != history.Done {

@@ -1,5 +1,6 @@
-// Command helper is what the tests put into containers besides the program: the pause process of a
-// pod, a preStop hook, and three programs for tasks. It is static, as everything in these images.
+// Command helper contains the additional programs that the tests run in containers: the pause
+// process of a pod, a preStop hook, and three programs for tasks. It is static, like everything in
+// these images.
 package main
 
 import (
@@ -45,8 +46,8 @@ func run(args []string) error {
 	return fmt.Errorf("unknown arguments %q", args)
 }
 
-// steps does n steps, each of which it writes down in the ledger DIR/ID and then in its checkpoint, where it
-// goes on. A step takes a tenth of a second, until there is a file DIR/fast.
+// steps does n steps. It records each step in the ledger DIR/ID and then in its checkpoint, from
+// which it resumes. A step takes a tenth of a second, until there is a file DIR/fast.
 func steps(dir string, n int) error {
 	checkpoint := os.Getenv("LASTCALL_CHECKPOINT")
 	done := 0
@@ -79,8 +80,8 @@ func steps(dir string, n int) error {
 	return nil
 }
 
-// unresponsive does not end for SIGTERM in its first run. It says that it runs with the file
-// DIR/started. In its second run it is content.
+// unresponsive ignores SIGTERM in its first run. It reports that it is running with the file
+// DIR/started. Its second run returns at once.
 func unresponsive(dir string) error {
 	if os.Getenv("LASTCALL_RUN") != "1" {
 		return nil
@@ -93,7 +94,7 @@ func unresponsive(dir string) error {
 	return nil
 }
 
-// hog takes memory without end, once it is told to by the file DIR/hog. In its second run it is content.
+// hog allocates memory without end once there is a file DIR/hog. Its second run returns at once.
 func hog(dir string) error {
 	if os.Getenv("LASTCALL_RUN") != "1" {
 		return nil
