@@ -167,7 +167,7 @@ func (a *addAnswer) columns() []any {
 	return []any{&a.places, &a.holders, &a.existed, &a.conflict, &a.busy, &a.replaced}
 }
 
-// fill sets the outcome of each task.
+// fill sets the outcome for each task.
 func (a *addAnswer) fill(news []newTask, added []task.AddResult) {
 	for _, t := range news {
 		added[t.place] = task.AddResult{ID: t.ID}

@@ -170,8 +170,8 @@ func missedOf(row pgx.Row, items []item) (missed []item, err error) {
 	return missed, nil
 }
 
-// settle finds the outcome of changes that were missed: a later statement sees what the first one
-// could not. Changes whose runs go on are then written one by one.
+// settle finds out why changes were missed: a later statement sees what the first one could not.
+// Changes whose runs go on are then written one by one.
 func (s *Store) settle(ctx context.Context, missed []item, errs []error, deadline time.Time) {
 	running, err := s.verdicts(ctx, missed, errs)
 	if err != nil {

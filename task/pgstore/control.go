@@ -68,8 +68,8 @@ func (s *Store) control(ctx context.Context, cmd task.Command) (after func(), er
 	return nil, fmt.Errorf("%w: verb %q", task.ErrInvalid, cmd.Verb)
 }
 
-// A command runs one statement for each table in which the task may be, each in a transaction of its
-// own. The task may move from one table to another meanwhile: then the command tries them all again.
+// A command runs one statement for each table in which the task may be, each in a transaction of
+// its own. The task may move from one table to another meanwhile: then all are tried again.
 
 // cancel ends a task that waits, and stores the command in the row of one that runs.
 func (s *Store) cancel(ctx context.Context, id [16]byte, cmd task.Command) (after func(), err error) {

@@ -14,7 +14,8 @@ import (
 //
 //   - each poll;
 //   - a command to delete a waiting task;
-//   - listings, counts, new tasks with keys and ticks, once a second;
+//   - listings, counts, new tasks with keys, and ticks of schedules that allow one task at a time:
+//     once a second at most;
 //   - each process with workers, as these may be too busy to poll.
 
 const (

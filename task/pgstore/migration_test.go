@@ -95,7 +95,7 @@ func columnsOf(t *testing.T, dsn, schema string) string {
 	return text
 }
 
-// goThrough adds a task, claims it and ends it, as workers do: a claim that finds a table locked
+// goThrough adds a task, claims it and ends it, as workers do. A claim that meets a locked table
 // finds nothing.
 func (b *rig) goThrough(id string) {
 	b.Helper()
@@ -127,7 +127,8 @@ alter table @.ended add column wider text;
 `})
 }
 
-// reading returns when a transaction has read a table, and stays open as that of a dump does.
+// reading returns when a transaction has read a table. The transaction stays open, as that of a
+// dump does.
 func (b *rig) reading(table string) (commit func()) {
 	b.Helper()
 	tx := b.begin()
