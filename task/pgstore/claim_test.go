@@ -155,7 +155,7 @@ func TestClaim_PassesByTasksThatAnOpenTransactionHas(t *testing.T) {
 	}
 	for _, got := range b.claim(9) {
 		if got.ID == testID(0) {
-			t.Error("the task was claimed all the same")
+			t.Error("the task was claimed anyway")
 		}
 	}
 	if err := tx.Rollback(t.Context()); err != nil {

@@ -260,7 +260,7 @@ func checkPath(ctx context.Context, pool *pgxpool.Pool) error {
 		case schema == "pg_catalog":
 			return nil
 		case !strings.HasPrefix(schema, "pg_temp_"): // operators are never looked up there
-			return fmt.Errorf("the sessions look into the schema %q before pg_catalog, where whoever may create in it can put operators in the place of the server's: "+
+			return fmt.Errorf("the sessions look into the schema %q before pg_catalog, where any role that may create in it can put operators in the place of the server's: "+
 				"leave pg_catalog out of search_path, which puts it first, or name it first", schema)
 		}
 	}

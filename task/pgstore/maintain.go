@@ -44,7 +44,7 @@ func (s *Store) maintainTables() {
 		}
 		cancel()
 		if err != nil && s.life.Err() == nil {
-			s.log.Debug("the tables could not be looked after; the server does that too, less often", "error", explain(err))
+			s.log.Debug("the tables could not be maintained; the server does that too, less often", "error", explain(err))
 		}
 	}
 }

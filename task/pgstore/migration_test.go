@@ -158,7 +158,7 @@ func TestMigrate_HoldsUpNoWorkerWhileALongTransactionHoldsALock(t *testing.T) {
 		began := time.Now()
 		b.goThrough(testID(i))
 		if took := time.Since(began); took > 10*time.Second { // without a limit it is that of the transaction
-			t.Fatalf("a task took %v beside a migration that waits", took)
+			t.Fatalf("a task took %v during a migration that waits", took)
 		}
 	}
 	if version := b.number(`select value from lastcall.lastcall where key = 'version'`); version != len(steps) {

@@ -78,7 +78,7 @@ func (a *announcer) flush(life context.Context, kinds ...announcement) {
 		err := a.send(ctx, string(what)+a.nonce)
 		cancel()
 		if err != nil {
-			a.log.Debug("other processes were not told of a change; they find it by polling", "error", explain(err))
+			a.log.Debug("other processes were not notified of a change; they find it by polling", "error", explain(err))
 		}
 	}
 }

@@ -42,7 +42,7 @@ func (s *Store) call(ctx context.Context, repeatable func(error) bool, fn func(c
 // when they are released.
 func (s *Store) discard(err error) {
 	if isUnusableSession(err) {
-		s.log.Debug("the connections to the database are made anew, since one of them was of no use", "error", err)
+		s.log.Debug("reopening the connections to the database, since one of them was unusable", "error", err)
 		s.pool.Reset()
 	}
 }
