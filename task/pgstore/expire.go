@@ -59,7 +59,8 @@ func (s *Store) expire(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
-// expireDue ends all expired tasks, unless a look within the time after found none.
+// expireDue ends expired tasks, up to expireRounds parts of them, unless a look within the time
+// after found none.
 func (s *Store) expireDue(ctx context.Context, after time.Duration) error {
 	if !s.expiry.due(after) {
 		return nil

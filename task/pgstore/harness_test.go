@@ -109,7 +109,7 @@ func interruption(t task.Task) task.Change {
 	return c
 }
 
-// apply makes a change of each task, and fails the test for every error.
+// apply writes a change of each task, and fails the test for every error.
 func (b *rig) apply(change func(task.Task) task.Change, tasks ...task.Task) {
 	b.Helper()
 	for i, err := range b.store.Apply(b.Context(), changes(change, tasks)) {

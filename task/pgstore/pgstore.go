@@ -70,7 +70,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// Config names the database. One of Pool and DSN is needed.
+// Config names the database. Exactly one of Pool and DSN must be set.
 type Config struct {
 	// Pool is the caller's: the store uses it, and the caller closes it after the store. The store
 	// opens one more connection, with the pool's configuration.

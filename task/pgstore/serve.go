@@ -131,7 +131,7 @@ func confirmAt(roundTrip time.Duration) time.Duration {
 	return confirmAfter(min(8*roundTrip, slowConnect))
 }
 
-// noteRoundTrip has neighbours wait for longer when the network has become slower.
+// noteRoundTrip has other workers wait for longer when the network has become slower.
 func (s *session) noteRoundTrip(took time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -11,8 +11,8 @@ import (
 
 // Any user who can read the database can do harm: reading is enough to take a read lock, and such a
 // lock on the right byte of the file -shm stops every write. So only its owner can read a new
-// database, whatever the umask. An existing database keeps its mode, since its operator may share it
-// with a group. The files next to it get the same mode: SQLite ensures that when it creates -wal
+// database, whatever the umask. An existing database keeps its mode, since its operator may share
+// it with a group. The files next to it get the same mode: SQLite ensures that when it creates -wal
 // and -shm.
 
 // creating is held while a file is created. Closing a file releases every POSIX lock that this
