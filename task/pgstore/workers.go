@@ -154,11 +154,12 @@ type beatRow struct {
 	Boot    *time.Time
 }
 
-// beat renews a worker, and returns the start of the server, or nil if the worker is not known, and
-// what it may not know itself. It goes over the session, and not over the pool.
+// beat renews a worker. It returns the start of the server, or nil if the worker is not registered,
+// and the commands and lost runs that the worker may not know. It uses the session, and not the
+// pool.
 func (s *Store) beat(ctx context.Context, b task.Beat, asked []task.Fence) (boot *time.Time, reply task.BeatReply, err error) {
 	tasks, runs, workers := listed(asked)
-	// What the server answers is read into a place of its own: it may come after ctx has ended.
+	// The answer gets a variable of its own: fn may still write to it after ctx has ended.
 	answer := new([]beatRow)
 	err = s.session.exec(ctx, func(ctx context.Context, c *pgx.Conn) error {
 		rows, err := c.Query(ctx, s.q.Beat, workerKey(b.Worker), int64(b.Seq), string(b.State), tasks, runs, workers, texts(b.Unresponsive), append([]task.PausedKind{}, b.Paused...))
