@@ -11,8 +11,9 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// inlinePayload is the length up to which a payload is in ready too, in bytes, so that a claim need
-// not read it, unless the task has meta, which it reads anyway.
+// inlinePayload is the size in bytes up to which a payload is also stored in ready, so that a claim
+// does not have to read tasks. A task with meta is the exception: a claim has to read its row of
+// tasks anyway.
 const inlinePayload = 256
 
 // newTask is a new task with its id in bytes and its place in the call.
@@ -35,7 +36,7 @@ func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult
 	if err != nil {
 		return nil, s.wrap(ctx, ctx, err)
 	}
-	if hasKeys(tasks) { // what holds one may have expired
+	if hasKeys(tasks) { // the task that holds a key may have expired
 		if err := s.expireDue(ctx, expireEvery); err != nil {
 			return nil, err
 		}
@@ -49,7 +50,7 @@ func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult
 	return added, nil
 }
 
-// changed says that a new task was recorded, or has replaced another one.
+// changed reports whether a new task was recorded, or has replaced another one.
 func changed(a task.AddResult) bool {
 	return a.Outcome == task.OutcomeReplaced || a.Outcome == task.OutcomeAdded && !a.Busy && !a.Conflict
 }
@@ -66,8 +67,8 @@ func (s *Store) add(ctx context.Context, news []newTask, added []task.AddResult)
 	return err
 }
 
-// newTasks reads the ids of new tasks, and sorts the tasks by them, so that two calls with the same
-// ids do not wait for each other in a circle.
+// newTasks reads the ids of new tasks, and sorts the tasks by id, so that two calls with the same
+// ids cannot deadlock.
 func newTasks(tasks []task.NewTask) ([]newTask, error) {
 	news := make([]newTask, len(tasks))
 	for i := range tasks {
@@ -84,7 +85,7 @@ func newTasks(tasks []task.NewTask) ([]newTask, error) {
 	return news, nil
 }
 
-// firstPriority is that of the most urgent of some tasks, as they are sorted.
+// firstPriority returns the sort_priority of the most urgent of some tasks.
 func firstPriority(tasks []task.NewTask) int64 {
 	first := int64(math.MaxInt64)
 	for i := range tasks {
@@ -93,9 +94,9 @@ func firstPriority(tasks []task.NewTask) int64 {
 	return first
 }
 
-// addArgs are the arguments of the statement Add: columns with an element for each task, sorted by
-// id, and the length up to which a payload is put into ready too. Delays, how long each task may
-// wait for its first claim, and the times for which keys are held are in microseconds.
+// addArgs returns the arguments of the statement Add: columns with an element for each task, sorted
+// by id, and the size up to which a payload is stored in ready too. Delays, the time that each task
+// may wait for its first claim, and the time for which a key is held are in microseconds.
 func addArgs(news []newTask) []any {
 	n := len(news)
 	var (
@@ -141,7 +142,8 @@ func addArgs(news []newTask) []any {
 	return []any{ids, kinds, queues, keys, routes, priorities, delays, payloads, metas, until, inlinePayload, keeps, replacing, placesOf(news, keys)}
 }
 
-// placesOf are the places of new tasks in their call, where some have keys and were sorted anew.
+// placesOf returns the places of new tasks in their call if some have keys and the call had another
+// order; otherwise null.
 func placesOf(news []newTask, keys []*string) []int32 {
 	inOrder := func(a, b newTask) int { return cmp.Compare(a.place, b.place) }
 	if keys == nil || slices.IsSortedFunc(news, inOrder) {
@@ -154,7 +156,7 @@ func placesOf(news []newTask, keys []*string) []int32 {
 	return places
 }
 
-// addAnswer is the answer of the statement Add: the tasks that were left out.
+// addAnswer is the answer of the statement Add: the tasks that it left out.
 type addAnswer struct {
 	places                            []int32 // in the statement's lists, from 1
 	holders                           []string
@@ -165,7 +167,7 @@ func (a *addAnswer) columns() []any {
 	return []any{&a.places, &a.holders, &a.existed, &a.conflict, &a.busy, &a.replaced}
 }
 
-// fill sets the outcome of each task.
+// fill sets the outcome for each task.
 func (a *addAnswer) fill(news []newTask, added []task.AddResult) {
 	for _, t := range news {
 		added[t.place] = task.AddResult{ID: t.ID}
@@ -178,7 +180,7 @@ func (a *addAnswer) fill(news []newTask, added []task.AddResult) {
 			out.Conflict = true
 		case a.existed[i]:
 			out.Outcome = task.OutcomeExisting
-		case a.busy[i] || a.holders[i] == "": // the key was held, and has just become free
+		case a.busy[i] || a.holders[i] == "": // without a holder: the key was held, and has just become free
 			out.Busy = true
 		case a.replaced[i]:
 			out.ID, out.Outcome = a.holders[i], task.OutcomeReplaced

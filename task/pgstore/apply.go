@@ -23,26 +23,26 @@ const (
 	lockBudget   = 2 * time.Second
 )
 
-// item is a change to be made.
+// item is one change of a call of Apply.
 type item struct {
 	*task.Change
 	key   [16]byte
 	place int // in the caller's list
-	round int // of the changes of one task, which are made one after the other
+	round int // of several changes of one task, which are written one after the other
 }
 
 // ends reports whether the change ends its run.
 func (it *item) ends() bool { return it.Status != task.StatusRunning }
 
-// together reports whether two changes can be made in one statement.
+// together reports whether two changes can be written in one statement.
 func (it *item) together(other *item) bool {
 	return it.round == other.round && it.ends() == other.ends()
 }
 
-// Apply implements task.Store. Changes are made in batches, whatever they carry, sorted by task:
-// with one statement for runs that go on, and one for runs that end. Changes of runs that another
-// transaction has locked are made one by one. When a change cannot be written its batch is halved
-// until only that one fails.
+// Apply implements task.Store. It writes changes in batches sorted by task, whatever they carry:
+// one statement for runs that go on, and one for runs that end. It writes changes of runs that
+// another transaction has locked one by one. When a batch cannot be written it is halved, until
+// only the change that cannot be written fails.
 func (s *Store) Apply(ctx context.Context, changes []task.Change) []error {
 	errs := make([]error, len(changes))
 	if err := s.usable(ctx); err != nil {
@@ -64,7 +64,7 @@ func (s *Store) Apply(ctx context.Context, changes []task.Change) []error {
 	return errs
 }
 
-// items returns the changes whose tasks can exist, in rounds.
+// items returns the changes with a valid task id, and gives each its round.
 func items(changes []task.Change, errs []error) []item {
 	all := make([]item, 0, len(changes))
 	for i := range changes {
@@ -89,7 +89,7 @@ func items(changes []task.Change, errs []error) []item {
 	return all
 }
 
-// batches splits changes into those of one statement each.
+// batches splits changes into the batches of one statement each.
 func batches(all []item) [][]item {
 	order := func(a, b item) int {
 		ends := 0
@@ -112,7 +112,7 @@ func batches(all []item) [][]item {
 	return sorted
 }
 
-// applyBatch makes the changes of one statement.
+// applyBatch writes the changes of one statement.
 func (s *Store) applyBatch(ctx context.Context, items []item, errs []error, deadline time.Time) {
 	var missed []item
 	err := s.once(ctx, func(ctx context.Context) (err error) {
@@ -133,14 +133,15 @@ func (s *Store) applyBatch(ctx context.Context, items []item, errs []error, dead
 	}
 }
 
-// write makes changes in one statement, and returns those that were missed: their run has ended, or
-// another transaction has locked it.
+// write writes changes in one statement, and returns those that were missed: their run has ended,
+// or another transaction has locked it.
 func (s *Store) write(ctx context.Context, items []item) (missed []item, err error) {
 	sql, args := statement(s.q.FinishRuns, s.q.SaveRuns, items)
 	return missedOf(s.pool.QueryRow(ctx, sql, args...), items)
 }
 
-// statement returns one of two statements, for changes that are made together.
+// statement returns the statement for changes that are written together, finish or save, with its
+// arguments.
 func statement(finish, save string, items []item) (sql string, args []any) {
 	if items[0].ends() {
 		return finish, finishArgs(items)
@@ -148,7 +149,8 @@ func statement(finish, save string, items []item) (sql string, args []any) {
 	return save, saveArgs(items)
 }
 
-// missedOf reads which changes were made: no row means all of them.
+// missedOf reads which changes were written, and returns the others. No row means that all were
+// written.
 func missedOf(row pgx.Row, items []item) (missed []item, err error) {
 	var ids [][16]byte
 	if err := row.Scan(&ids); noRows(err) {
@@ -168,8 +170,8 @@ func missedOf(row pgx.Row, items []item) (missed []item, err error) {
 	return missed, nil
 }
 
-// settle finds the outcome of changes that were missed: a later statement sees what the first one
-// could not. Those whose runs go on are made one by one.
+// settle finds out why changes were missed: a later statement sees what the first one could not.
+// Changes whose runs go on are then written one by one.
 func (s *Store) settle(ctx context.Context, missed []item, errs []error, deadline time.Time) {
 	running, err := s.verdicts(ctx, missed, errs)
 	if err != nil {
@@ -203,11 +205,11 @@ func (s *Store) settle(ctx context.Context, missed []item, errs []error, deadlin
 	}
 }
 
-// errHeldUp is about a run that another transaction kept locked for longer than is waited.
+// errHeldUp means that another transaction kept a run locked for longer than Apply waits.
 var errHeldUp = fmt.Errorf("pgstore: %w, or is asking it something: try again", task.ErrHeldUp)
 
-// writeApart makes one change, and waits a little for a transaction that has locked the run. It
-// reports whether the change was made.
+// writeApart writes one change, and waits up to lockPatience for a transaction that has locked the
+// run. It reports whether the change was written.
 func (s *Store) writeApart(ctx context.Context, it item, deadline time.Time) (done bool, err error) {
 	if time.Now().After(deadline) {
 		return false, errHeldUp
@@ -231,7 +233,7 @@ func (s *Store) writeApart(ctx context.Context, it item, deadline time.Time) (do
 }
 
 // verdicts sets the errors of changes that were missed: for a repetition, a contradiction, or a
-// loss. It returns those whose runs go on.
+// lost run. It returns the changes whose runs go on.
 func (s *Store) verdicts(ctx context.Context, missed []item, errs []error) (running []item, err error) {
 	tasks, runs, workers := fenceArgs(missed)
 	err = s.again(ctx, func(ctx context.Context) error {
@@ -261,7 +263,7 @@ func (s *Store) verdicts(ctx context.Context, missed []item, errs []error) (runn
 	return running, err
 }
 
-// verdict is rule 9.
+// verdict implements rule 9: the answer to a change whose run has ended.
 func verdict(c *task.Change, exists bool, status task.Status, reason task.Reason, reclaimed bool) error {
 	switch {
 	case !exists:

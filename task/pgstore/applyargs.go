@@ -8,8 +8,8 @@ import (
 )
 
 // setColumn sets element i of a column, an argument with an element for each of n changes. A column
-// is null until an element differs from the default, which the others have: a statement unpacks
-// only what some change has.
+// stays null until an element differs from the default, which all others then have. So a statement
+// unpacks only the columns that some change needs.
 func setColumn[T any](column *[]T, i, n int, v, otherwise T) {
 	if *column == nil {
 		*column = slices.Repeat([]T{otherwise}, n)
@@ -17,7 +17,7 @@ func setColumn[T any](column *[]T, i, n int, v, otherwise T) {
 	(*column)[i] = v
 }
 
-// fenceArgs are the columns that name the runs of changes.
+// fenceArgs returns the columns that identify the runs of changes.
 func fenceArgs(items []item) (tasks [][16]byte, runs []int64, workers [][16]byte) {
 	n := len(items)
 	tasks, runs, workers = make([][16]byte, n), make([]int64, n), make([][16]byte, n)
@@ -32,8 +32,8 @@ func fenceArgs(items []item) (tasks [][16]byte, runs []int64, workers [][16]byte
 	return tasks, runs, workers
 }
 
-// counterArgs are the columns of the counters: attempts, interruptions, crashes, and the streaks of
-// crashes and interruptions.
+// counterArgs returns the columns of the counters: attempts, interruptions, crashes, and the
+// streaks of crashes and of interruptions.
 func counterArgs(items []item) []any {
 	var columns [5][]int32
 	for i, it := range items {
@@ -47,8 +47,8 @@ func counterArgs(items []item) []any {
 	return []any{columns[0], columns[1], columns[2], columns[3], columns[4]}
 }
 
-// leftArgs are the columns of what a change leaves: checkpoint, fraction, message and log. A null
-// checkpoint or log and a fraction of -1 leave what is there.
+// leftArgs returns the columns of what a change leaves: checkpoint, fraction, message and log. A
+// null checkpoint, a null log and a fraction of -1 keep what is stored.
 func leftArgs(items []item) []any {
 	var (
 		n                 = len(items)
@@ -73,8 +73,8 @@ func leftArgs(items []item) []any {
 	return []any{checkpoints, fractions, messages, logs}
 }
 
-// finishArgs are the arguments of the statement FinishRuns: columns, among them how much of the
-// history and of the log is kept. A delay is in microseconds.
+// finishArgs returns the arguments of the statement FinishRuns: columns and, among them, how much
+// of the history and of the log is kept. Delays are in microseconds.
 func finishArgs(items []item) []any {
 	var (
 		n                    = len(items)
@@ -117,8 +117,8 @@ func finishArgs(items []item) []any {
 	return append(append(args, leftArgs(items)...), task.MaxHistory, task.MaxLog, runAts)
 }
 
-// saveArgs are the arguments of the statement SaveRuns: columns, with how much of the log is kept
-// among them.
+// saveArgs returns the arguments of the statement SaveRuns: columns and, among them, how much of
+// the log is kept.
 func saveArgs(items []item) []any {
 	tasks, runs, workers := fenceArgs(items)
 	args := append([]any{tasks, runs, workers}, counterArgs(items)...)
@@ -126,7 +126,8 @@ func saveArgs(items []item) []any {
 	return append(args, stepArgs(items)...)
 }
 
-// stepArgs are the columns of steps: name, place, state, version and body. An empty name is none.
+// stepArgs returns the columns of steps: name, place, state, version and body. An empty name means
+// that the change has no step.
 func stepArgs(items []item) []any {
 	var (
 		n                       = len(items)

@@ -15,7 +15,8 @@ import (
 // in milliseconds.
 const bulkPatience = "50"
 
-// standings are tasks as they were seen, in columns, and the places of those that have an id.
+// standings are tasks as they were listed, in columns, with the places in the call of those that
+// have a valid id.
 type standings struct {
 	ids            [][16]byte
 	created, since []time.Time
@@ -49,8 +50,9 @@ func (s *Store) ControlAll(ctx context.Context, cmd task.Command, seen []task.St
 	return errs
 }
 
-// controlAll does a command to tasks, and leaves the answer of each. Where a key is held by an open
-// transaction each half is done by itself: then that task alone has to do without.
+// controlAll carries out a command for tasks, and records the result of each. If an open
+// transaction holds a key that one of the tasks needs, each half of the tasks is tried by itself,
+// until only that task fails.
 func (s *Store) controlAll(ctx context.Context, cmd task.Command, all standings, errs []error) error {
 	if len(all.ids) == 0 {
 		return nil
@@ -97,8 +99,8 @@ func (s *Store) controlAll(ctx context.Context, cmd task.Command, all standings,
 	return nil
 }
 
-// controlBatch does a command to tasks in one transaction, and returns those to which it was done,
-// those whose keys are held, and whether a run has to hear of it.
+// controlBatch carries out a command for tasks in one transaction. It returns the tasks for which
+// that was done, those whose keys other tasks hold, and whether a run has to receive the command.
 func (s *Store) controlBatch(ctx context.Context, cmd task.Command, all standings) (done, busy [][16]byte, asked bool, err error) {
 	var batch pgx.Batch // one transaction
 	batch.Queue(`select pg_catalog.set_config('lock_timeout', $1, true)`, bulkPatience)
@@ -162,6 +164,6 @@ func (s *Store) Commands(ctx context.Context, id string) (all []task.CommandReco
 	if err != nil {
 		return nil, err
 	}
-	all = all[:len(all)-1] // the last row is for a task of which nothing was asked
+	all = all[:len(all)-1] // the last row is there for a task without commands
 	return all[max(0, len(all)-task.MaxCommands):], nil
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// failedTasks are tasks with keys that have failed, as they stand.
+// failedTasks returns n tasks with keys that have failed, as they are listed.
 func (b *rig) failedTasks(n int) (seen []task.Standing) {
 	b.Helper()
 	for i := range n {

@@ -11,7 +11,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// Claim implements task.Store. It polls first when it knows of no route with something to claim, or
+// Claim implements task.Store. It polls first if it knows of no route with something to claim, or
 // has not polled for a while. A worker that found nothing does not ask the server again until
 // something is announced or some time has passed.
 func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
@@ -47,12 +47,12 @@ func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, 
 	return nil, nil
 }
 
-// claimRounds bounds the statements of one claim that find nothing where there was something: other
-// processes were quicker.
+// claimRounds bounds the statements of one call of Claim that find nothing where there was
+// something: other processes were quicker.
 const claimRounds = 3
 
-// claimInterrupted claims interrupted tasks only. It has no use for cursors: what is interrupted is
-// little, in an index of its own, and is found by a poll of that.
+// claimInterrupted claims interrupted tasks only. It needs no cursors: interrupted tasks are few,
+// have an index of their own, and are found by a poll of that index.
 func (s *Store) claimInterrupted(ctx context.Context, req task.ClaimRequest, claimer string, generation uint64) ([]task.Task, error) {
 	req.Suspects = 0
 	for range claimRounds {
@@ -95,7 +95,7 @@ func (s *Store) claim(ctx context.Context, req task.ClaimRequest, routes []curso
 	return tasks, nil
 }
 
-// lastPriority is the greatest sort_priority that a claim with a MinPriority may take.
+// lastPriority returns the greatest sort_priority that a claim with a MinPriority may take.
 func lastPriority(req task.ClaimRequest) int32 { return ^clampInt32(*req.MinPriority) }
 
 // begin runs a claim's statement.
@@ -107,7 +107,7 @@ func (s *Store) begin(ctx context.Context, statement string, args []any) (answer
 	return answer, err
 }
 
-// tookAll reports whether a claim took less than it might have: then there is nothing left.
+// tookAll reports whether a claim took fewer tasks than it might have: then nothing is left.
 func tookAll(req task.ClaimRequest, tasks []task.Task) bool {
 	taken := make(map[string]int, len(req.Kinds))
 	for i := range tasks {
@@ -121,10 +121,15 @@ func tookAll(req task.ClaimRequest, tasks []task.Task) bool {
 	return len(tasks) < req.Max
 }
 
-// claimArgs are the arguments of the statement Claim: the worker and its epoch, how many tasks, how
-// many suspects may be among them, which tasks are not wanted; and as columns, with an element for
-// each route: its number, its names, how many tasks of the kind, the position to begin at, and the
-// kind's limits and retention; and the group of the suspects.
+// claimArgs returns the arguments of the statement Claim, in this order:
+//
+//   - the worker and its epoch;
+//   - how many tasks to take, and how many suspects may be among them;
+//   - which tasks are not wanted;
+//   - columns with an element for each route: its number and names, how many tasks of the kind to
+//     take, the position to begin at, and the limits of the kind;
+//   - the group of the suspects;
+//   - columns with the retention of the kind of each route.
 func (s *Store) claimArgs(req task.ClaimRequest, routes []cursor) []any {
 	n := len(routes)
 	var (
@@ -163,7 +168,7 @@ func (s *Store) claimArgs(req task.ClaimRequest, routes []cursor) []any {
 		numbers, kinds, queues, most, priorities, queued, runAts, ids, attempts, crashes, interruptions, groupArg(req), succeeded, failed, cancelled}
 }
 
-// groupArg is the group of suspects that a claim wants, null for any.
+// groupArg returns the group of suspects that a claim wants, null for any group.
 func groupArg(req task.ClaimRequest) *int64 {
 	if req.Suspicion == 0 || req.Suspects <= 0 {
 		return nil
@@ -172,7 +177,8 @@ func groupArg(req task.ClaimRequest) *int64 {
 	return &group
 }
 
-// setKeep sets one of a column of retentions, in microseconds: -1 for ever, null as others.
+// setKeep sets an element of a column of retentions, in microseconds: -1 means for ever, null that
+// the task has no retention of its own.
 func setKeep(column *[]*int64, i, n int, keep time.Duration) {
 	micros := max(keep.Microseconds(), 1)
 	if keep < 0 {
@@ -183,8 +189,8 @@ func setKeep(column *[]*int64, i, n int, keep time.Duration) {
 	}
 }
 
-// claimAnswer is the answer of the statement Claim: arrays with an element for each task, and, from
-// again on, arrays with one for each task that has run before.
+// claimAnswer is the answer of the statement Claim: arrays with an element for each task and, from
+// again on, arrays with an element for each task that has run before.
 type claimAnswer struct {
 	clock    int64 // milliseconds
 	started  time.Time
@@ -196,7 +202,7 @@ type claimAnswer struct {
 	created  []time.Time
 	keys     []string
 	payloads [][]byte
-	metaOf   [][16]byte // those that have any
+	metaOf   [][16]byte // the tasks that have meta
 	metas    []string
 
 	again                                                         [][16]byte
@@ -208,7 +214,8 @@ type claimAnswer struct {
 	messages                                                      []string
 }
 
-// readClaim reads an answer. No row: the worker is not registered, or the claim comes too late.
+// readClaim reads an answer. No row means that the worker is not registered, or that the claim
+// belongs to an earlier epoch.
 func readClaim(row pgx.Row) (*claimAnswer, error) {
 	var a claimAnswer
 	err := row.Scan(&a.clock, &a.started, &a.ids, &a.routes, &a.priority, &a.queued, &a.runAts, &a.created, &a.keys, &a.payloads, &a.metaOf, &a.metas,
@@ -220,7 +227,7 @@ func readClaim(row pgx.Row) (*claimAnswer, error) {
 	return &a, err
 }
 
-// tasks returns the claimed tasks, in their order, and where the claim ended in each route.
+// tasks returns the claimed tasks in the order of claims, and where the claim ended in each route.
 func (a *claimAnswer) tasks(req task.ClaimRequest, routes []cursor) ([]task.Task, map[int64]position) {
 	names := make(map[int64]route, len(routes))
 	for _, r := range routes {
@@ -256,7 +263,7 @@ func (a *claimAnswer) tasks(req task.ClaimRequest, routes []cursor) ([]task.Task
 	return tasks, ends
 }
 
-// metaByID is the Meta of those that have any.
+// metaByID returns the Meta of the tasks that have any.
 func (a *claimAnswer) metaByID() map[[16]byte]map[string]string {
 	if len(a.metaOf) == 0 {
 		return nil
@@ -268,7 +275,7 @@ func (a *claimAnswer) metaByID() map[[16]byte]map[string]string {
 	return metas
 }
 
-// addHistory fills in what is known of a task that has run before.
+// addHistory fills in what is stored of a task that has run before.
 func (a *claimAnswer) addHistory(t *task.Task, n int) {
 	t.Run, t.Runs = max(a.lastRuns[n]+1, a.clock), int(a.runs[n])+1
 	t.Counters = task.Counters{Attempts: int(a.attempts[n]), Interruptions: int(a.interruptions[n]), Crashes: int(a.crashes[n]),
@@ -277,14 +284,14 @@ func (a *claimAnswer) addHistory(t *task.Task, n int) {
 	t.Progress = task.Progress{Fraction: a.fractions[n], Message: a.messages[n]}
 }
 
-// placed is a row of an answer with its place in the order.
+// placed is a row of an answer with its position in the order.
 type placed struct {
 	position
 	row int
 }
 
-// order returns the rows in the order in which the tasks were to be claimed: the answer has them as
-// they were deleted.
+// order returns the rows in the order in which the tasks were to be claimed. The answer has them in
+// the order in which they were deleted.
 func (a *claimAnswer) order() []placed {
 	all := make([]placed, len(a.ids))
 	for i, id := range a.ids {

@@ -13,8 +13,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// A claim that the server has made, and whose answer is lost, must not be made again: the tasks of
-// the first one would be nobody's.
+// A claim that the server has made, and whose answer is lost, must not be repeated: the tasks of
+// the first claim would be lost.
 func TestClaim_IsNotRepeatedWhenItsAnswerIsLost(t *testing.T) {
 	b := newFarRig(t)
 	b.fillReady(0, 4, "default")
@@ -46,8 +46,8 @@ func TestClaim_IsNotRepeatedWhenItsAnswerIsLost(t *testing.T) {
 	b.counts(map[task.Status]int{task.StatusSucceeded: 5})
 }
 
-// What is gone with its connection before it was committed was not done, and is done by the next
-// claim.
+// What a connection had not committed when it was lost was not done. The next claim takes those
+// tasks.
 func TestClaim_ThatTheServerGaveUpLeavesNothing(t *testing.T) {
 	b := newRig(t)
 	b.fillReady(0, 3, "default")
@@ -63,7 +63,7 @@ func TestClaim_ThatTheServerGaveUpLeavesNothing(t *testing.T) {
 	if err := <-failed; err == nil {
 		t.Error("no error")
 	}
-	// The server says that it ends the process before that has let go of its locks.
+	// The server reports the end of the process before the process has released its locks.
 	b.until(fmt.Sprintf(`select not exists (select 1 from pg_stat_activity where pid = %d)`, pid))
 	open()
 	if n := b.number(`select count(*) from lastcall.running`); n != 0 {
@@ -114,7 +114,7 @@ func TestClaim_ReturnsTheTimeOfCreationOfATaskThatWaited(t *testing.T) {
 	}
 }
 
-// What a claim returns comes from other tables than what a listing reads, and is the same.
+// A claim reads other tables than a listing, and must return the same.
 func TestClaim_ReturnsWhatAListingSaysOfATaskThatHasRun(t *testing.T) {
 	b := newRig(t)
 	b.add(task.NewTask{ID: testID(1), Key: "key", Payload: []byte("p"), Priority: 7}, task.NewTask{ID: testID(2)})
@@ -155,7 +155,7 @@ func TestClaim_PassesByTasksThatAnOpenTransactionHas(t *testing.T) {
 	}
 	for _, got := range b.claim(9) {
 		if got.ID == testID(0) {
-			t.Error("the task was claimed all the same")
+			t.Error("the task was claimed anyway")
 		}
 	}
 	if err := tx.Rollback(t.Context()); err != nil {
@@ -165,7 +165,7 @@ func TestClaim_PassesByTasksThatAnOpenTransactionHas(t *testing.T) {
 	b.claim(1)
 }
 
-// A claim asks for as many routes as it may take tasks: the most urgent ones are in these.
+// A claim asks for as many routes as it may take tasks: the most urgent tasks are in these.
 func TestClaim_OfFewTasksFindsTheFirstOfManyQueues(t *testing.T) {
 	b := newRig(t)
 	var tasks []task.NewTask
@@ -192,7 +192,7 @@ func TestClaim_OfFewTasksFindsTheFirstOfManyQueues(t *testing.T) {
 	}
 }
 
-// The numbers of a kind's routes begin with 16 bits of a hash, which two kinds may have in common.
+// The numbers of a kind's routes begin with 16 bits of a hash, which may be the same for two kinds.
 func TestClaim_KeepsKindsApartWhoseRoutesAreNeighbours(t *testing.T) {
 	b := newRig(t)
 	seen := make(map[int64]string)
@@ -252,7 +252,7 @@ func TestClaim_CostsNothingForQueuesThatAreEmptyNow(t *testing.T) {
 	b := newRig(t)
 	cost := func() (poll, claim int) {
 		t.Helper()
-		b.store.scan.full = time.Time{} // so that it knows of nothing
+		b.store.scan.full = time.Time{} // so that it knows no route
 		pieces, _ := b.store.scan.pieces(claimOf(1))
 		if _, _, err := b.store.poll(t.Context(), claimOf(1)); err != nil {
 			t.Fatal(err)

@@ -17,27 +17,30 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// connectTimeout bounds the making of a connection where the address does not say it.
+// connectTimeout bounds the opening of a connection where the address does not set a limit.
 const connectTimeout = 10 * time.Second
 
-// trackedSettings are set for every session of a pool of ours when it begins. A pooler carries
-// these from one session of the server to the other.
+// trackedSettings are set for each session of a pool that the store opens, when the session begins.
+// A pooler carries these from one session of the server to the next.
 var trackedSettings = map[string]string{
 	"client_encoding": "UTF8", "standard_conforming_strings": "on", "DateStyle": "ISO, MDY", "TimeZone": "UTC",
 }
 
-// ownPath is the search_path of all that is ours.
+// ownPath is the search_path of the store's own sessions, and of migrations.
 const ownPath = "pg_catalog, pg_temp"
 
-// ownSettings are set too where the session is ours alone, whatever the role, the database and the
-// address say. The transactions rely on read committed: a statement sees what was committed before
-// it. Unqualified names are the server's own, and temporary tables take nobody's place. A policy
-// for rows is an error and hides nothing. What a lost client has begun ends soon after the client
-// has given up.
+// ownSettings are also set where no other program uses the session, whatever the role, the database
+// and the address say:
 //
-// The plans are those for a few rows found by an index, whatever the statistics say: tables that
-// are full now and empty in a second have none that are right. And since all else seems expensive
-// to such a planner, it may not start more processes for it.
+//   - Isolation: the transactions rely on read committed, in which a statement sees what was
+//     committed before it.
+//   - Names: an unqualified name is the server's own, and a temporary table cannot take the place
+//     of a table.
+//   - Policies for rows are an error instead of hiding rows.
+//   - Time limits: the server ends what a lost client has begun soon after the client has given up.
+//   - Plans are those for a few rows found by an index, whatever the statistics say: no statistics
+//     are right for tables that are full now and empty in a second. Such a planner takes all other
+//     plans for expensive, so it may not start parallel workers for them.
 func ownSettings(timeout time.Duration, major int) map[string]string {
 	limit := strconv.FormatInt((timeout + time.Second).Milliseconds(), 10)
 	set := map[string]string{
@@ -55,7 +58,7 @@ func ownSettings(timeout time.Duration, major int) map[string]string {
 	return set
 }
 
-// newPool makes the pool of an address.
+// newPool opens the pool of an address.
 func newPool(ctx context.Context, dsn string, timeout time.Duration) (*pgxpool.Pool, pooling, error) {
 	cfg, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
@@ -73,8 +76,8 @@ func newPool(ctx context.Context, dsn string, timeout time.Duration) (*pgxpool.P
 	if conn.ConnectTimeout == 0 {
 		conn.ConnectTimeout = connectTimeout
 	}
-	// An idle worker uses a connection every second or so: a ping each time would double what it
-	// asks of the server.
+	// An idle worker uses a connection every second or so: a ping each time would double the number
+	// of its requests.
 	cfg.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool { return p.IdleDuration > 10*time.Second }
 	setParams(conn.RuntimeParams, trackedSettings)
 	by, major, err := probe(ctx, conn, timeout)
@@ -85,11 +88,11 @@ func newPool(ctx context.Context, dsn string, timeout time.Duration) (*pgxpool.P
 	switch by {
 	case unpooled:
 		setParams(conn.RuntimeParams, own)
-	case pooledBySession: // refuses what it does not know when a session begins
+	case pooledBySession: // such a pooler refuses start parameters that it does not know
 		cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error { return setAll(ctx, c, own) }
 	case pooledByTransaction:
-		// Each statement may go to another session, which does not know what was prepared in the
-		// one before, and what is set there stays for other clients.
+		// Each statement may go to another session. That session does not have the statements that
+		// were prepared in the one before, and settings made in it would stay for other clients.
 		if conn.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
 			conn.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 		}
@@ -98,7 +101,7 @@ func newPool(ctx context.Context, dsn string, timeout time.Duration) (*pgxpool.P
 	return pool, by, err
 }
 
-// setParams sets parameters of the start of a session, whose names are the same in any case.
+// setParams sets start parameters of a session. Their names are the same in upper and lower case.
 func setParams(params, to map[string]string) {
 	maps.DeleteFunc(params, func(name, _ string) bool {
 		return slices.ContainsFunc(slices.Collect(maps.Keys(to)), func(ours string) bool { return strings.EqualFold(name, ours) })
@@ -115,7 +118,7 @@ func asksReadOnly(params map[string]string) bool {
 	return false
 }
 
-// setAll sets what this version of the server knows.
+// setAll sets those of some settings that this version of the server has.
 func setAll(ctx context.Context, c *pgx.Conn, settings map[string]string) error {
 	names := slices.Sorted(maps.Keys(settings))
 	values := make([]string, len(names))
@@ -127,8 +130,8 @@ func setAll(ctx context.Context, c *pgx.Conn, settings map[string]string) error 
 	return err
 }
 
-// takesWrites is asked of every new session of our pools, so that of several hosts the one is taken
-// that is no standby.
+// takesWrites checks each new session of a pool that the store opens, so that of several hosts the
+// one is chosen that is not a standby.
 func takesWrites(ctx context.Context, c *pgconn.PgConn) error {
 	switch c.ParameterStatus("in_hot_standby") { // since PostgreSQL 14
 	case "off":
@@ -146,7 +149,7 @@ func takesWrites(ctx context.Context, c *pgconn.PgConn) error {
 	return nil
 }
 
-// checkMode refuses the ways of sending parameters that do not know their types.
+// checkMode refuses the ways of sending parameters that do not know the types of the parameters.
 func checkMode(mode pgx.QueryExecMode) error {
 	switch mode {
 	case pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol:
@@ -156,8 +159,8 @@ func checkMode(mode pgx.QueryExecMode) error {
 	return nil
 }
 
-// badAddress says what is wrong with an address, and nothing of what it is: the driver's error
-// would quote it, and where a password has odd characters, the password.
+// badAddress says how an address must be written, and quotes nothing of it. The driver's error
+// would quote the address, and the password too where that has unusual characters.
 func badAddress(err error) error {
 	if file := (*fs.PathError)(nil); errors.As(err, &file) {
 		return fmt.Errorf("the address, or the environment, names a file that cannot be read: %w: mend sslrootcert, sslcert, sslkey or servicefile", file)
@@ -166,8 +169,8 @@ func badAddress(err error) error {
 		"sslmode is one of disable, allow, prefer, require, verify-ca, verify-full, and the files of sslrootcert, sslcert and sslkey are PEM; what it leaves out comes from PGHOST, PGPASSWORD and so on")
 }
 
-// dialLike returns a function that makes connections as those of a pool are, which do not belong to
-// it.
+// dialLike returns a function that opens connections with the configuration of a pool, outside the
+// pool.
 func dialLike(pool *pgxpool.Pool) func(context.Context) (*pgx.Conn, error) {
 	return func(ctx context.Context) (*pgx.Conn, error) {
 		cfg := pool.Config()
@@ -187,12 +190,14 @@ func dialLike(pool *pgxpool.Pool) func(context.Context) (*pgx.Conn, error) {
 	}
 }
 
-// dialer notices within about ten seconds that the other machine has vanished.
+// dialer returns a dialer whose connections notice within about ten seconds that the other machine
+// has vanished.
 func dialer() *net.Dialer {
 	return &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}}
 }
 
-// probe connects once and returns what is between us and the server, and the server's version.
+// probe connects once, and returns the kind of pooler between this process and the server, and the
+// server's major version.
 func probe(ctx context.Context, cfg *pgx.ConnConfig, timeout time.Duration) (by pooling, major int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -201,15 +206,16 @@ func probe(ctx context.Context, cfg *pgx.ConnConfig, timeout time.Duration) (by 
 		return unpooled, 0, err
 	}
 	number, _, _ := strings.Cut(c.PgConn().ParameterStatus("server_version"), ".")
-	major, _ = strconv.Atoi(number) // of a server that is being developed: 0, and what is new is not set
+	major, _ = strconv.Atoi(number) // a development version: 0, and the settings of newer versions are left out
 	by, err = poolingOf(ctx, c, func(ctx context.Context) (*pgx.Conn, error) { return pgx.ConnectConfig(ctx, cfg) })
 	return by, major, errors.Join(err, c.Close(ctx))
 }
 
-// wrongSetting is a setting that a session must not have, and what it must be.
+// wrongSetting is a setting that a session has, and the value that it must have instead.
 type wrongSetting struct{ name, is, want string }
 
-// checkPool checks the sessions of a pool that was given, or that we cannot set up.
+// checkPool checks the sessions of a pool that the caller passed, or whose sessions the store
+// cannot set up.
 func checkPool(ctx context.Context, pool *pgxpool.Pool, given bool) error {
 	cfg := pool.Config().ConnConfig
 	if err := checkMode(cfg.DefaultQueryExecMode); err != nil {
@@ -242,8 +248,8 @@ func checkPool(ctx context.Context, pool *pgxpool.Pool, given bool) error {
 	return fmt.Errorf("the sessions have %s = %s and must have %s: %s", w.name, w.is, w.want, mend)
 }
 
-// checkPath refuses sessions that look for a name elsewhere before they look among the server's
-// own. The statements name the server's functions; of operators, the server's own come first.
+// checkPath refuses sessions whose search_path has another schema before pg_catalog. The statements
+// name the server's functions with their schema; operators must be found in pg_catalog first.
 func checkPath(ctx context.Context, pool *pgxpool.Pool) error {
 	var path []string
 	if err := pool.QueryRow(ctx, `select pg_catalog.current_schemas(true)::text[]`).Scan(&path); err != nil {
@@ -253,21 +259,21 @@ func checkPath(ctx context.Context, pool *pgxpool.Pool) error {
 		switch {
 		case schema == "pg_catalog":
 			return nil
-		case !strings.HasPrefix(schema, "pg_temp_"): // where there are no operators
-			return fmt.Errorf("the sessions look into the schema %q before pg_catalog, where whoever may create in it can put operators in the place of the server's: "+
+		case !strings.HasPrefix(schema, "pg_temp_"): // operators are never looked up there
+			return fmt.Errorf("the sessions look into the schema %q before pg_catalog, where any role that may create in it can put operators in the place of the server's: "+
 				"leave pg_catalog out of search_path, which puts it first, or name it first", schema)
 		}
 	}
 	return errors.New("the sessions do not look into the schema pg_catalog: is the server PostgreSQL?")
 }
 
-// checkSchema refuses a schema in which everybody may create: a table that is there before ours
-// would be taken for it.
+// checkSchema refuses a schema in which every role may create: a table that another role has
+// created there first would be taken for the store's.
 func (s *Store) checkSchema(ctx context.Context) error {
 	var open bool
 	err := s.pool.QueryRow(ctx, `select pg_catalog.has_schema_privilege('public'::name, n.oid, 'create'::text) from pg_catalog.pg_namespace n where n.nspname = $1`, s.schema).Scan(&open)
 	if noRows(err) {
-		return nil // it will be ours
+		return nil // the store will create it
 	}
 	if err == nil && open {
 		err = fmt.Errorf("everybody may create in the schema %[1]s, and so put tables in the place of the store's: revoke create on schema %[1]s from public, or name a schema of its own", s.schema)
@@ -293,8 +299,8 @@ func checkDatabase(ctx context.Context, pool *pgxpool.Pool) error {
 	return nil
 }
 
-// checkPolicies refuses tables of which policies hide rows from the role: what is not seen is
-// neither claimed nor counted.
+// checkPolicies refuses tables whose policies hide rows from the role: hidden rows would be neither
+// claimed nor counted.
 func (s *Store) checkPolicies(ctx context.Context) error {
 	var table string
 	err := s.pool.QueryRow(ctx, `select coalesce(pg_catalog.min(c.relname::text), '') from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
@@ -305,8 +311,8 @@ func (s *Store) checkPolicies(ctx context.Context) error {
 	return err
 }
 
-// Ping reports, as an error or nil, whether the server answers and takes writes. It costs one round
-// trip. After a failover it also has the connections to the former primary closed.
+// Ping returns nil if the server answers and takes writes, and an error otherwise. It costs one
+// round trip. After a failover it also has the connections to the former primary closed.
 func (s *Store) Ping(ctx context.Context) error {
 	return s.again(ctx, func(ctx context.Context) error {
 		var refuses bool

@@ -14,14 +14,14 @@ import (
 	"github.com/lastcall-go/lastcall/task/storetest"
 )
 
-// hostileSettings are what a role may have that other programs use too.
+// hostileSettings are settings that a role may have which other programs use too.
 var hostileSettings = map[string]string{
 	"default_transaction_isolation": "serializable", "default_transaction_read_only": "on", "client_encoding": "WIN1252",
 	"search_path": "elsewhere", "statement_timeout": "500ms", "lock_timeout": "1ms", "idle_in_transaction_session_timeout": "1ms",
 	"standard_conforming_strings": "off", "DateStyle": "'SQL, DMY'", "TimeZone": "'Asia/Kathmandu'", "plan_cache_mode": "force_custom_plan", "jit": "on",
 }
 
-// hostileRole makes a role with such settings, and returns the address with which it connects.
+// hostileRole creates a role with such settings, and returns the address with which it connects.
 func hostileRole(t *testing.T, dsn string) string {
 	t.Helper()
 	exec(t, dsn, `create role hostile superuser login`)

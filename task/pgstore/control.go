@@ -12,14 +12,14 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// commandPatience bounds the wait of a command for a transaction that has the task, in
+// commandPatience bounds the wait of a command for a transaction that has locked the task, in
 // milliseconds.
 const commandPatience = "500"
 
 // Control implements task.Store.
 func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 	repeat := s.again
-	if cmd.Verb == task.VerbDelete { // who did not get the answer would be told that there never was such a task
+	if cmd.Verb == task.VerbDelete { // repeated after a lost answer, it would report that there never was such a task
 		repeat = s.once
 	}
 	var after func()
@@ -33,7 +33,8 @@ func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 	return err
 }
 
-// control does what is asked, and returns what notifies the workers.
+// control carries out a command, and returns the function that notifies the workers, if they need
+// to know.
 func (s *Store) control(ctx context.Context, cmd task.Command) (after func(), err error) {
 	moved := func() { s.claimable(everything) }
 	if cmd.Schedule != "" && (cmd.Verb == task.VerbPause || cmd.Verb == task.VerbResume) {
@@ -67,10 +68,10 @@ func (s *Store) control(ctx context.Context, cmd task.Command) (after func(), er
 	return nil, fmt.Errorf("%w: verb %q", task.ErrInvalid, cmd.Verb)
 }
 
-// A command is a statement for each place where the task may be, each in a transaction of its own.
-// The task may move from one place to another meanwhile: then the places are tried once more.
+// A command runs one statement for each table in which the task may be, each in a transaction of
+// its own. The task may move from one table to another meanwhile: then all are tried again.
 
-// cancel ends a task that waits, and notes the command for one that runs.
+// cancel ends a task that waits, and stores the command in the row of one that runs.
 func (s *Store) cancel(ctx context.Context, id [16]byte, cmd task.Command) (after func(), err error) {
 	for {
 		var runs, waited int
@@ -91,7 +92,7 @@ func (s *Store) cancel(ctx context.Context, id [16]byte, cmd task.Command) (afte
 	}
 }
 
-// interrupt notes the command for a task that runs.
+// interrupt stores the command in the row of a task that runs.
 func (s *Store) interrupt(ctx context.Context, id [16]byte, cmd task.Command) (after func(), err error) {
 	for {
 		var runs int
@@ -106,8 +107,8 @@ func (s *Store) interrupt(ctx context.Context, id [16]byte, cmd task.Command) (a
 	}
 }
 
-// interruptQueue asks what runs of a paused queue to hand over. A claim that has not seen the pause
-// is waited for, so that what it takes is found.
+// interruptQueue interrupts the runs of a paused queue. It first waits for claims that may not have
+// seen the pause, so that it finds the runs that they begin.
 func (s *Store) interruptQueue(ctx context.Context, queue string) error {
 	err := s.awaitOldClaims(ctx)
 	if err == nil {
@@ -131,8 +132,8 @@ func (s *Store) interruptQueue(ctx context.Context, queue string) error {
 	return errors.Join(errs...)
 }
 
-// awaitOldClaims waits for the claims that were under way when it was called, since they may not
-// have seen what was committed just before.
+// awaitOldClaims waits for the claims that were in progress when it was called: they may not have
+// seen what was committed just before.
 func (s *Store) awaitOldClaims(ctx context.Context) error {
 	var (
 		claims int
@@ -160,7 +161,7 @@ func (s *Store) awaitOldClaims(ctx context.Context) error {
 	}
 }
 
-// oldClaimPatience is for how long a pause waits for the claims that were under way.
+// oldClaimPatience is how long a pause waits for the claims that were in progress.
 const oldClaimPatience = 10 * time.Second
 
 // retryTask makes a task claimable now.
@@ -213,12 +214,13 @@ func (s *Store) deleteTask(ctx context.Context, id [16]byte) error {
 	}
 }
 
-// commandArgs are the arguments of the statement of a command: the task, and what its record has.
+// commandArgs returns the arguments of the statement of a command: the task, and what is recorded
+// of the command.
 func commandArgs(id [16]byte, cmd task.Command) []any {
 	return []any{id, string(cmd.Verb), cmd.By, cmd.Reason, int64(task.MaxCommands)}
 }
 
-// commandRow runs a statement of a command that answers with a row.
+// commandRow runs the statement of a command, which returns one row.
 func (s *Store) commandRow(ctx context.Context, sql string, args []any, into ...any) error {
 	var batch pgx.Batch // one transaction
 	batch.Queue(`select pg_catalog.set_config('lock_timeout', $1, true)`, commandPatience)
@@ -234,8 +236,8 @@ func explainHeld(err error) error {
 	return err
 }
 
-// Where a task is, as the statement Place answers. Of an ended task it is the status; failed is
-// left.
+// Where a task is, as the statement Place returns it: for an ended task its status. Failed, the one
+// status that needs no constant, is missing here.
 const (
 	placeRunning   = "running"
 	placeWaiting   = "waiting"

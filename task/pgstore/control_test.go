@@ -24,7 +24,7 @@ func (b *rig) mustControl(verb task.Verb, id string) {
 	}
 }
 
-// The process that retries has just begun, and its pool has one connection.
+// The process that retries has just started, and its pool has one connection.
 func TestControl_RetriesATaskWithAKeyWithAPoolOfOne(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	add := task.NewTask{ID: testID(1), Kind: "k", Queue: "default", Key: "key"}
@@ -169,7 +169,7 @@ func TestControl_KnowsNoTaskThatIsNotThere(t *testing.T) {
 	}
 }
 
-// OldClaims knows a claim by its text, of which the server tells the first 1024 bytes.
+// OldClaims recognises a claim by its text, of which the server shows the first 1024 bytes.
 func TestPause_KnowsTheTextsOfClaims(t *testing.T) {
 	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true})
 	defer closed(t, s)

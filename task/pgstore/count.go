@@ -9,8 +9,8 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// Count implements task.Store. Queued is what remains of all tasks that are there, less those that
-// have ended, run, or wait after an interruption. The lines go by one after the other, since there
+// Count implements task.Store. The number of queued tasks is that of all tasks, less those that
+// have ended, run, or wait after an interruption. The rows are added up as they arrive, since there
 // may be very many.
 func (s *Store) Count(ctx context.Context, q task.CountQuery) (task.Counts, error) {
 	if err := s.expireDue(ctx, expireEvery); err != nil {
@@ -32,18 +32,18 @@ func (s *Store) Count(ctx context.Context, q task.CountQuery) (task.Counts, erro
 	return counts, nil
 }
 
-// addedTasks is the status under which the counts have all tasks that are there.
+// addedTasks is the status under which the counts have the number of all tasks.
 const addedTasks = "added"
 
-// The lines of the suspects, which have no kind.
+// The rows with the numbers of suspects, which have no kind, have one of these statuses.
 const suspectsWaiting, suspectsRunning = "waiting", "running"
 
-// collectCounts adds up rows that come in the order of queues and kinds.
+// collectCounts adds up rows, which are sorted by queue and kind.
 func collectCounts(rows pgx.Rows, q task.CountQuery) (task.Counts, error) {
 	var (
 		tally               = storekit.NewTally(q)
 		paused              []string
-		queued              task.Count // of the queue and the kind whose rows come now
+		queued              task.Count // of the queue and the kind of the current rows
 		queue, kind, status string
 		n, waiting, running int
 	)

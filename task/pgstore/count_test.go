@@ -56,7 +56,7 @@ func TestCount_KeepsKindsAndQueuesApart(t *testing.T) {
 	}
 }
 
-// Somebody adds up the changes while others add changes, and others count.
+// One process adds up the changes while others add changes, and others count.
 func TestCount_IsRightWhileTheChangesAreAddedUp(t *testing.T) {
 	b := newRig(t)
 	const rounds = 40
@@ -103,7 +103,7 @@ func TestCount_IsRightWhileTheChangesAreAddedUp(t *testing.T) {
 	b.counts(map[task.Status]int{task.StatusQueued: rounds})
 }
 
-// A process that was stopped while it added up the changes keeps nobody from anything.
+// A process that was stopped while it added up the changes holds up no other.
 func TestCompactCounts_LeavesItToWhoeverIsAtIt(t *testing.T) {
 	b := newRig(t)
 	for i := range 10 {

@@ -9,8 +9,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Without synchronous commits the server forgets the last claims when it crashes: what it then
-// counts up from is older than what workers have seen.
+// Without synchronous commits the server loses the last claims when it crashes: the numbers from
+// which it then counts are older than those that workers have seen.
 func TestRunNumber_ThatAWorkerHasSeenIsNotGivenAgainAfterTheServerHasCrashed(t *testing.T) {
 	t.Parallel()
 	f := newForgetful(t)
@@ -74,7 +74,7 @@ func TestRunNumber_ThatAWorkerHasSeenIsNotGivenAgainAfterTheServerHasCrashed(t *
 	}
 }
 
-// claimEach claims until it has so many tasks, and returns their run numbers.
+// claimEach claims until it has count tasks, and returns their run numbers.
 func claimEach(t *testing.T, s *Store, count int) map[string]int64 {
 	t.Helper()
 	runs := make(map[string]int64)
@@ -90,7 +90,7 @@ func claimEach(t *testing.T, s *Store, count int) map[string]int64 {
 	return runs
 }
 
-// handOver is the change that makes a run's task claimable again.
+// handOver returns the change that makes the task of a run claimable again.
 func handOver(run task.Task) task.Change {
 	return task.Change{Fence: task.Fence{Task: run.ID, Run: run.Run, Worker: "w"}, Status: task.StatusInterrupted, Reason: task.ReasonStop}
 }
@@ -103,7 +103,7 @@ type sightings struct {
 	enough  chan struct{}
 }
 
-// claim claims some tasks and hands them over again.
+// claim claims some tasks and hands them over.
 func (n *sightings) claim(ctx context.Context, s *Store) error {
 	got, err := s.Claim(ctx, task.ClaimRequest{Worker: "w", Max: 3, Kinds: []task.KindClaim{{Kind: "k", Max: 3}}})
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// finishing has a run ended in a transaction of the caller's that stays open, as that of a process
-// that stands still, and changes a table meanwhile: that waits for the transaction.
+// finishing ends a run in a transaction of the caller's that stays open, as that of a stopped
+// process does. Meanwhile it changes a table: that statement waits for the transaction.
 func finishing(t *testing.T, ddl string) (b *rig, other task.Task, commit, giveUp func()) {
 	t.Helper()
 	b = newRig(t)

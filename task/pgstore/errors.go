@@ -16,7 +16,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// SQLSTATEs that decide what happens next.
+// SQLSTATEs that decide how a call goes on.
 const (
 	codeReadOnly         = "25006" // the server is a standby, or the session takes no writes
 	codeNotSupported     = "0A000"
@@ -26,12 +26,12 @@ const (
 	codeLockNotAvailable = "55P03" // a wait took longer than lock_timeout
 )
 
-// errReadOnly means that a server answers, and takes no writes.
+// errReadOnly means that a server answers, but takes no writes.
 var errReadOnly = errors.New(readOnly)
 
 const readOnly = "this server takes no writes: name the primary, or several hosts, of which the one that takes writes is chosen"
 
-// explain adds what to do to the commonest complaints of PostgreSQL.
+// explain adds advice to the most common errors of PostgreSQL.
 func explain(err error) error {
 	var e *pgconn.PgError
 	if errors.As(err, &e) {
@@ -61,8 +61,8 @@ func explain(err error) error {
 	return fmt.Errorf("%w: is the server running there, and may this machine reach it?", err)
 }
 
-// oneLineError is an error that has a line for each address, each with and without TLS, on one line
-// and each reason once.
+// oneLineError shows on one line, and each reason once, an error that has a line for each address,
+// with and without TLS.
 type oneLineError struct{ error }
 
 // Error implements error.
@@ -77,10 +77,10 @@ func (e oneLineError) Error() string {
 	return strings.TrimSpace(first + " " + strings.Join(reasons, "; "))
 }
 
-// Unwrap is for package errors.
+// Unwrap serves package errors.
 func (e oneLineError) Unwrap() error { return e.error }
 
-// hints say what to do about an SQLSTATE.
+// hints are the advice for each SQLSTATE.
 var hints = map[string]string{
 	"28P01":      "the password is wrong or missing: give it in the address, in PGPASSWORD or in a password file",
 	"28000":      "the server does not let this role in: check the role's name, the server's pg_hba.conf, and whether it wants TLS (sslmode=require) or a certificate",
@@ -95,8 +95,8 @@ var hints = map[string]string{
 	"57P03":      "the server is starting or stopping; it is tried again",
 }
 
-// isUndone reports whether a transaction has certainly done nothing and may do better next time: it
-// met a deadlock or a serialization failure, the session was of no use, or nothing was sent.
+// isUndone reports whether a transaction has certainly done nothing and may succeed next time: it
+// met a deadlock or a serialization failure, its session was unusable, or nothing was sent.
 func isUndone(err error) bool {
 	var e *pgconn.PgError
 	if errors.As(err, &e) {
@@ -105,15 +105,16 @@ func isUndone(err error) bool {
 	return pgconn.SafeToRetry(err)
 }
 
-// isTransient reports whether an error says nothing about the statement: it is undone, or the
-// connection ended before the answer came. Whether it was carried out is not known then.
+// isTransient reports whether an error says nothing about the statement: the transaction is undone,
+// or the connection ended before the answer came. In the latter case it is not known whether the
+// statement was carried out.
 func isTransient(err error) bool {
 	var e *pgconn.PgError
 	switch {
 	case err == nil || isUndone(err):
 		return err != nil
 	case errors.As(err, new(*pgconn.ConnectError)):
-		return false // there is no server now: waiting is for the caller
+		return false // no server can be reached now: to wait is up to the caller
 	case errors.As(err, &e):
 		return strings.HasPrefix(e.Code, "57P") || strings.HasPrefix(e.Code, "08")
 	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || pgconn.Timeout(err):
@@ -122,9 +123,9 @@ func isTransient(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, new(net.Error))
 }
 
-// isAway reports whether an error of Open may go away by itself: nobody answers, or a server that
-// starts, stops, or has no connection left. A server that refuses us for another reason will do so
-// again.
+// isAway reports whether an error of Open may disappear by itself: no server answers, or the server
+// is starting or stopping, or has no connection left. A server that refuses for another reason will
+// do so again.
 func isAway(err error) bool {
 	var e *pgconn.PgError
 	if errors.As(err, &e) {
@@ -133,13 +134,13 @@ func isAway(err error) bool {
 	return errors.As(err, new(net.Error)) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// isUnusableSession reports whether a session answers and is of no use: its server has become a
-// standby, or its prepared statements are of tables that have changed since. All sessions that were
-// made before are suspected of the same.
+// isUnusableSession reports whether a session answers but is unusable: its server has become a
+// standby, or its prepared statements are for tables that have changed since. All sessions that
+// were opened before it may be unusable too.
 func isUnusableSession(err error) bool {
 	var e *pgconn.PgError
 	if errors.As(err, new(*pgconn.ConnectError)) {
-		return false // no session was made
+		return false // there is no session
 	}
 	if errors.Is(err, errReadOnly) {
 		return true
@@ -148,9 +149,9 @@ func isUnusableSession(err error) bool {
 	return errors.As(err, &e) && (e.Code == codeReadOnly || e.Code == codeNotSupported && e.Routine == "RevalidateCachedQuery")
 }
 
-// isRowError reports whether an error was caused by one of the rows that were to be written, or by
-// another transaction that has it, and not by the server's state: the other rows of a batch may be
-// written without that one.
+// isRowError reports whether an error was caused by one of the rows to be written, or by another
+// transaction that has locked it, and not by the server's state. The other rows of a batch can then
+// be written without that row.
 func isRowError(err error) bool {
 	var e *pgconn.PgError
 	if !errors.As(err, &e) {
@@ -166,20 +167,21 @@ func isRowError(err error) bool {
 	return false
 }
 
-// isMadeByAnother reports whether a migration has failed since another one was making the same.
+// isMadeByAnother reports whether a migration has failed because another one was creating the same
+// schema or table.
 func isMadeByAnother(err error) bool {
 	var e *pgconn.PgError
 	return errors.As(err, &e) && slices.Contains([]string{"23505", "42P06", "42P07"}, e.Code) // a row of a catalogue, a schema, a table
 }
 
-// isLockTimeout reports whether a wait for somebody's lock took longer than it may.
+// isLockTimeout reports whether a statement has waited for another transaction's lock longer than
+// it may.
 func isLockTimeout(err error) bool {
 	var e *pgconn.PgError
 	return errors.As(err, &e) && e.Code == codeLockNotAvailable
 }
 
-// isDeadlock reports whether the server has undone a transaction that waited for one that waited
-// for it.
+// isDeadlock reports whether the server has rolled back a transaction that was part of a deadlock.
 func isDeadlock(err error) bool {
 	var e *pgconn.PgError
 	return errors.As(err, &e) && e.Code == codeDeadlock

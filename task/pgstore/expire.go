@@ -9,29 +9,33 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// A task that was not claimed before its start_before has expired: no claim takes it, and whoever
-// comes across it ends it. That is a poll, whoever looks for such a task by its id, and once a
-// second whoever lists or counts tasks, and each process with workers: those may be too busy to
-// poll.
+// A task that was not claimed before its start_before has expired: no claim takes it, and a
+// statement that meets it ends it. These look for expired tasks:
+//
+//   - each poll;
+//   - a command to delete a waiting task;
+//   - listings, counts, new tasks with keys, and ticks of schedules that allow one task at a time:
+//     once a second at most;
+//   - each process with workers, as these may be too busy to poll.
 
 const (
 	// expireMost bounds the tasks that one statement ends.
 	expireMost = 5000
 	// expireRounds bounds the statements of one call.
 	expireRounds = 10
-	// expireEvery is for how long it counts that there were no expired tasks. A process with workers
-	// looks when a poll should have done so for a while.
+	// expireEvery is how long a store relies on there having been no expired tasks. expireLate is
+	// the same in the background: a poll should have looked by then.
 	expireEvery = time.Second
 	expireLate  = 1500 * time.Millisecond
 )
 
-// expiry is when it was looked for expired tasks last.
+// expiry is when the store last looked for expired tasks and found none.
 type expiry struct {
 	mu sync.Mutex
-	at time.Time // there was none
+	at time.Time
 }
 
-// looked notes that there are none.
+// looked notes that there are no expired tasks.
 func (e *expiry) looked() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -44,7 +48,7 @@ func (e *expiry) due(after time.Duration) bool {
 	return time.Since(e.at) >= after
 }
 
-// expire ends tasks that have expired, a part of them where there are many, and returns how many.
+// expire ends tasks that have expired, at most expireMost of them, and returns how many.
 func (s *Store) expire(ctx context.Context) (n int, err error) {
 	err = s.again(ctx, func(ctx context.Context) error {
 		return s.pool.QueryRow(ctx, s.q.Expire, int64(expireMost)).Scan(&n)
@@ -55,7 +59,8 @@ func (s *Store) expire(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
-// expireDue is expire of all, if nobody has looked for so long.
+// expireDue ends expired tasks, up to expireRounds parts of them, unless a look within the time
+// after found none.
 func (s *Store) expireDue(ctx context.Context, after time.Duration) error {
 	if !s.expiry.due(after) {
 		return nil
@@ -84,7 +89,7 @@ func (s *Store) expireTasks() {
 	}
 }
 
-// hasKeys reports whether some of new tasks have keys.
+// hasKeys reports whether some of the new tasks have keys.
 func hasKeys(tasks []task.NewTask) bool {
 	return slices.ContainsFunc(tasks, func(n task.NewTask) bool { return n.Key != "" })
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// fillExpired puts tasks into ready that were not claimed in time.
+// fillExpired inserts tasks into ready that were not claimed in time.
 func (b *rig) fillExpired(n int) {
 	b.Helper()
 	mustExec(b.T, b.store, `with added as (
@@ -39,7 +39,7 @@ func TestClaim_CostsNoMoreWhereManyTasksHaveExpired(t *testing.T) {
 	}
 	before := cost()
 	b.store.expiry.mu.Lock()
-	b.store.expiry.at = time.Now().Add(time.Hour) // polls alone look for them
+	b.store.expiry.at = time.Now().Add(time.Hour) // only polls look for expired tasks
 	b.store.expiry.mu.Unlock()
 	const expired = 30_000
 	b.fillExpired(expired)

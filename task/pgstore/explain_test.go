@@ -21,7 +21,7 @@ import (
 // growing are the tables that may be large.
 var growing = []string{"tasks", "ready", "delayed", "running", "ended", "runs", "checkpoints", "logs", "commands", "keys", "counts"}
 
-// walks are the statements that may walk through a table that grows, and why.
+// walks are the statements that may scan a whole table that grows, and why.
 var walks = map[string]string{
 	"PickHeld":            "running: once for each call of Reclaim",
 	"HeldRuns":            "running: once for each complete beat",
@@ -43,9 +43,9 @@ type plan struct {
 	Plans     []plan `json:"Plans"`
 }
 
-// walk returns the tables that a plan walks through: those that are read row by row, or by an index
-// without a condition, unless only the first rows are wanted; of tasks, not even then where they
-// are wanted by a condition that no row may meet.
+// walk returns the tables that a plan scans: those that are read row by row, or by an index without
+// a condition. A scan of which only the first rows are wanted does not count, except one of tasks
+// with a condition that perhaps no row meets.
 func (p *plan) walk(limited bool) (tables []string) {
 	if slices.Contains(growing, p.Relation) {
 		switch {
@@ -131,7 +131,7 @@ func TestStatements_WalkThroughNothingThatGrows(t *testing.T) {
 // batched are the statements that take a thousand rows at once.
 var batched = []string{"Claim", "FinishRuns", "SaveRuns", "Verdicts"}
 
-// explain1 returns the tables that a statement walks through, whatever its arguments are.
+// explain1 returns the tables that a statement scans, whatever its arguments are.
 func explain1(t *testing.T, s *Store, sql string) []string {
 	t.Helper()
 	p := planOf(t, s, sql)
@@ -180,7 +180,8 @@ func mustExec(t *testing.T, s *Store, sql string, args ...any) {
 	}
 }
 
-// fill makes n tasks of every sort: eight tenths have ended, a tenth waits, and as many run.
+// fill inserts n tasks of every kind and status: eight tenths have ended, a tenth waits, and a
+// tenth runs.
 func fill(t *testing.T, s *Store, n int) {
 	t.Helper()
 	mustExec(t, s, `alter table @.tasks set (autovacuum_enabled = off); alter table @.ended set (autovacuum_enabled = off)`)
@@ -229,7 +230,7 @@ func TestStatements_OfListingsWalkThroughNothingThatGrows(t *testing.T) {
 	}
 }
 
-// A search walks along an index, and no further than it may look.
+// A search reads an index, and no further than it may look.
 func TestStatements_OfSearchesWalkThroughNothingThatGrows(t *testing.T) {
 	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true, Timeout: 5 * time.Minute})
 	defer closed(t, s)
@@ -267,8 +268,8 @@ func TestStatements_OfSearchesWalkThroughNothingThatGrows(t *testing.T) {
 	}
 }
 
-// The statements of a function are explained while they run: auto_explain tells the session about
-// them.
+// The statements of a function are explained while they run: auto_explain reports them to the
+// session.
 func TestAddTasks_WalksThroughNothingThatGrows(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	s := openAt(t, Config{DSN: dsn, Migrate: true, Timeout: 5 * time.Minute})
@@ -334,7 +335,7 @@ func TestAddTasks_WalksThroughNothingThatGrows(t *testing.T) {
 	}
 }
 
-// addOn adds tasks by a connection, and wants so many to be left out.
+// addOn adds tasks over a connection, and checks how many are left out.
 func addOn(t *testing.T, c *pgx.Conn, s *Store, tasks []task.NewTask, want int) {
 	t.Helper()
 	news, err := newTasks(tasks)

@@ -106,8 +106,8 @@ func TestFailover_APrimaryThatComesBackIsFoundAgain(t *testing.T) {
 	}
 }
 
-// Whatever stands before the servers leads to the standby for a while. A pool that was given does
-// not check where it is led.
+// A proxy before the servers leads to the standby for a while. A pool that the caller passed does
+// not check which server it reaches.
 func TestFailover_AGivenPoolDoesNotKeepSessionsOfAStandby(t *testing.T) {
 	t.Parallel()
 	servers := newPair(t)

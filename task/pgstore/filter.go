@@ -12,26 +12,26 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// filter is a query, with the arguments of the statement that answers it. A part of such a
-// statement names its table t.
+// filter is a query, with the arguments of the statement that answers it. Each part of such a
+// statement calls its table t.
 type filter struct {
 	task.Query
 	args  []any
 	most  int
-	limit string // the argument of most
+	limit string // the name of the argument with most
 
-	start   bool // the listing begins behind a place: the id, and its time in the order
+	start   bool // the listing begins behind a position: afterID, and its time in the order
 	afterID [16]byte
 	afterAt time.Time
 }
 
-// arg adds an argument, and returns its name.
+// arg adds an argument, and returns its name in the statement.
 func (f *filter) arg(a any) string {
 	f.args = append(f.args, a)
 	return fmt.Sprintf("$%d", len(f.args))
 }
 
-// filterOf reads a query; nil means that it admits no task.
+// filterOf reads a query. Nil means that the query admits no task.
 func (s *Store) filterOf(ctx context.Context, q task.Query) (*filter, error) {
 	f := &filter{Query: q, most: cmp.Or(q.Limit, 100)}
 	f.limit = f.arg(int64(f.most))
@@ -53,7 +53,8 @@ func (s *Store) filterOf(ctx context.Context, q task.Query) (*filter, error) {
 	return f, err
 }
 
-// after is a condition on the columns created and id, empty for none.
+// after returns a condition on the columns created and id, empty if the listing begins at the
+// newest task.
 func (f *filter) after() string {
 	if !f.start {
 		return ""
@@ -61,12 +62,12 @@ func (f *filter) after() string {
 	return fmt.Sprintf("(t.created, t.id) < (%s, %s)", f.arg(f.afterAt), f.arg(f.afterID))
 }
 
-// value is what is asked for of a column.
+// value returns the value that the query asks for in a column.
 func (f *filter) value(column string) string {
 	return map[string]string{"kind": f.Kind, "queue": f.Queue, "key": f.Key, "status": string(f.Status)}[column]
 }
 
-// equal is a condition for each of some columns of which something is asked for.
+// equal returns a condition for each of some columns for which the query has a value.
 func (f *filter) equal(columns ...string) (all []string) {
 	for _, column := range columns {
 		if value := f.value(column); value != "" {
@@ -89,11 +90,11 @@ func (f *filter) newest(table, limit string, conditions ...string) string {
 	return "select " + sourceColumns + " from " + table + where + " order by t.created desc, t.id desc limit " + limit
 }
 
-// sourceColumns are what is picked of a table: what a task is found by, and what a search looks at
-// first.
+// sourceColumns are the columns that are picked from a table: those that identify a task, and those
+// that a search examines first.
 const sourceColumns = "t.id, t.created, t.kind, t.queue"
 
-// within are conditions for a time.
+// within returns the conditions for a time within a span.
 func (f *filter) within(column string, s task.Span) (conditions []string) {
 	if !s.From.IsZero() {
 		conditions = append(conditions, column+" >= "+f.arg(micros(s.From)))
@@ -104,16 +105,16 @@ func (f *filter) within(column string, s task.Span) (conditions []string) {
 	return conditions
 }
 
-// micros is the first microsecond that is not before a time.
+// micros returns the first microsecond that is not before a time.
 func micros(t time.Time) time.Time {
 	return t.Add(time.Microsecond - time.Nanosecond).Truncate(time.Microsecond)
 }
 
-// along picks the newest tasks of a table along the index that has the given columns, each with the
-// value that is asked for, before created. The index is named by a range and an order of all its
-// columns. With "kind = $1" any index would do that has the order of created, and the planner,
-// which expects that every kind has many tasks, would read that of created alone, to its end if
-// need be.
+// along picks the newest tasks of a table by the index that has the given columns before created,
+// each with the value that the query asks for. It names the index by a range and an order of all
+// its columns. With "kind = $1" the planner could use any index that has the order of created. It
+// expects that every kind has many tasks, so it would read the index of created alone, to its end
+// if need be.
 func (f *filter) along(table string, columns []string, limit string, conditions ...string) string {
 	values := make([]string, len(columns))
 	names := make([]string, len(columns))
@@ -141,8 +142,8 @@ const (
 	ofTasks   = `@.tasks t`
 	ofRunning = `(select task as id, created, kind, queue, key from @.running) t`
 	ofEnded   = `(select task as id, created, kind, queue, status from @.ended) t`
-	// The probes find out the status of one task. As they may answer with one row only, each is
-	// looked for by its key.
+	// The probes find out the status of one task. The limit of one row makes the planner look up each
+	// by its key.
 	endedProbe   = `(select true from @.ended e where e.created = t.created and e.task = t.id and e.status = %s limit 1)`
 	runningProbe = `(select true from @.running r where r.task = t.id limit 1)`
 	waitingProbe = `(select true from (
@@ -152,7 +153,7 @@ const (
 	) w limit 1)`
 )
 
-// pick picks the newest tasks that are asked for, and no others.
+// pick picks the newest tasks that the query asks for, and no others.
 func (f *filter) pick(kinds []string) string {
 	switch {
 	case f.Key != "":
@@ -160,13 +161,13 @@ func (f *filter) pick(kinds []string) string {
 		if f.Status != "" {
 			conditions = append(conditions, f.probe())
 		}
-		return f.along(ofTasks, []string{"key"}, f.limit, append(conditions, "t.key is not null")...) // the index is for these
+		return f.along(ofTasks, []string{"key"}, f.limit, append(conditions, "t.key is not null")...) // as the condition of the index
 	case f.Status == "":
 		return f.ofTasks(kinds, f.limit)
 	case f.Status == task.StatusRunning:
 		return f.newest(ofRunning, f.limit, f.equal("kind", "queue")...)
 	case f.Status.Claimable():
-		// The status is written out: an index has the interrupted alone.
+		// The status is a literal, so that the planner can use the index of interrupted tasks alone.
 		conditions := append(f.equal("kind", "queue"), "t.status = '"+string(f.Status)+"'")
 		return f.newest("(("+f.newest("@.ready t", f.limit, conditions...)+") union all ("+f.newest("@.delayed t", f.limit, conditions...)+")) t", f.limit)
 	case f.Status == task.StatusSucceeded && f.Kind == "" && f.Queue == "":
@@ -179,14 +180,14 @@ func (f *filter) pick(kinds []string) string {
 	return f.along(ofEnded, []string{"status"}, f.limit, f.unsuccessful()...)
 }
 
-// unsuccessful is what is asked for of tasks that have ended otherwise than in success. The indexes
-// are for these.
+// unsuccessful returns the conditions for tasks that have failed or were cancelled. The indexes are
+// for these alone.
 func (f *filter) unsuccessful() []string {
 	return append(f.equal("queue"), "t.status <> 'succeeded'")
 }
 
-// ofTasks picks the newest tasks of a kind and a queue, of which each may be any, whatever their
-// status. Those of a queue are read kind by kind, and merged.
+// ofTasks picks the newest tasks of a kind and a queue, whatever their status. An empty kind or
+// queue means any. The tasks of a queue are read kind by kind, and merged.
 func (f *filter) ofTasks(kinds []string, limit string, conditions ...string) string {
 	switch {
 	case f.Kind == "" && f.Queue == "":
@@ -200,7 +201,7 @@ func (f *filter) ofTasks(kinds []string, limit string, conditions ...string) str
 		f.along(ofTasks, []string{"queue", "kind"}, limit, conditions...) + ") t order by t.created desc, t.id desc limit " + limit
 }
 
-// probe is a condition that finds out a task's status.
+// probe returns a condition that finds out whether a task has the status that the query asks for.
 func (f *filter) probe() string {
 	switch {
 	case f.Status == task.StatusRunning:
@@ -211,19 +212,19 @@ func (f *filter) probe() string {
 	return fmt.Sprintf(endedProbe, f.arg(string(f.Status)))
 }
 
-// fewRows bounds what a first look reads.
+// fewRows bounds the rows that a first look reads.
 const fewRows = 20_000
 
-// firstLook is a part of a statement that gives at most fewRows rows, among them tasks that are
-// asked for: those that meet the conditions.
+// firstLook is a part of a statement that returns at most fewRows rows. Those of them that meet the
+// conditions are tasks that the query asks for.
 type firstLook struct {
 	rows       string
 	conditions []string
 	sorted     bool // the newest come first
 }
 
-// firstLooks are worth trying, one after the other, where two things are asked for of which each
-// may be common and both together rare.
+// firstLooks returns what is worth trying, one after the other, for a query with two filters that
+// may each match many tasks and together few.
 func (f *filter) firstLooks(kinds []string) []func() firstLook {
 	most := strconv.Itoa(fewRows)
 	amongTasks := func() firstLook {
@@ -245,7 +246,7 @@ func (f *filter) firstLooks(kinds []string) []func() firstLook {
 	return nil
 }
 
-// ofRoutes looks at what waits of the routes that are asked for.
+// ofRoutes reads the tasks that wait on the routes that the query asks for.
 func (f *filter) ofRoutes(kinds []string, most string) firstLook {
 	var routes string
 	if f.Queue == "" {
@@ -270,9 +271,9 @@ func (f *filter) ofRoutes(kinds []string, most string) firstLook {
 	return look
 }
 
-// statement picks the newest of the tasks of a first look, and reports whether they are all that
-// are asked for. Where the newest rows come first it takes them as they come, and stops at the last
-// one that is wanted; to sort them once more would read and probe all of them.
+// statement picks the newest tasks of a first look, and reports whether they are all that the query
+// asks for. Where the newest rows come first it takes them as they come, and stops when it has
+// enough: to sort them once more would read and probe all of them.
 func (l firstLook) statement(f *filter) string {
 	order := " order by t.created desc, t.id desc"
 	if l.sorted {

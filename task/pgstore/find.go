@@ -14,13 +14,13 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// picked returns a statement that picks ids, and reads those tasks.
+// picked returns a statement that picks ids, and then reads the tasks with these ids.
 func picked(pick, read string) string {
 	return "with p as materialized (\n" + pick + "\n)\n" + read
 }
 
-// collectTasks reads the answer of ReadPicked. What has expired is shown as it will be, unless it
-// is asked for as what waits.
+// collectTasks reads the answer of ReadPicked. With showExpired a task that has expired is shown as
+// it will be once it is ended. Queries for waiting tasks do not want that.
 func collectTasks(rows pgx.Rows, showExpired bool) ([]task.Task, error) {
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (t task.Task, err error) {
 		var (
@@ -61,8 +61,8 @@ func collectOutlines(rows pgx.Rows) ([]task.Task, error) {
 	})
 }
 
-// Find implements task.Store. A listing picks ids from an index that has them in their order; which
-// one that is depends on what is asked for.
+// Find implements task.Store. A listing picks ids from an index that has them in the wanted order;
+// the filters decide which one.
 func (s *Store) Find(ctx context.Context, q task.Query) ([]task.Task, error) {
 	if len(q.IDs) == 0 {
 		if err := s.expireDue(ctx, expireEvery); err != nil {
@@ -98,7 +98,7 @@ func (s *Store) find(ctx context.Context, q task.Query) ([]task.Task, error) {
 			if tasks, all, err := s.lookFirst(ctx, f, look()); err != nil || all {
 				return tasks, err
 			}
-			f.args = f.args[:1] // of the other statement the limit alone
+			f.args = f.args[:1] // keep the limit alone; the rest belongs to the first look
 		}
 		if f.exact() {
 			return s.readTasks(ctx, f, f.pick(kinds[f.Queue]))
@@ -129,14 +129,14 @@ func (s *Store) readTasks(ctx context.Context, f *filter, pick string) (tasks []
 	return tasks, err
 }
 
-// readPicked reads tasks that were found a moment ago. Some may have become something else since.
+// readPicked reads tasks that were found a moment ago. Some may have changed since.
 func (s *Store) readPicked(ctx context.Context, f *filter, ids [][16]byte, created []time.Time) ([]task.Task, error) {
 	g := &filter{Query: f.Query, args: []any{ids, created}}
 	tasks, err := s.readTasks(ctx, g, "select pg_catalog.unnest($1::uuid[]) as id, pg_catalog.unnest($2::timestamptz[]) as created")
 	return tasks, err
 }
 
-// findIDs reads the tasks of some ids, and leaves out those that the other filters do not admit.
+// findIDs reads the tasks with some ids, and leaves out those that the other filters do not admit.
 func (s *Store) findIDs(ctx context.Context, f *filter) ([]task.Task, error) {
 	var keys [][16]byte
 	for _, id := range f.IDs {
@@ -150,7 +150,7 @@ func (s *Store) findIDs(ctx context.Context, f *filter) ([]task.Task, error) {
 	f.args = nil
 	ids := f.arg(keys)
 	pick := "select t.id, t.created from @.tasks t where t.id = any (" + ids + ")"
-	f.Brief = false // all fields are looked at
+	f.Brief = false // Admits needs all fields
 	tasks, err := s.readTasks(ctx, f, pick)
 	tasks = slices.DeleteFunc(tasks, func(t task.Task) bool {
 		at := f.PositionOf(t)
@@ -173,12 +173,12 @@ func (s *Store) lookFirst(ctx context.Context, f *filter, look firstLook) (tasks
 	}
 	tasks, err = s.readPicked(ctx, f, ids, created)
 	tasks = f.stillAdmitted(tasks)
-	return tasks, len(ids) < f.most || len(tasks) == len(ids), err // a page that has lost some is no full one
+	return tasks, len(ids) < f.most || len(tasks) == len(ids), err // a page from which some tasks have vanished is not full
 }
 
-// stillAdmitted leaves out tasks that have become something that the query does not admit.
+// stillAdmitted leaves out tasks that have changed since, and that the query no longer admits.
 func (f *filter) stillAdmitted(tasks []task.Task) []task.Task {
-	if f.Brief { // the other fields are not there, and what has a new status is none of those that were found
+	if f.Brief { // the other fields are missing; a task that was found can only have changed its status
 		statuses, _ := f.AllStatuses()
 		return slices.DeleteFunc(tasks, func(t task.Task) bool {
 			return len(statuses) > 0 && !slices.Contains(statuses, t.Status) || f.Order == task.OrderFinished && !t.Status.Ended()

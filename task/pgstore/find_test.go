@@ -34,7 +34,7 @@ type record struct {
 	Payload, Result                        []byte
 }
 
-// value is what a column has, and the zero value for null.
+// value returns what a column has, and the zero value for null.
 func value[T any](column *T) (v T) {
 	if column != nil {
 		v = *column
@@ -42,7 +42,7 @@ func value[T any](column *T) (v T) {
 	return v
 }
 
-// records are the rows of the view, by their ids.
+// records returns the rows of the view, by their ids.
 func (b *rig) records() map[string]record {
 	b.Helper()
 	rows, err := b.store.pool.Query(b.Context(), `select id::text, kind, queue, key, meta, priority, status, reason, error, created, since, run_at, started, finished,
@@ -64,7 +64,7 @@ func (b *rig) records() map[string]record {
 	return byID
 }
 
-// task is a record as Find has it.
+// task returns a record as Find would return it.
 func (r record) task() task.Task {
 	t := task.Task{
 		ID: r.ID, Kind: r.Kind, Queue: r.Queue, Key: value(r.Key), Payload: r.Payload, Meta: r.Meta, Priority: r.Priority,
@@ -80,8 +80,8 @@ func (r record) task() task.Task {
 	return t
 }
 
-// lives brings tasks to every place where a task may be, with and without something that they have
-// left.
+// lives puts tasks into every table where a task may be, with and without data that they have
+// saved.
 func (b *rig) lives() {
 	b.Helper()
 	const n = 14
@@ -144,7 +144,7 @@ func TestTaskRecords_AreWhatFindReturns(t *testing.T) {
 		statuses[found.Status]++
 		r := records[found.ID]
 		got := r.task()
-		// What the view does not have.
+		// These are not in the view.
 		got.CrashStreak, got.InterruptStreak, got.Limits, got.Checkpoint = found.CrashStreak, found.InterruptStreak, found.Limits, found.Checkpoint
 		if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", found) {
 			t.Errorf("the record of a task that is %s:\n%+v\nand Find:\n%+v", found.Status, got, found)
@@ -160,8 +160,7 @@ func TestTaskRecords_AreWhatFindReturns(t *testing.T) {
 	}
 }
 
-// What was looked at first is enough for few rows; for many there is another way to the same
-// answer.
+// For few rows the first look is enough; for many, another statement must give the same answer.
 func TestFind_ListsTheSameByEitherWay(t *testing.T) {
 	b := newRig(t)
 	b.fillReady(1, fewRows+2000, "default")
@@ -186,7 +185,7 @@ func TestFind_ListsTheSameByEitherWay(t *testing.T) {
 	}
 }
 
-// Every way to an answer is compared with all tasks.
+// The answer of each statement is compared with a filtering of all tasks.
 func TestFind_AdmitsWhatAllFiltersAdmit(t *testing.T) {
 	b := newRig(t)
 	b.lives()
@@ -219,7 +218,7 @@ func TestFind_AdmitsWhatAllFiltersAdmit(t *testing.T) {
 	}
 }
 
-// afterOf are the tasks of a listing that follow one of them.
+// afterOf returns the tasks of a listing that follow one of them.
 func afterOf(all []task.Task, id string) []task.Task {
 	for i := range all {
 		if all[i].ID == id {

@@ -15,8 +15,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// rig is a store with one worker. It prepares nothing ahead, which would wait at the locks of a
-// test, with connections of the pool.
+// rig is a store with one worker. It prepares no statements in advance: the locks of a test would
+// hold up that, with connections of the pool.
 type rig struct {
 	*testing.T
 	store *Store
@@ -33,7 +33,7 @@ func newRig(t *testing.T) *rig {
 	return b
 }
 
-// begin opens a transaction, which a test that fails does not leave open.
+// begin opens a transaction, which is rolled back if the test fails.
 func (b *rig) begin() pgx.Tx {
 	b.Helper()
 	tx, err := b.store.pool.Begin(b.Context())
@@ -109,7 +109,7 @@ func interruption(t task.Task) task.Change {
 	return c
 }
 
-// apply makes a change of each task, and fails the test for every error.
+// apply writes a change of each task, and fails the test for every error.
 func (b *rig) apply(change func(task.Task) task.Change, tasks ...task.Task) {
 	b.Helper()
 	for i, err := range b.store.Apply(b.Context(), changes(change, tasks)) {
@@ -126,7 +126,7 @@ func changes(change func(task.Task) task.Change, tasks []task.Task) (all []task.
 	return all
 }
 
-// number reads one.
+// number returns the number that a query reads.
 func (b *rig) number(sql string, args ...any) (n int) {
 	b.Helper()
 	if err := b.store.pool.QueryRow(b.Context(), sql, args...).Scan(&n); err != nil {
@@ -193,8 +193,8 @@ func poolOfOne(t *testing.T, dsn string) *pgxpool.Pool {
 	return pool
 }
 
-// fillReady makes tasks of the kind k that can be claimed, from one number to another, in one
-// statement.
+// fillReady inserts tasks of the kind k that can be claimed, with the numbers from first to last,
+// in one statement.
 func (b *rig) fillReady(first, last int, queue string) {
 	b.Helper()
 	mustExec(b.T, b.store, `with added as (
@@ -208,7 +208,7 @@ func (b *rig) fillReady(first, last int, queue string) {
 		first, last, queue, route{kind: "k", queue: queue}.number())
 }
 
-// fillRunning makes tasks that a worker runs, each in its run 1, in one statement.
+// fillRunning inserts tasks that a worker runs, each in its run 1, in one statement.
 func (b *rig) fillRunning(first, last int, worker string) {
 	b.Helper()
 	mustExec(b.T, b.store, `with added as (
@@ -221,8 +221,8 @@ func (b *rig) fillRunning(first, last int, worker string) {
 		first, last, route{kind: "k", queue: "default"}.number(), workerKey(worker))
 }
 
-// gate keeps rows out of a table: a statement that inserts one waits until the gate is opened. It
-// holds up nothing before that, so that what a statement has locked until then stays locked.
+// gate keeps rows out of a table: a statement that inserts one waits until the gate is opened. The
+// statement is not held up before that, and what it has locked by then stays locked.
 func (b *rig) gate(table string) (open func()) {
 	b.Helper()
 	const lock = 77
@@ -241,7 +241,7 @@ func (b *rig) gate(table string) (open func()) {
 	}
 }
 
-// until waits for the answer true.
+// until waits until the answer to a question is true.
 func (b *rig) until(question string) {
 	b.Helper()
 	if !eventually(b.T, b.store.pool.Config().ConnString(), b.store.sql(question)) {
@@ -249,22 +249,22 @@ func (b *rig) until(question string) {
 	}
 }
 
-// untilCounted waits until an answer of the server's statistics is true, to which a session adds
-// what it has done when it ends.
+// untilCounted waits until an answer from the statistics of the server is true. A session adds its
+// work to these when it ends.
 func (b *rig) untilCounted(question string) {
 	b.Helper()
 	b.store.pool.Reset()
 	b.until(question)
 }
 
-// untilWaiting waits until so many sessions wait for a lock.
+// untilWaiting waits until n sessions wait for a lock.
 func (b *rig) untilWaiting(n int) {
 	b.Helper()
 	b.until(fmt.Sprintf(`select count(*) = %d from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`, n))
 }
 
 // farRig is a rig, and a second store with the same worker behind a network that can lose answers.
-// It has one connection in its pool, so that what was prepared once is prepared.
+// Its pool has one connection, so that statements stay prepared.
 type farRig struct {
 	*rig
 	far *Store
@@ -284,8 +284,8 @@ func newFarRig(t *testing.T) *farRig {
 	return &farRig{rig: b, far: far, net: p}
 }
 
-// losing makes a call of the far store, whose statement it has prepared, and the call's answer is
-// lost after the server has done so much that a question is answered with true.
+// losing makes a call of the far store whose statement is prepared, and loses its answer once the
+// server has done as much as the question done checks.
 func (b *farRig) losing(call func() error, done string) {
 	b.Helper()
 	b.net.muted.Store(true)
@@ -299,12 +299,12 @@ func (b *farRig) losing(call func() error, done string) {
 	}
 }
 
-// claimOf is a claim of the kind k for the worker w.
+// claimOf returns a claim of n tasks of the kind k for the worker w.
 func claimOf(n int) task.ClaimRequest {
 	return task.ClaimRequest{Worker: "w", Max: n, Kinds: []task.KindClaim{{Kind: "k", Max: n}}}
 }
 
-// ids are those of some tasks.
+// ids returns the ids of some tasks.
 func ids(tasks []task.Task) (all []string) {
 	for _, t := range tasks {
 		all = append(all, t.ID)

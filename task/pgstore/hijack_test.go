@@ -23,9 +23,10 @@ import (
 	"github.com/lastcall-go/lastcall/task/storetest"
 )
 
-// hostile is a server with a database in whose schema public, where everybody may create, the role
-// evil has made functions, operators, types, collations and tables with the names that our
-// statements use. Each function counts its calls, which no rollback undoes, and raises HIJACK.
+// hostile is a server with a database in whose schema public every role may create. There the role
+// evil has created functions, operators, types, collations and tables with the names that the
+// store's statements use. Each function counts its calls, which no rollback undoes, and raises
+// HIJACK.
 type hostile struct {
 	*testing.T
 	server *pgtest.Server
@@ -66,8 +67,8 @@ func newHostile(t *testing.T) *hostile {
 	return &hostile{T: t, server: server, victim: as("victim")}
 }
 
-// namesInUse are the words of this package's files that a statement can call, and the operators
-// that its statements have.
+// namesInUse returns the words of this package's files that a statement can call, and the operators
+// in its statements.
 func namesInUse(t *testing.T) (functions, operators []string) {
 	t.Helper()
 	call, sign := regexp.MustCompile(`\b([a-z_0-9]+)\(`), regexp.MustCompile(`[-+*/<>=~!@#%^&|]+`)
@@ -100,7 +101,7 @@ func namesInUse(t *testing.T) (functions, operators []string) {
 	return functions, operators
 }
 
-// unharmed checks that nothing of evil's has run.
+// unharmed checks that nothing of the role evil has run.
 func (h *hostile) unharmed(what string) {
 	h.Helper()
 	if calls := ask(h.T, h.server.DSN("app"), `select case when is_called then last_value else 0 end from public.hijacked`); calls > 0 {
@@ -115,8 +116,9 @@ const plantTables = `do $$ declare name text; begin
 	end loop;
 end $$`
 
-// plantFunctions makes each function that the server has of a name in use, with other types of
-// arguments: for one or two arguments all pairs of many types, for more all of a few.
+// plantFunctions creates each function of the server whose name is in use with other types of
+// arguments: for one or two arguments all pairs of many types, for more arguments all combinations
+// of a few.
 const plantFunctions = `do $$ declare
 	kinds text[] := array['integer', 'bigint', 'numeric', 'double precision', 'pg_catalog.text', 'name', 'timestamp with time zone', 'interval', 'pg_catalog.bytea', 'pg_catalog.uuid', 'boolean',
 		'pg_catalog.oid', 'regclass', 'pg_catalog.text[]', 'pg_catalog.uuid[]', 'bigint[]', 'integer[]', 'boolean[]', 'pg_catalog.bytea[]', 'double precision[]', 'timestamp with time zone[]',
@@ -147,7 +149,7 @@ begin
 	end loop;
 end $$`
 
-// plantAggregates makes each aggregate of a name in use for one argument of many types.
+// plantAggregates creates each aggregate whose name is in use for one argument of many types.
 const plantAggregates = `do $$ declare
 	kinds text[] := array['integer', 'bigint', 'numeric', 'double precision', 'pg_catalog.text', 'timestamp with time zone', 'pg_catalog.bytea', 'pg_catalog.uuid', 'boolean'];
 	f record; kind text; state text;
@@ -165,7 +167,7 @@ begin
 	end loop;
 end $$`
 
-// plantOperators makes each operator in use for all pairs of many types.
+// plantOperators creates each operator in use for all pairs of many types.
 const plantOperators = `do $$ declare
 	kinds text[] := array['smallint', 'integer', 'bigint', 'numeric', 'double precision', 'pg_catalog.text', 'name', 'timestamp with time zone', 'interval', 'pg_catalog.bytea', 'pg_catalog.uuid',
 		'boolean', 'pg_catalog.oid', 'pg_catalog.regnamespace', '"char"', 'tid', 'pg_catalog.text[]', 'pg_catalog.uuid[]', 'anyelement', 'anyarray'];
@@ -191,8 +193,8 @@ begin
 	end loop; end loop;
 end $$`
 
-// clean checks that nothing of evil's is in what the migrations have made: a view, a default or a
-// constraint keeps what it has found.
+// clean checks that the migrations have used nothing of the role evil: a view, a default or a
+// constraint keeps the objects that it has found.
 func (h *hostile) clean() {
 	h.Helper()
 	c, err := pgx.Connect(h.Context(), pgtest.Keywords(h.server.DSN("app"), "search_path", "pg_catalog"))
@@ -212,15 +214,16 @@ func (h *hostile) clean() {
 	}
 }
 
-// ofEvil are the objects that evil has made.
+// ofEvil selects the objects that the role evil has created.
 const ofEvil = `select 'pg_catalog.pg_proc'::pg_catalog.regclass::oid, oid from pg_catalog.pg_proc where proowner = 'evil'::regrole::oid
 	union all select 'pg_catalog.pg_operator'::pg_catalog.regclass::oid, oid from pg_catalog.pg_operator where oprowner = 'evil'::regrole::oid
 	union all select 'pg_catalog.pg_type'::pg_catalog.regclass::oid, oid from pg_catalog.pg_type where typowner = 'evil'::regrole::oid
 	union all select 'pg_catalog.pg_class'::pg_catalog.regclass::oid, oid from pg_catalog.pg_class where relowner = 'evil'::regrole::oid
 	union all select 'pg_catalog.pg_collation'::pg_catalog.regclass::oid, oid from pg_catalog.pg_collation where collowner = 'evil'::regrole::oid`
 
-// The path of a pool that is given has the schema of evil's in it, as every session's of old. Where
-// the path is ours, the one that was asked for even has it before the server's.
+// The search_path of a pool that the caller passes has evil's schema in it, as that of every
+// session once did. Where the store sets the path, the path that was asked for even has that schema
+// before the server's.
 func TestHijack_NothingOfAnotherRolesRunsInThePlaceOfTheServers(t *testing.T) {
 	t.Parallel()
 	h := newHostile(t)
@@ -289,7 +292,7 @@ func TestHijack_NothingOfAnotherRolesRunsInThePlaceOfTheServers(t *testing.T) {
 	h.bound(seen)
 }
 
-// given opens a store in a pool that is given, and records what is sent over it.
+// given opens a store in a pool of the caller, and records what is sent over it.
 func (h *hostile) given(t *testing.T, seen *sentStatements, schema string) *Store {
 	t.Helper()
 	cfg, err := pgxpool.ParseConfig(h.victim)
@@ -317,15 +320,15 @@ func (s *sentStatements) see(sql string) {
 	s.all[sql] = true
 }
 
-// sent are those that were seen until now: a store's maintenance may still send some.
+// sent returns the statements seen until now: the maintenance of a store may still send some.
 func (s *sentStatements) sent() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Collect(maps.Keys(s.all))
 }
 
-// seeAll sees the store's statements, also those that nobody has sent. ReadPicked and OutlinePicked
-// are parts of others.
+// seeAll adds all statements of the store, also those that were not sent. ReadPicked and
+// OutlinePicked are parts of others.
 func (s *sentStatements) seeAll(q statements) {
 	s.see(picked(q.PickHeld, q.ReadPicked))
 	s.see(picked("select pg_catalog.unnest($1::uuid[]) as id, pg_catalog.unnest($2::timestamptz[]) as created", q.OutlinePicked))
@@ -336,7 +339,7 @@ func (s *sentStatements) seeAll(q statements) {
 	}
 }
 
-// findAll looks for tasks in every way for which there is a statement.
+// findAll lists tasks in every way for which there is a statement.
 func findAll(t *testing.T, s *Store) {
 	t.Helper()
 	queries := []task.Query{{IDs: []string{testID(1)}}, {Key: foreign}, {Kind: "k", Key: foreign}, {After: testID(1)}}
@@ -371,8 +374,8 @@ func (s *sentStatements) TraceBatchQuery(_ context.Context, _ *pgx.Conn, data pg
 }
 func (s *sentStatements) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
 
-// bound checks what each statement would run, also where no test has made it do so: the server
-// notes what the body of a function depends on, and there is nothing of evil's.
+// bound checks which functions each statement would run, also where no test has made it do so: the
+// server records what the body of a function depends on, and nothing of evil's may be among that.
 func (h *hostile) bound(seen *sentStatements) {
 	h.Helper()
 	if ask(h.T, h.victim, `select current_setting('server_version_num')::integer`) < 140000 {

@@ -30,7 +30,7 @@ func (s *Store) History(ctx context.Context, id string) ([]task.RunRecord, error
 		if len(all) == 0 {
 			return task.ErrNotFound
 		}
-		runs = all[:len(all)-1] // the last row is for a task without runs
+		runs = all[:len(all)-1] // the last row is there for a task without runs
 		runs = runs[max(0, len(runs)-task.MaxHistory):]
 		return nil
 	})

@@ -10,24 +10,24 @@ import (
 )
 
 // idle keeps a worker that found nothing from polling again, until something is announced or some
-// time has passed: an idle worker writes nothing but its beats, and asks little.
+// time has passed. So an idle worker writes nothing except its beats, and asks the server little.
 type idle struct {
 	mu         sync.Mutex
-	generation uint64 // how often something was announced
-	claimer    string // which found nothing
+	generation uint64 // how many times something was announced
+	claimer    string // that found nothing
 	until      time.Time
-	neighbours time.Time // when a poll checked the neighbours' sessions
+	neighbours time.Time // when a poll last checked the neighbours' sessions
 }
 
 const (
-	// idleFor is for how long a poll that found nothing counts. It is short because an announcement
-	// is lost with the process that was to make it.
+	// idleFor is how long a worker relies on a poll that found nothing. It is short because an
+	// announcement is lost with the process that was to send it.
 	idleFor = time.Second
 	// neighboursEvery is how often a poll checks the neighbours' sessions too.
 	neighboursEvery = 900 * time.Millisecond
 )
 
-// wake notes that there may be something.
+// wake notes that there may be something to claim.
 func (i *idle) wake() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -35,7 +35,8 @@ func (i *idle) wake() {
 	i.generation++
 }
 
-// isIdle reports whether this claimer has just found nothing. The generation is an argument of set.
+// isIdle reports whether this claimer has just found nothing. The generation is an argument for
+// set.
 func (i *idle) isIdle(claimer string) (idle bool, generation uint64) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -51,7 +52,7 @@ func (i *idle) set(claimer string, generation uint64, next time.Duration) {
 	}
 }
 
-// checksNeighbours reports whether a poll that begins now is to check the neighbours' sessions.
+// checksNeighbours reports whether a poll that begins now is to check the neighbours' sessions too.
 func (i *idle) checksNeighbours() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -62,7 +63,7 @@ func (i *idle) checksNeighbours() bool {
 	return true
 }
 
-// claimerOf names everything that makes a claim find other tasks than another one.
+// claimerOf returns a text that is the same for two claims if they would find the same tasks.
 func claimerOf(req task.ClaimRequest) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %v %v %s %q %q", req.Worker, req.Interrupted, req.Suspects > 0, req.Suspicion, req.Queues, req.Except)

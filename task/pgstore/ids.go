@@ -10,7 +10,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// mustID returns the bytes of an id that must be one.
+// mustID returns the bytes of an id, or an error if it is not a UUID.
 func mustID(id string) ([16]byte, error) {
 	u, ok := storekit.ParseID(id)
 	if !ok {
@@ -19,7 +19,8 @@ func mustID(id string) ([16]byte, error) {
 	return u, nil
 }
 
-// workerKey is a worker in the tables of tasks: its id, which is a UUID, or a hash of another name.
+// workerKey returns how a worker is named in the tables of tasks: by its id if that is a UUID,
+// otherwise by a hash of it.
 func workerKey(worker string) [16]byte {
 	if u, ok := storekit.ParseID(worker); ok {
 		return u
@@ -28,10 +29,10 @@ func workerKey(worker string) [16]byte {
 	return [16]byte(of[:16])
 }
 
-// clampInt32 is a number as a column of the type integer holds it.
+// clampInt32 returns a number within the range of a column of type integer.
 func clampInt32(n int) int32 { return int32(max(math.MinInt32, min(n, math.MaxInt32))) }
 
-// timeOrZero is a stored time; null is none.
+// timeOrZero returns a stored time, and the zero time for null.
 func timeOrZero(t *time.Time) time.Time {
 	if t == nil {
 		return time.Time{}

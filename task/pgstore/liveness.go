@@ -7,40 +7,41 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// failureDetector turns sessions that are gone into evidence of death. Two witnesses are needed:
-// the worker's session is gone, and its beat stands still, both for as long as the worker said it
-// may need to connect again. A worker that lost its connection, and not its life, has made the
-// session again by then, or has withdrawn it as evidence.
+// failureDetector decides when a session that is gone is evidence of death. Two things are needed:
+// the worker's session is gone, and its beat stands still, both for the time that the worker has
+// recorded it may need to connect again. By then a worker that has only lost its connection has
+// opened the session again, or has withdrawn it as evidence.
 //
-// Of a worker that was killed this is known after 400 ms where it connected in less than 130 ms,
-// and at most after 1.75 s. One that needs longer than a second to connect, or loses its connection
-// time and again, has no session that counts.
+// The death of a killed worker is known after 400 ms if the worker connected in less than 130 ms,
+// and after 1.75 s at most. The session of a worker that needs more than a second to connect, or
+// that often loses its connection, is never evidence.
 type failureDetector struct {
-	// most bounds for how long a worker is watched.
+	// most bounds how long a worker is watched before it counts as dead.
 	most time.Duration
 
 	mu        sync.Mutex
-	suspected map[string]observation // by worker: those whose sessions are gone
+	suspected map[string]observation // the workers whose sessions are gone
 }
 
-// observation is since when a worker's session has been seen gone, while its beat stood still.
+// observation is the time since when a worker's session has been seen gone while its beat stood
+// still.
 type observation struct {
 	seq   uint64
 	since time.Time
 	dead  bool
 }
 
-// sessionReading is what a worker's row and session say.
+// sessionReading is what the worker's row and the server's list of sessions show.
 type sessionReading struct {
-	// gone is whether the session was gone; nil means that there is none that counts.
+	// gone is whether the session was gone; nil means that the session is no evidence.
 	gone *bool
-	// confirm is for how long it must have been so.
+	// confirm is how long it must have been gone.
 	confirm time.Duration
 }
 
-// assess fills in the life of each worker. asked is when the server was asked for the readings;
-// lost is how long ago this store lost its own session: a server that lost all of them kills
-// nobody.
+// assess sets the liveness of each worker. asked is when the server was asked for the readings.
+// lost is how long ago this store lost its own session: when the server loses all sessions, that
+// kills nobody.
 func (d *failureDetector) assess(workers []task.WorkerInfo, sessions []sessionReading, asked time.Time, lost time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -60,8 +61,8 @@ func (d *failureDetector) assess(workers []task.WorkerInfo, sessions []sessionRe
 			if !known || o.seq != w.Seq {
 				o = observation{seq: w.Seq, since: answered}
 			}
-			// The first reading was made before its answer came, and this one after it was asked
-			// for: the time between them was at least that between these moments.
+			// The first reading was made before its answer came, and this one after the question
+			// was sent. So at least the time between these two moments has passed between them.
 			o.dead = o.dead || asked.Sub(o.since) >= min(sessions[i].confirm, d.most)
 			suspected[w.Worker] = o
 			w.Liveness = task.LivenessUnknown
@@ -73,7 +74,8 @@ func (d *failureDetector) assess(workers []task.WorkerInfo, sessions []sessionRe
 	d.suspected = suspected
 }
 
-// confirmed returns the beat at which a worker was found dead in the last assessment.
+// confirmed reports whether the last assessment found a worker dead, and returns the beat at which
+// it did.
 func (d *failureDetector) confirmed(worker string) (seq uint64, dead bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// seen is what a detector is shown of one worker.
+// seen is what a detector sees of one worker.
 type seen struct {
 	gone    bool
 	seq     uint64

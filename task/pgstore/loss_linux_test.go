@@ -11,7 +11,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// forgetful is a cluster that forgets at its crash what was committed since remember was called.
+// forgetful is a cluster whose crash loses what was committed since remember was called.
 type forgetful struct {
 	*testing.T
 	server *pgtest.Server
@@ -41,7 +41,7 @@ func (f *forgetful) kill() {
 	}
 }
 
-// crash crashes the server, and starts it again. The stores have connections that work afterwards.
+// crash crashes the server, and starts it again. Afterwards the stores have working connections.
 func (f *forgetful) crash(stores ...*Store) {
 	f.Helper()
 	f.kill()
@@ -54,7 +54,7 @@ func (f *forgetful) crash(stores ...*Store) {
 	}
 }
 
-// open opens a store, and makes a worker known to it.
+// open opens a store, and registers a worker in it.
 func (f *forgetful) open(worker string) *rig {
 	f.Helper()
 	r := &rig{T: f.T, store: openAt(f.T, Config{DSN: f.server.DSN("postgres"), Migrate: true, Logger: slog.New(slog.DiscardHandler)})}
@@ -65,8 +65,8 @@ func (f *forgetful) open(worker string) *rig {
 	return r
 }
 
-// After commits were lost the server gives numbers again, and tasks and runs are others than those
-// that a process remembers.
+// After commits were lost the server assigns the same numbers again, for other tasks and runs than
+// those that a process remembers.
 func TestLostCommits_MisdirectNothing(t *testing.T) {
 	t.Parallel()
 	f := newForgetful(t)
@@ -94,7 +94,7 @@ func TestLostCommits_MisdirectNothing(t *testing.T) {
 	a.fillReady(0, count-1, "default")
 	f.remember(a.store)
 	lost := claim(a, "a", "k")
-	add(a, 1000, route{"charge", "cards"}) // a queue that nobody knows after the crash
+	add(a, 1000, route{"charge", "cards"}) // a queue that the server does not know after the crash
 	if len(lost) != count {
 		t.Fatalf("claimed %d", len(lost))
 	}
@@ -134,8 +134,8 @@ func TestLostCommits_MisdirectNothing(t *testing.T) {
 	b.counts(map[task.Status]int{task.StatusSucceeded: count, task.StatusRunning: 2})
 }
 
-// The worker that had the end confirmed knows of nothing to ask for: the store says so, with each
-// beat until one lists all runs.
+// A worker that had an end confirmed has no reason to ask for it: so the store reports the restart
+// with each beat, until a beat lists all runs.
 func TestLostCommits_ABeatSaysThatTheServerHasRestarted(t *testing.T) {
 	t.Parallel()
 	f := newForgetful(t)

@@ -10,15 +10,15 @@ import (
 const (
 	// maintainEvery is how often a process with workers maintains the tables.
 	maintainEvery = 10 * time.Second
-	// deadRows is the number of dead rows from which a table is vacuumed, if they are also twice as
-	// many as the others. The server vacuums too, but by default checks once a minute.
+	// deadRows is the number of dead rows above which a table is vacuumed, if they are also more than
+	// twice as many as the live ones. The server vacuums too, but by default checks once a minute.
 	deadRows = 20_000
-	// countRows is the number of changes from which the counts of a kind, a queue and a status are
-	// added up.
+	// countRows is the number of rows above which the counts of a kind, a queue and a status are added
+	// up.
 	countRows = 20
 )
 
-// maintain begins to maintain the tables, once for a store.
+// maintain starts the maintenance of the tables, once for a store.
 func (s *Store) maintain() {
 	s.maintaining.Do(func() {
 		if !s.closed.Load() {
@@ -44,13 +44,13 @@ func (s *Store) maintainTables() {
 		}
 		cancel()
 		if err != nil && s.life.Err() == nil {
-			s.log.Debug("the tables could not be looked after; the server does that too, less often", "error", explain(err))
+			s.log.Debug("the tables could not be maintained; the server does that too, less often", "error", explain(err))
 		}
 	}
 }
 
-// vacuum vacuums the tables whose dead rows far exceed the others. The server answers a role that
-// may not do that with a warning, and leaves the table to its own vacuum.
+// vacuum vacuums the tables with far more dead rows than live ones. If the role may not do that the
+// server answers with a warning, and the table waits for the vacuum of the server.
 func (s *Store) vacuum(ctx context.Context) error {
 	if !s.busy.Load() {
 		return nil

@@ -9,7 +9,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// The server looks after a table once a minute; a queue has more dead rows by then than others.
+// The server vacuums a table once a minute at most. By then a queue has more dead rows than live
+// ones.
 func TestVacuum_ClearsUpTablesThatAreFullOfDeadRows(t *testing.T) {
 	b := newRig(t)
 	vacuumed := func(table string) int {
@@ -49,7 +50,7 @@ func TestVacuum_IsNoErrorForARoleThatOwnsNoTable(t *testing.T) {
 	}
 }
 
-// What ran through the tables leaves no more room behind than once.
+// Tasks that have passed through the tables leave no more space behind than after the first time.
 func TestTables_DoNotGrowWithWhatHasBeen(t *testing.T) {
 	b := newRig(t)
 	const n = 400
@@ -84,8 +85,8 @@ func TestTables_DoNotGrowWithWhatHasBeen(t *testing.T) {
 	}
 }
 
-// A checkpoint that is saved again, and a beat, change rows in which no index covers what changes,
-// and whose pages have room: they leave nothing dead in an index.
+// A checkpoint that is saved again and a beat update rows where no index has the changed columns
+// and the pages have room: so they leave no dead index entries.
 func TestTables_AreUpdatedWithinTheirPages(t *testing.T) {
 	b := newRig(t)
 	const n, saves = 200, 20

@@ -13,15 +13,15 @@ import (
 //go:embed schema/*.sql
 var schemaFiles embed.FS
 
-// A step brings the schema from the version before it to its own. Steps expand first and contract
-// one release later, so that two versions of the program can run side by side during a deploy:
+// A step brings the schema from the version before it to its own. A step adds, and a step of a
+// later release removes, so that two versions of the program can run side by side during a deploy.
 // oldest is the oldest schema version whose programs still work on the result.
 type step struct {
 	oldest int
 	text   string // statements, which are separated by empty lines or ends of lines
 }
 
-// steps are the schema's history; the n-th (from 1) makes version n.
+// steps are the history of the schema; the n-th (from 1) creates version n.
 var steps = []step{{oldest: 1, text: schemaText("schema/001_initial.sql")}}
 
 func schemaText(file string) string {
@@ -33,13 +33,13 @@ func schemaText(file string) string {
 }
 
 const (
-	// ddlPatience is for how long a statement of a migration waits for a lock. All who want the table
-	// queue behind it meanwhile, and those who want one that the migration has locked already wait,
-	// too. It is less than a server's deadlock_timeout, too.
+	// ddlPatience is how long a statement of a migration waits for a lock. Meanwhile all transactions
+	// that want the table queue behind it, and those that want a table that the migration has already
+	// locked wait too. It is also shorter than the server's deadlock_timeout.
 	ddlPatience = 250 * time.Millisecond
-	// ddlPause is between two tries, so that those who waited get on.
+	// ddlPause is the pause between two attempts, in which the transactions that waited go on.
 	ddlPause = time.Second
-	// migratePatience is for how long a migration whose tables are locked is tried again.
+	// migratePatience is how long a migration whose tables are locked is retried.
 	migratePatience = time.Minute
 )
 
@@ -63,8 +63,8 @@ func (s *Store) prepareSchema(ctx context.Context, migrate bool) error {
 	return s.migrateTo(ctx, steps, migratePatience)
 }
 
-// migrateTo migrates, and tries again when somebody else's transaction holds a lock: a migration
-// that waited for it would hold up all workers.
+// migrateTo migrates, and retries when another transaction holds a lock: a migration that waited
+// for that lock would hold up all workers.
 func (s *Store) migrateTo(ctx context.Context, steps []step, patience time.Duration) error {
 	for began, told := time.Now(), false; ; told = true {
 		err := retry(ctx, isMadeByAnother, func(error) {}, func(ctx context.Context) error {
@@ -87,18 +87,18 @@ func (s *Store) migrateTo(ctx context.Context, steps []step, patience time.Durat
 	}
 }
 
-// lockVersion has migrations of one schema wait for each other, as long as it takes: no worker
-// wants a lock that is in its way. Only who has rights on the table can hold them up.
+// lockVersion has migrations of one schema wait for each other, however long that takes. It
+// conflicts with no lock that workers take. Only a role with rights on the table can hold it up.
 const lockVersion = `lock table @.lastcall in share row exclusive mode`
 
-// migrate makes the missing steps, one program at a time. While there is no table to lock, the
-// server has a second program wait that makes the same schema or table, and then fail:
+// migrate runs the missing steps, in one program at a time. While there is no table to lock yet,
+// the server makes a second program that creates the same schema or table wait, and then fail: see
 // isMadeByAnother.
 func (s *Store) migrate(ctx context.Context, tx pgx.Tx, steps []step) error {
 	if _, err := tx.Conn().PgConn().Exec(ctx, `set local search_path = `+ownPath+`; set local lock_timeout = 0`).ReadAll(); err != nil {
 		return err
 	}
-	// create ... if not exists wants the right to create also where nothing is missing.
+	// "create schema if not exists" needs the right to create even where nothing is missing.
 	var exists bool
 	if err := tx.QueryRow(ctx, `select exists (select 1 from pg_catalog.pg_namespace where nspname = $1)`, s.schema).Scan(&exists); err != nil {
 		return err
@@ -131,7 +131,7 @@ func (s *Store) migrate(ctx context.Context, tx pgx.Tx, steps []step) error {
 		return err
 	}
 	for _, step := range steps[version:] {
-		// Without parameters, many statements go to the server at once.
+		// Exec without parameters sends all statements of the text at once.
 		if _, err := tx.Conn().PgConn().Exec(ctx, s.sql(step.text)).ReadAll(); err != nil {
 			return fmt.Errorf("schema %s: %w", s.schema, err)
 		}
@@ -146,8 +146,8 @@ type queryer interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// schemaVersion reads the version of the schema and the oldest one that it is compatible with: 0, 0
-// where there is none.
+// schemaVersion returns the version of the schema, and the oldest version that it is compatible
+// with: 0, 0 if there is no schema.
 func (s *Store) schemaVersion(ctx context.Context, q queryer) (version, oldest int, err error) {
 	var ours bool
 	const find = `select exists (select 1 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace

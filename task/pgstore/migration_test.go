@@ -95,7 +95,7 @@ func columnsOf(t *testing.T, dsn, schema string) string {
 	return text
 }
 
-// goThrough adds a task, claims it and ends it, as workers do: a claim that finds a table locked
+// goThrough adds a task, claims it and ends it, as workers do. A claim that meets a locked table
 // finds nothing.
 func (b *rig) goThrough(id string) {
 	b.Helper()
@@ -127,7 +127,8 @@ alter table @.ended add column wider text;
 `})
 }
 
-// reading returns when a transaction has read a table, and stays open as that of a dump does.
+// reading returns when a transaction has read a table. The transaction stays open, as that of a
+// dump does.
 func (b *rig) reading(table string) (commit func()) {
 	b.Helper()
 	tx := b.begin()
@@ -157,7 +158,7 @@ func TestMigrate_HoldsUpNoWorkerWhileALongTransactionHoldsALock(t *testing.T) {
 		began := time.Now()
 		b.goThrough(testID(i))
 		if took := time.Since(began); took > 10*time.Second { // without a limit it is that of the transaction
-			t.Fatalf("a task took %v beside a migration that waits", took)
+			t.Fatalf("a task took %v during a migration that waits", took)
 		}
 	}
 	if version := b.number(`select value from lastcall.lastcall where key = 'version'`); version != len(steps) {

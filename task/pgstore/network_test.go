@@ -30,7 +30,7 @@ func beatAt(t *testing.T, s *Store, lease time.Duration) func(context.Context) e
 	return beat
 }
 
-// lifeOf is what a store can tell of the worker w.
+// lifeOf returns what a store reports about the worker w.
 func lifeOf(t *testing.T, s *Store) task.WorkerInfo {
 	t.Helper()
 	all, err := s.Workers(t.Context())
@@ -40,8 +40,8 @@ func lifeOf(t *testing.T, s *Store) task.WorkerInfo {
 	return all[0]
 }
 
-// untilDead watches the worker w as a neighbour does, and returns how long it took until its death
-// was certain.
+// untilDead monitors the worker w as another worker does, and returns how long it took until its
+// death was certain.
 func untilDead(t *testing.T, s *Store) time.Duration {
 	t.Helper()
 	began := time.Now()
@@ -190,7 +190,7 @@ func TestFailureDetector_ADeadProcessIsKnownAfterABreathOnALocalNetwork(t *testi
 	}
 }
 
-// What came after the last reading makes it worthless.
+// A beat after the last reading makes that reading worthless.
 func TestReclaim_BelievesNoSessionOfAWorkerWhoseBeatHasMovedSince(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	a := openAt(t, Config{DSN: dsn, Migrate: true})
@@ -246,7 +246,8 @@ func TestHeartbeat_DoesNotWaitForAPoolThatRequestsHaveExhausted(t *testing.T) {
 		t.Errorf("Reclaim: %v", err)
 	}
 
-	// The session is lost too, and cannot come back for a moment: a spare connection is made.
+	// The session is lost too, and cannot come back for a moment: so the store opens a spare
+	// connection.
 	a.session.mu.Lock()
 	a.session.phase = phaseDown
 	a.session.mu.Unlock()

@@ -10,22 +10,22 @@ import (
 	"time"
 )
 
-// announcement is what other processes are notified of, as the first letter of a payload; the
-// announcer's nonce follows.
+// announcement is what other processes are notified of: the first letter of a payload. The
+// announcer's nonce follows it.
 type announcement string
 
 const (
 	announceEarly announcement = "e" // tasks that may come before others
 	announceReady announcement = "r" // new tasks without a priority, or of a lower one
-	announceAsked announcement = "a" // something was asked of a run
+	announceAsked announcement = "a" // there is a command to a run
 	announceStop  announcement = "s" // a worker stops
 )
 
-// announcer notifies other processes that there may be something to claim, that something was asked
-// of a run, or that a worker stops: in a transaction of its own, since one with a notification
-// serialises the commits of the whole database, and once for many changes.
+// announcer notifies other processes that there may be something to claim, that there is a command
+// to a run, or that a worker stops. It sends one notification for many changes, in a transaction of
+// its own: a transaction with a notification serialises the commits of the whole database.
 type announcer struct {
-	nonce string // tells our announcements from others'
+	nonce string // distinguishes the announcements of this process from those of others
 	send  func(ctx context.Context, payload string) error
 	log   *slog.Logger
 
@@ -39,7 +39,7 @@ func newAnnouncer(log *slog.Logger, send func(context.Context, string) error) *a
 		pending: make(map[announcement]bool), some: make(chan struct{}, 1)}
 }
 
-// announce has a notification sent soon, one for all calls that come meanwhile.
+// announce has a notification sent soon: one for all calls that come meanwhile.
 func (a *announcer) announce(what announcement) {
 	a.mu.Lock()
 	a.pending[what] = true
@@ -50,8 +50,8 @@ func (a *announcer) announce(what announcement) {
 	}
 }
 
-// run sends what is pending until life ends, and then the last of it: a process may enqueue and end
-// at once.
+// run sends what is pending until life ends, and then once more: a process may enqueue a task and
+// end at once.
 func (a *announcer) run(life context.Context) {
 	for {
 		select {
@@ -78,7 +78,7 @@ func (a *announcer) flush(life context.Context, kinds ...announcement) {
 		err := a.send(ctx, string(what)+a.nonce)
 		cancel()
 		if err != nil {
-			a.log.Debug("other processes were not told of a change; they find it by polling", "error", explain(err))
+			a.log.Debug("other processes were not notified of a change; they find it by polling", "error", explain(err))
 		}
 	}
 }
@@ -104,7 +104,7 @@ func (s *Store) notify(ctx context.Context, payload string) error {
 	return err
 }
 
-// heard acts on an announcement. Our own have been acted upon already.
+// heard acts on an announcement. Those of this process have already been acted on.
 func (s *Store) heard(payload string) {
 	switch what, foreign := s.announcer.parse(payload); {
 	case !foreign:
@@ -119,7 +119,7 @@ func (s *Store) heard(payload string) {
 	}
 }
 
-// claimable notifies this and other processes that there may be something to claim, of that
+// claimable notifies this and other processes that there may be something to claim, with this
 // sort_priority or a greater one.
 func (s *Store) claimable(sortPriority int64) {
 	s.mayClaim(sortPriority)
@@ -138,7 +138,7 @@ func (s *Store) mayClaim(sortPriority int64) {
 	s.signals.Wake(1, 0, 0)
 }
 
-// asked notifies this and other processes that something was asked of a run.
+// asked notifies this and other processes that there is a command to a run.
 func (s *Store) asked() {
 	s.signals.Wake(0, 1, 0)
 	s.announcer.announce(announceAsked)

@@ -14,8 +14,9 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// The commits of transactions that notify go one by one, through a lock of the whole cluster. One
-// that holds it is made to hang in its commit, which waits for a standby that does not exist.
+// The commits of transactions that notify are serialised by a lock of the whole cluster. A
+// transaction that holds the lock is made to hang in its commit, which waits for a standby that
+// does not exist.
 func TestEnqueue_EnqueuingNotifiesNobodyInsideItsTransaction(t *testing.T) {
 	t.Parallel()
 	server := pgtest.New(t, "fsync=off", "synchronous_standby_names=nobody", "synchronous_commit=local")
@@ -59,7 +60,7 @@ func TestEnqueue_EnqueuingNotifiesNobodyInsideItsTransaction(t *testing.T) {
 	if err != nil {
 		t.Errorf("a task in the caller's transaction: %v", err)
 	}
-	// What would have hung does.
+	// A transaction that notifies does hang.
 	short, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
 	defer cancel()
 	if _, err := c.Exec(short, `select pg_notify('other', '')`); err == nil {

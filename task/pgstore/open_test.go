@@ -200,7 +200,7 @@ func TestAdd_ABadItemFailsAloneInItsBatch(t *testing.T) {
 	}
 }
 
-// soon is a context for something that will happen soon.
+// soon returns a context for something that will happen soon.
 func soon(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)

@@ -4,35 +4,46 @@
 // # What is promised
 //
 // What Add, Claim and Apply have returned without an error survives any death of the processes and
-// of the server, as far as the server keeps its synchronous commits: with synchronous_commit=off,
-// or a failover to a standby that lags behind, the last commits can be lost, and tasks and outcomes
-// with them.
+// of the server, as far as the server keeps its synchronous commits. With synchronous_commit=off,
+// or after a failover to a standby that lags behind, the last commits can be lost, and tasks and
+// outcomes with them.
 //
 // # How a dead process is noticed
 //
-// Besides its pool a store has one connection of its own, the session. It has a name, listens for
-// announcements, and carries the beats, so that a pool that is exhausted kills nobody. The server
-// ends the session when the process ends, however it ends; a neighbour looks for it in
-// pg_stat_activity, and takes over when it has been gone for 400 ms while the beat stood still. A
-// worker that only lost this connection has made it again by then, or has written that it is no
-// evidence; where connecting takes long, the time is longer, up to 1.75 s. Where it takes more than
-// a second, or the connection was lost twice within 30 s, only the lease decides. A session of an
-// earlier start of the server is no evidence, and a store that has just lost its own connection
-// believes none for one lease: a server that restarts kills nobody.
+// A store has a pool, and one connection of its own outside the pool: the session. The session has
+// a name, listens for announcements, and carries the beats, so an exhausted pool cannot make a
+// worker look dead.
+//
+// The server ends the session when the process ends, however that happens. Other workers look for
+// the session in pg_stat_activity. They take over when it has been gone for 400 ms while the beat
+// stood still. A worker that has only lost this connection has by then opened it again, or has
+// recorded that the session is no evidence of its death. Where connecting takes long, the 400 ms
+// become more, up to 1.75 s.
+//
+// Only the lease decides in these cases:
+//
+//   - connecting takes more than a second;
+//   - the connection was lost twice within 30 s;
+//   - the session is one of an earlier start of the server;
+//   - the observing store has lost its own connection, for the length of one lease: a restart of
+//     the server kills nobody.
 //
 // # Connections
 //
-// A pool that the store makes of a DSN has sessions of its own: their isolation, encoding, time
-// limits and plans are set whatever the role and the database say, and only a server that takes
-// writes is connected to, so after a failover a DSN with several hosts finds the new primary by
-// itself. A pool that is given is used as it is; Open refuses one whose sessions have another
-// isolation than read committed, another encoding than UTF8, or take no writes. The statements are
-// safe with any search_path that has pg_catalog first, as it is unless somebody names it.
+// A pool that the store opens from a DSN has settings of its own. Isolation, encoding, time limits
+// and plans are set for each session, whatever the role and the database say. The pool connects
+// only to a server that takes writes, so after a failover a DSN with several hosts finds the new
+// primary by itself.
 //
-// Through PgBouncer in session mode all of this holds. In transaction mode no session is one
-// process's; that is noticed and said in the log. Then a dead worker's tasks are taken
-// over when its lease has run out, new tasks are found by polling, and the sessions' settings are
-// those of the role, which Open checks.
+// A pool that the caller passes is used as it is. Open refuses one whose sessions have another
+// isolation than read committed, another encoding than UTF8, or take no writes. The statements are
+// safe with any search_path that has pg_catalog first, as every search_path has that does not name
+// pg_catalog elsewhere.
+//
+// Through PgBouncer in session mode all of this holds. In transaction mode no server session
+// belongs to one process; the store detects that and logs it. Then a dead worker's tasks are taken
+// over when its lease has run out, new tasks are found by polling, and the sessions have the
+// settings of the role, which Open checks.
 //
 // # The tables
 //
@@ -59,23 +70,24 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// Config names the database. One of Pool and DSN is needed.
+// Config names the database. Exactly one of Pool and DSN must be set.
 type Config struct {
-	// Pool is used and stays the caller's to close, after the store. The store opens one connection
-	// more, with the pool's configuration.
+	// Pool is the caller's: the store uses it, and the caller closes it after the store. The store
+	// opens one more connection, with the pool's configuration.
 	Pool *pgxpool.Pool
-	// DSN is the address of the database, as postgres://USER@HOST/DATABASE or in keywords; what it
+	// DSN is the address of the database, as postgres://USER@HOST/DATABASE or in keywords. What it
 	// leaves out comes from the environment (PGHOST, PGPASSWORD, ...). It is never printed. The
-	// store then has a pool of its own, of pool_max_conns connections.
+	// store then opens a pool of its own, of pool_max_conns connections.
 	DSN string
-	// Schema has the tables. Empty means lastcall. Several may live in one database.
+	// Schema is the name of the schema that has the tables. Empty means lastcall. One database may
+	// have several.
 	Schema string
 	// Migrate creates the schema, or brings it up to date. Without it a schema that is missing or
 	// too old is an error.
 	Migrate bool
-	// Wait is for how long Open waits for a server that cannot be reached, is starting or has no
-	// connection left: it tries again, ever less often, and the log says so. 0 means not at all. What
-	// waiting does not mend, such as a wrong password or a database that is missing, is an error at
+	// Wait is how long Open waits for a server that cannot be reached, is starting or has no
+	// connection left. Open retries, less and less often, and logs each failure. 0 means no wait. An
+	// error that waiting cannot cure, such as a wrong password or a missing database, is returned at
 	// once.
 	Wait time.Duration
 	// Timeout bounds how long the server may take to answer a call. 0 means 15 s.
@@ -92,7 +104,7 @@ type Store struct {
 	pool    *pgxpool.Pool
 	ownPool bool
 	timeout time.Duration
-	dial    func(context.Context) (*pgx.Conn, error) // makes a connection beside the pool
+	dial    func(context.Context) (*pgx.Conn, error) // opens a connection outside the pool
 	pooling pooling
 	session *session
 	channel string // the name of the channel of announcements
@@ -118,12 +130,12 @@ type Store struct {
 
 var _ task.TxStore = (*Store)(nil)
 
-// schemaName is what a schema may be called: it is part of statements.
+// schemaName matches the names that a schema may have: the name is part of statements.
 var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,39}$`)
 
-// Open connects to the database and checks, or creates, the schema. The errors say what to do about
+// Open connects to the database and checks, or creates, the schema. Its errors say what to do about
 // a wrong password, a standby, missing rights and a newer schema, and never show the DSN. The
-// caller closes the store, once the workers and clients that use it are done.
+// caller closes the store once the workers and clients that use it are done.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Wait < 0 {
 		return nil, fmt.Errorf("pgstore: wait %v is negative", cfg.Wait)
@@ -152,7 +164,8 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 }
 
-// The pauses of Open between two attempts to reach a server grow from one to the other.
+// The pauses of Open between two attempts to reach a server grow from firstOpenPause to
+// maxOpenPause.
 const (
 	firstOpenPause = 250 * time.Millisecond
 	maxOpenPause   = 5 * time.Second
@@ -226,7 +239,8 @@ func (s *Store) connect(ctx context.Context, migrate bool) error {
 	return s.readChannel(ctx)
 }
 
-// poolingOfPool reports what is between a pool that was given and the server.
+// poolingOfPool reports which kind of pooler is between the pool that the caller passed and the
+// server.
 func (s *Store) poolingOfPool(ctx context.Context) (by pooling, err error) {
 	err = s.pool.AcquireFunc(ctx, func(c *pgxpool.Conn) (err error) {
 		by, err = poolingOf(ctx, c.Conn(), s.dial)
@@ -235,7 +249,7 @@ func (s *Store) poolingOfPool(ctx context.Context) (by pooling, err error) {
 	return by, err
 }
 
-// sessionConfig returns what the session knows of the store.
+// sessionConfig returns what the session needs of the store.
 func (s *Store) sessionConfig() sessionConfig {
 	return sessionConfig{
 		dial: s.dial, pooling: s.pooling, statements: &s.q, channel: s.channel, timeout: s.timeout, steady: steadyAfter, log: s.log,
@@ -255,7 +269,7 @@ func (s *Store) Wait(ctx context.Context, seen task.Generations) (task.Generatio
 	return s.signals.Wait(ctx, seen)
 }
 
-// Close implements task.Store. A pool that was given stays open.
+// Close implements task.Store. A pool that the caller passed stays open.
 func (s *Store) Close() error {
 	if s.closed.Swap(true) {
 		return nil

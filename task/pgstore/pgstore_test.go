@@ -33,9 +33,9 @@ func engine(t *testing.T) storetest.Engine {
 	}}
 }
 
-// emptyStores opens one database for test after test. Each finds it empty, and finds what it has
-// left there when it opens it again. To empty the tables takes a tenth of the time that it takes to
-// make them.
+// emptyStores opens one database for test after test. Each test finds it empty, and when it opens
+// it again finds what it has left there. To empty the tables takes a tenth of the time that it
+// takes to create them.
 func emptyStores(open func(*testing.T) *Store) func(*testing.T) task.Store {
 	last := ""
 	return func(t *testing.T) task.Store {

@@ -13,13 +13,14 @@ import (
 const (
 	// promoteMost bounds the tasks that one statement moves from delayed to ready.
 	promoteMost = 5000
-	// promoteRounds bounds the statements of one poll. Other polls go on.
+	// promoteRounds bounds the rounds of one poll. Later polls do the rest.
 	promoteRounds = 10
 )
 
-// poll finds the routes that have something to claim, moves what has become due to ready, and ends
-// what has expired, a part of it where there is something to claim all the same. It returns what it
-// found, and in how long the next delay runs out or the next task expires.
+// poll finds the routes that have something to claim, moves tasks that have become due to ready,
+// and ends tasks that have expired. While there is something to claim it ends only a part of the
+// expired tasks. It returns the routes, and the time until the next delay runs out or the next task
+// expires.
 func (s *Store) poll(ctx context.Context, req task.ClaimRequest) (all []found, next time.Duration, err error) {
 	for range promoteRounds {
 		var p polled
@@ -54,7 +55,7 @@ func (s *Store) poll(ctx context.Context, req task.ClaimRequest) (all []found, n
 // polled is what a poll has found.
 type polled struct {
 	registered bool // the worker may claim
-	expired    bool // there are tasks to be ended
+	expired    bool // there are expired tasks to end
 	all        []found
 	next       time.Duration // until the next delay runs out or the next task expires
 }
@@ -67,7 +68,7 @@ func (s *Store) promote(ctx context.Context) (moved int64, err error) {
 		return err
 	})
 	if err == nil && moved > 0 {
-		s.claimable(everything) // some may be of kinds that other workers have
+		s.claimable(everything) // other workers may serve the kinds of some of them
 	}
 	return moved, err
 }
@@ -83,7 +84,8 @@ func (s *Store) pollOnce(ctx context.Context, req task.ClaimRequest) (p polled, 
 	return p, err
 }
 
-// ask runs a statement that polls, and has the neighbours looked at if one of them may be gone.
+// ask runs a statement that polls. If the poll finds that the session of another worker may be
+// gone, ask has the workers checked.
 func (s *Store) ask(ctx context.Context, statement string, req task.ClaimRequest, pieces []piece) (p polled, err error) {
 	var (
 		neighbourGone  bool
@@ -126,8 +128,8 @@ func (s *Store) ask(ctx context.Context, statement string, req task.ClaimRequest
 	return p, nil
 }
 
-// pieceArgs are the columns of pieces: the first and the last route, and the position at which the
-// first one begins. The other routes of a piece are read from their front.
+// pieceArgs returns the columns of pieces: the first and the last route, and the position at which
+// reading of the first route begins. The other routes of a piece are read from their front.
 func pieceArgs(pieces []piece) []any {
 	n := len(pieces)
 	first, last, priorities := make([]int64, n), make([]int64, n), make([]int32, n)
@@ -140,4 +142,4 @@ func pieceArgs(pieces []piece) []any {
 }
 
 // noRows reports whether a query returned no row.
-func noRows(err error) bool { return err == pgx.ErrNoRows } //nolint:errorlint // Scan returns it as it is
+func noRows(err error) bool { return err == pgx.ErrNoRows } //nolint:errorlint // Scan returns it unwrapped

@@ -10,7 +10,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// fillDelayed makes tasks of the kind k whose time has come, from one number to another.
+// fillDelayed inserts tasks of the kind k whose time has come, with the numbers from first to last.
 func (b *rig) fillDelayed(first, last int) {
 	b.Helper()
 	b.fillReady(first, last, "default")
@@ -62,7 +62,7 @@ func TestPoll_ReportsWhenTheNextDelayRunsOut(t *testing.T) {
 	}
 }
 
-// The worker that found nothing looks again when the delay has run out, and not before.
+// The worker that found nothing polls again when the delay has run out, and not before.
 func TestClaim_TakesATaskWhenItsDelayHasRunOut(t *testing.T) {
 	b := newRig(t)
 	awaitUp(t, b.store)

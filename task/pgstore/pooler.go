@@ -10,33 +10,35 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// pooling is what a pooler between us and the server does with sessions.
+// pooling is how a pooler between this process and the server assigns sessions.
 type pooling int
 
 const (
-	// unpooled: a connection is a session of the server.
+	// unpooled: there is no pooler; a connection is a session of the server.
 	unpooled pooling = iota
-	// pooledBySession: a connection has a session of the server for as long as it lives.
+	// pooledBySession: a connection has the same session of the server for all its life.
 	pooledBySession
-	// pooledByTransaction: each transaction may have another session. What is said in a session (a
-	// lock, a setting, listen) is lost, or somebody else's.
+	// pooledByTransaction: each transaction may run in another session. The state of a session (a
+	// lock, a setting, listen) is lost, or becomes that of another client.
 	pooledByTransaction
 )
 
 const (
-	// poolingRounds is how many times a pooler is tempted to give a session away.
+	// poolingRounds is how many times the test offers a pooler a session to reassign.
 	poolingRounds = 3
-	// poolingPatience bounds all of them. A pooler that has no session left lets clients wait.
+	// poolingPatience bounds all rounds: a pooler without a free session makes clients wait.
 	poolingPatience = 3 * time.Second
 )
 
-// poolingOf reports what is between a connection and the server. A pooler makes up the number by
-// which a connection is cancelled; the server's is the process that answers.
+// poolingOf reports which kind of pooler is between a connection and the server. A pooler invents
+// the number by which a connection is cancelled; the server's own number is that of the process
+// that answers. So if they are the same there is no pooler.
 //
-// The modes of a pooler look the same until a second client comes. A pooler takes an idle session
-// before it makes a new one. So if c's session is given away between two transactions of c, either
-// a second client of ours gets it, or somebody else has, and the last statement there is not c's.
-// In doubt the answer is by transaction, in which no session is believed.
+// The modes of a pooler look the same until a second client comes. A pooler uses an idle session
+// before it opens a new one. So if the pooler reassigns the session of c between two transactions
+// of c, then either a second client of this process gets that session, or another client has it,
+// and the last statement in it is not that of c. In doubt the answer is pooledByTransaction, with
+// which no session is evidence.
 func poolingOf(ctx context.Context, c *pgx.Conn, dial func(context.Context) (*pgx.Conn, error)) (pooling, error) {
 	pid, err := backendPID(ctx, c)
 	if err != nil {
@@ -53,10 +55,11 @@ func poolingOf(ctx context.Context, c *pgx.Conn, dial func(context.Context) (*pg
 	return pooledBySession, nil
 }
 
-// givesAway reports whether a pooler gives the session pid of a client to others, or may do so: it
-// has none for a second client, or takes no transactions of several statements.
+// givesAway reports whether a pooler assigns the session of a client, whose process is pid, to
+// others. It also returns true if the pooler may do so: it has no session for a second client, or
+// refuses transactions of several statements.
 func givesAway(ctx context.Context, c *pgx.Conn, pid uint32, dial func(context.Context) (*pgx.Conn, error)) bool {
-	var others []*pgx.Conn // open until the last has been asked
+	var others []*pgx.Conn // stay open until the last one has answered
 	defer func() {
 		for _, other := range others {
 			_ = other.Close(ctx) // its transaction has done nothing
@@ -85,7 +88,7 @@ func givesAway(ctx context.Context, c *pgx.Conn, pid uint32, dial func(context.C
 	return false
 }
 
-// backendPID asks for the process that answers.
+// backendPID returns the number of the server process that answers.
 func backendPID(ctx context.Context, c *pgx.Conn) (uint32, error) {
 	text, err := askText(ctx, c, `select pg_catalog.pg_backend_pid()`)
 	if err != nil {
@@ -97,7 +100,7 @@ func backendPID(ctx context.Context, c *pgx.Conn) (uint32, error) {
 
 func formatPID(pid uint32) string { return strconv.FormatUint(uint64(pid), 10) }
 
-// askText runs statements that answer last with one text.
+// askText runs statements of which the last one returns a single text.
 func askText(ctx context.Context, c *pgx.Conn, statements string) (string, error) {
 	results, err := c.PgConn().Exec(ctx, statements).ReadAll()
 	if err != nil {

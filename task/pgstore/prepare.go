@@ -12,38 +12,40 @@ import (
 )
 
 // A session of the server plans a statement when it receives it for the first time, and reads the
-// catalogues about its tables: 10 to 20 ms for a claim, or for the end of a run, where each later
-// one takes one or two. A handover would pay that twice, in the process that ends and in the one
-// that takes over. So a store has the statements of a run planned when a worker registers, with
-// nothing to claim or to end, on as many connections as a worker uses that has little to do.
+// catalogues of its tables: 10 to 20 ms for a claim, or for the end of a run. Each later execution
+// takes 1 or 2 ms. A handover would pay for the planning twice: in the process that ends and in the
+// one that takes over. So a store has the statements of a run planned when a worker registers. It
+// runs them with nothing to claim or to end, on as many connections as a worker with little work
+// uses.
 
 const (
-	// preparedConnections is their number: one for a statement, and one for what comes meanwhile.
+	// preparedConnections is the number of these connections: one for a statement, and one for
+	// another statement that comes meanwhile.
 	preparedConnections = 2
-	// preparePatience is how long one is held while another is waited for, which a busy pool may
-	// not have.
+	// preparePatience is how long all of them are waited for: a busy pool may have no second one, and
+	// the first one is held meanwhile.
 	preparePatience = 500 * time.Millisecond
 )
 
 // prepareAhead has the statements planned, once for a store.
 func (s *Store) prepareAhead() {
 	s.preparing.Do(func() {
-		// Where nothing is prepared, nothing is kept.
+		// In the other modes nothing is prepared, so planning in advance would not last.
 		if !s.closed.Load() && s.pool.Config().ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
 			s.routines.Go(s.prepareAll)
 		}
 	})
 }
 
-// prepareAll has the statements planned on some connections. What fails here fails again where it
-// is reported.
+// prepareAll has the statements planned on some connections. An error here is only logged: the same
+// statement fails again where its error is returned.
 func (s *Store) prepareAll() {
 	ctx, cancel := context.WithTimeout(s.life, s.timeout)
 	defer cancel()
 	soon, tooLate := context.WithTimeout(ctx, preparePatience)
 	defer tooLate()
 	var conns []*pgxpool.Conn
-	for range min(preparedConnections, int(s.pool.Config().MaxConns)) { // all of them first: a released one would be acquired again
+	for range min(preparedConnections, int(s.pool.Config().MaxConns)) { // acquire all of them first: the pool would return a released one again
 		conn, err := s.pool.Acquire(soon)
 		if err != nil {
 			break
@@ -59,7 +61,7 @@ func (s *Store) prepareAll() {
 	}
 }
 
-// prepareOn runs the statements with arguments that match nothing. Without a worker a claim locks
+// prepareOn runs the statements with arguments that match nothing. A claim without a worker locks
 // nothing.
 func (s *Store) prepareOn(ctx context.Context, conn *pgxpool.Conn) error {
 	_, claim := conn.Exec(ctx, s.q.Claim, s.claimArgs(task.ClaimRequest{}, nil)...)

@@ -57,7 +57,7 @@ func newProxy(t *testing.T, dsn string) (p *proxy, through string) {
 	return p, "postgres://" + cfg.User + "@" + l.Addr().String() + "/" + cfg.Database + "?sslmode=disable"
 }
 
-// lead has new connections lead to the server whose socket is in a directory.
+// lead directs new connections to the server whose socket is in a directory.
 func (p *proxy) lead(host string) {
 	target := host + "/.s.PGSQL.5432"
 	p.target.Store(&target)
@@ -86,15 +86,15 @@ func (p *proxy) accept() {
 	}
 }
 
-// count counts a round trip when a client goes on after an answer.
+// count counts a round trip when a client sends again after an answer.
 func (p *proxy) count(answered *atomic.Bool) {
 	if answered.CompareAndSwap(true, false) {
 		p.trips.Add(1)
 	}
 }
 
-// carry copies what comes from one side to the other, each piece after the delay, unless it is
-// lost, and notes each piece first.
+// carry copies what arrives from one side to the other, each piece after the delay, unless it is
+// lost. It calls note for each piece first.
 func (p *proxy) carry(from, to net.Conn, lost *atomic.Bool, note func()) {
 	type piece struct {
 		due  time.Time
@@ -133,7 +133,7 @@ func (p *proxy) carry(from, to net.Conn, lost *atomic.Bool, note func()) {
 	}
 }
 
-// asksToCancel reports whether data is what a connection begins with that cancels another's
+// asksToCancel reports whether data is the beginning of a connection that cancels another one's
 // statement.
 func asksToCancel(data []byte) bool {
 	return len(data) == 16 && binary.BigEndian.Uint32(data) == 16 && binary.BigEndian.Uint32(data[4:]) == 80877102

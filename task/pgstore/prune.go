@@ -12,8 +12,8 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// Prune implements task.Store. It walks along the times at which tasks ended, and then along those
-// at which a retention of their own is over.
+// Prune implements task.Store. It first removes, in the order of their ends, tasks without a
+// retention of their own, and then tasks whose own retention is over.
 func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (done task.PruneReply, err error) {
 	clock := req.Clock
 	if clock.IsZero() {
@@ -41,10 +41,10 @@ func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (done task.Pru
 	return done, nil
 }
 
-// expired is the position of a pruning that has removed what goes by its age.
+// expired is the position of a pruning that has removed all tasks without a retention of their own.
 const expired = "expired"
 
-// keysStep bounds the keys that a statement removes.
+// keysStep bounds the keys that one statement removes.
 const keysStep = 1000
 
 // pruneKeys removes the keys whose time is over.
@@ -101,10 +101,10 @@ func (s *Store) pruneOthers(ctx context.Context, req task.PruneRequest, clock ti
 	return done, err
 }
 
-// noClock is a clock that is never behind.
+// noClock is a clock that is always ahead of the server's, which therefore counts.
 var noClock = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// tidy removes workers that have been gone for as long as tasks are kept.
+// tidy removes workers that have been gone for as long as ended tasks are kept.
 func (s *Store) tidy(ctx context.Context, clock time.Time, age time.Duration) error {
 	return s.again(ctx, func(ctx context.Context) error {
 		_, err := s.pool.Exec(ctx, s.q.RemoveGoneWorkers, clock, age.Microseconds())
@@ -112,7 +112,8 @@ func (s *Store) tidy(ctx context.Context, clock time.Time, age time.Duration) er
 	})
 }
 
-// A position is where a pruning stopped: the time of an end, in microseconds, and the task's id.
+// A position is where a pruning stopped: the time of an end, in microseconds, and the id of the
+// task.
 func formatPosition(ended time.Time, id [16]byte) string {
 	return strconv.FormatInt(ended.UnixMicro(), 10) + "-" + hex.EncodeToString(id[:])
 }
@@ -132,7 +133,7 @@ func parsePosition(text string) (ended time.Time, id [16]byte, err error) {
 	return ended, id, fmt.Errorf("%w: %.60q is no position of a pruning: use what the last call returned, or begin again", task.ErrInvalid, text)
 }
 
-// createdOf returns when a task was created that has been removed, and after which a listing goes
+// createdOf returns when a task was created that no longer exists, and behind which a listing goes
 // on: the time in its id.
 func createdOf(id string) (time.Time, error) {
 	t, ok := storekit.TimeOf(id)

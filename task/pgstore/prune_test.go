@@ -18,7 +18,7 @@ func (b *rig) prune(req task.PruneRequest) task.PruneReply {
 	return done
 }
 
-// Whatever a task has left goes with it.
+// Everything that a task has left is removed with it.
 func TestPrune_LeavesNothingOfATask(t *testing.T) {
 	b := newRig(t)
 	got := b.many(40)
@@ -79,7 +79,8 @@ func TestPrune_RemovesTasksOfEveryID(t *testing.T) {
 	}
 }
 
-// What a command has in an open transaction stays, and is found when the walk begins again.
+// A task that a command has locked in an open transaction stays, and is found when the pruning
+// begins again.
 func TestPrune_PassesByATaskThatAnOpenTransactionHas(t *testing.T) {
 	b := newRig(t)
 	b.end(b.many(10)...)
@@ -98,7 +99,7 @@ func TestPrune_PassesByATaskThatAnOpenTransactionHas(t *testing.T) {
 	}
 }
 
-// As logical replication of a whole database makes it.
+// Logical replication of a whole database creates such a publication.
 func TestPrune_DeletesFromTablesThatArePublished(t *testing.T) {
 	b := newRig(t)
 	mustExec(t, b.store, `create publication everything for all tables`)

@@ -11,8 +11,8 @@ import (
 )
 
 // Reclaim implements task.Store. Its statements go to the server together and are one transaction,
-// so that a process that is stopped in the middle holds up nobody. The first one waits for the
-// claims of the worker that are under way; from then on the worker can neither claim nor renew.
+// so a process that is stopped during the call holds up no other. The first statement waits for
+// claims of the worker that are in progress. From then on the worker can neither claim nor beat.
 func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.ReclaimReply, error) {
 	var left task.ReclaimReply
 	err := s.again(ctx, func(ctx context.Context) (err error) {
@@ -34,7 +34,7 @@ func (s *Store) reclaim(ctx context.Context, req task.ReclaimRequest) (left task
 		seq       = req.Seq
 		confirmed bool
 	)
-	if req.Evidence { // the beat has stood still since the session was seen gone
+	if req.Evidence { // the beat at which the detector found the worker dead; MarkDead checks that it has not moved
 		seq, confirmed = s.detector.confirmed(req.Worker)
 	}
 	batch.Queue(s.q.LockWorker, worker)

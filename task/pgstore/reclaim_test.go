@@ -8,8 +8,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// A process that stands still, with a transaction open that ends one of its runs, is taken for
-// dead.
+// A process that is stopped, with an open transaction that ends one of its runs, is taken for dead.
 func TestReclaim_ARunThatIsEndingInAnOpenTransactionHoldsBackNoOther(t *testing.T) {
 	b := newRig(t)
 	for n := range 40 {

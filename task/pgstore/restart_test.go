@@ -55,7 +55,7 @@ func endSession(t *testing.T, dsn string, s *Store) {
 	exec(t, dsn, `select pg_terminate_backend(pid) from pg_stat_activity where application_name = '`+s.session.name+`'`)
 }
 
-// lose has a neighbour see that a worker's session is gone, while the store lives on.
+// lose makes another worker see that the session of a worker is gone, while the store lives on.
 func lose(t *testing.T, s *Store, worker string) {
 	t.Helper()
 	s.forgetWorker(worker)
@@ -103,7 +103,7 @@ func TestRestart_OfTheServerInterruptsNobodyAndLosesNothing(t *testing.T) {
 	}
 }
 
-// team is two workers on stores of their own, whose handlers wait to be released and then save 1.
+// team is two workers, each on its own store, whose handlers wait to be released and then save 1.
 type team struct {
 	client  *task.Client
 	running chan string // the tasks that handlers have begun
@@ -152,7 +152,7 @@ func (m *team) stop() {
 	m.workers.Wait()
 }
 
-// awaitSucceeded waits until so many tasks have succeeded.
+// awaitSucceeded waits until count tasks have succeeded.
 func awaitSucceeded(t *testing.T, client *task.Client, count int) {
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)

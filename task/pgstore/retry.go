@@ -10,24 +10,24 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// maxAttempts is how often a call is tried.
+// maxAttempts is how many times a call is tried.
 const maxAttempts = 5
 
-// once runs fn, which makes exactly one transaction, under the store's time limit. It is run again
-// only when that transaction has certainly done nothing. What fn does after the commit must not
-// fail: it would be committed a second time.
+// once runs fn, which executes exactly one transaction, under the store's time limit. It runs fn
+// again only when the transaction has certainly done nothing. What fn does after the commit must
+// not fail: a repetition would commit a second time.
 func (s *Store) once(ctx context.Context, fn func(ctx context.Context) error) error {
 	return s.call(ctx, isUndone, fn)
 }
 
-// again runs fn as once does, and repeats it also when the answer was lost: fn reads, or writes
-// what is the same after the second time.
+// again runs fn as once does, and runs it again also when the answer was lost. So fn must only
+// read, or write what stays the same when it is written twice.
 func (s *Store) again(ctx context.Context, fn func(ctx context.Context) error) error {
 	return s.call(ctx, isTransient, fn)
 }
 
-// call runs fn until it succeeds, fails in a way that is not worth a repetition, or has been tried
-// often enough.
+// call runs fn until it succeeds, fails in a way that is not repeatable, or has been tried often
+// enough.
 func (s *Store) call(ctx context.Context, repeatable func(error) bool, fn func(ctx context.Context) error) error {
 	if err := s.usable(ctx); err != nil {
 		return err
@@ -38,16 +38,16 @@ func (s *Store) call(ctx context.Context, repeatable func(error) bool, fn func(c
 	return s.wrap(ctx, limited, retry(limited, repeatable, s.discard, fn))
 }
 
-// discard closes the pool's sessions after one of them turned out to be of no use: those that are
-// in use now are closed when they come back.
+// discard closes the pool's sessions after one of them was unusable. Sessions in use are closed
+// when they are released.
 func (s *Store) discard(err error) {
 	if isUnusableSession(err) {
-		s.log.Debug("the connections to the database are made anew, since one of them was of no use", "error", err)
+		s.log.Debug("reopening the connections to the database, since one of them was unusable", "error", err)
 		s.pool.Reset()
 	}
 }
 
-// retry runs fn again, after a pause that grows, while its errors are repeatable.
+// retry runs fn again, after a growing pause, while its errors are repeatable.
 func retry(ctx context.Context, repeatable func(error) bool, failed func(error), fn func(context.Context) error) error {
 	pause := 5 * time.Millisecond
 	for n := 1; ; n++ {
@@ -60,7 +60,7 @@ func retry(ctx context.Context, repeatable func(error) bool, failed func(error),
 			return err
 		}
 		select {
-		case <-time.After(pause/2 + rand.N(pause)): // two transactions that collided do not do so again
+		case <-time.After(pause/2 + rand.N(pause)): // random, so that two transactions that collided do not collide again
 		case <-ctx.Done():
 			return err
 		}
@@ -68,7 +68,8 @@ func retry(ctx context.Context, repeatable func(error) bool, failed func(error),
 	}
 }
 
-// wrap names the store in an error, and lets the contract's own errors through.
+// wrap adds the store's name to an error. Errors that the contract of task.Store names are returned
+// as they are.
 func (s *Store) wrap(ctx, limited context.Context, err error) error {
 	switch {
 	case err == nil:

@@ -77,7 +77,7 @@ func TestErrors_SayWhatMayBeRepeated(t *testing.T) {
 	}
 }
 
-// The session is ended by the server after the commit, and before its answer is read.
+// The server ends the session after the commit, and before the answer is read.
 func TestOnce_DoesNotRepeatWhatMayHaveCommitted(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	s := openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})

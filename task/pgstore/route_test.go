@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// The numbers are in the tables, and must be the same in every version of the program.
+// The numbers are stored in the tables, and must be the same in every version of the program.
 func TestRoute_HasTheNumberThatIsStored(t *testing.T) {
 	for r, want := range map[route]int64{
 		{"k", "default"}:      -9055483582114533748,

@@ -99,7 +99,7 @@ func TestSaveTx_RowsAndTheCheckpointAreCommittedTogether(t *testing.T) {
 	}
 }
 
-// A handler that waits for itself is told.
+// A handler that waits for its own transaction gets an error.
 func TestSaveTx_OtherWritesOfTheRunWaitForItsTransactionAndNotForEver(t *testing.T) {
 	d := newDesk(t)
 	e, err := numbered.Enqueue(t.Context(), d.client, 1, nil)
@@ -135,7 +135,7 @@ func TestSaveTx_OtherWritesOfTheRunWaitForItsTransactionAndNotForEver(t *testing
 	}
 }
 
-// A task that only ever saves in transactions gets on, and is neither suspect nor given up.
+// A task that saves only in transactions makes progress, and neither becomes a suspect nor fails.
 func TestSaveTx_ACommittedCheckpointEndsTheStreaksAndOneThatWasRolledBackDoesNot(t *testing.T) {
 	for name, c := range map[string]struct {
 		commits bool

@@ -11,39 +11,39 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// scan remembers where claims go on: which routes have something to claim, as far as is known, and
-// where in each of them the last claim ended. While more waits than can be done, the entries that
-// earlier claims deleted are still in the index until the server has vacuumed it: a hundred
-// thousand of them, or those of a whole day while an old snapshot keeps it from doing so. A claim
-// that began at the front would step over all of them.
+// scan remembers where the next claims begin: which routes have something to claim, as far as is
+// known, and where in each of them the last claim ended (the cursor). While more tasks wait than
+// workers can take, the entries of claimed tasks are still in the index until the server has
+// vacuumed it. They may be a hundred thousand, or those of a whole day while an old snapshot
+// prevents vacuum. A claim that began at the front would step over all of them.
 //
-// It is a hint. What it does not know is found by the next poll, and what is before the cursors is
+// All of this is a hint. What it misses is found by the next poll. Tasks before the cursors are
 // found when a poll begins at the front again: at once when something urgent is announced,
 // otherwise after fullEvery.
 type scan struct {
 	mu      sync.Mutex
 	cursors map[int64]*cursor // by the number of the route
 
-	full      time.Time     // when a poll began at the front
-	fullEvery time.Duration // how often one does
+	full      time.Time     // when the last poll from the front began
+	fullEvery time.Duration // the time from one of them to the next
 	polled    time.Time
 	pollEvery time.Duration
 
-	claims int   // under way
+	claims int   // in progress
 	urgent int64 // the least sort_priority that was announced since the first of them began
 }
 
-// cursor is what is known of a route.
+// cursor is what is known about a route.
 type cursor struct {
 	route
 	number int64
-	// next is where the next claim begins. No task that can be claimed is before first, as far as
-	// is known; if exact is set one was there at the last poll, otherwise there may be none.
+	// next is where the next claim begins. As far as is known, no task before first can be claimed.
+	// If exact is set, the last poll has seen a task at first; otherwise there may be none.
 	next, first    position
 	waiting, exact bool
 }
 
-// position is a place in the order of a route.
+// position is a place in the order of the tasks of a route.
 type position struct {
 	sortPriority int32
 	queued       bool
@@ -65,32 +65,34 @@ func (p position) compare(other position) int {
 }
 
 const (
-	// everything is a sort_priority before all others, and plainPriority that of a new task without
-	// a priority.
+	// everything is a sort_priority before all others. plainPriority is that of a new task without a
+	// priority.
 	everything    = math.MinInt64
 	plainPriority = int64(^0)
-	// lateness is how long before its commit a task may have got its place, which is the beginning
-	// of its transaction, and still be found at once.
+	// lateness is how far the cursors stay behind the clock. A task gets its place when its
+	// transaction begins, and can be seen when that has committed. A task whose commit comes within
+	// this time is found at once.
 	lateness = 250 * time.Millisecond
-	// fullEvery is for how long a task may go unseen that was recorded later in its place. Where a
-	// poll from the front takes long it is made less often, so that it costs a hundredth of the
-	// time.
+	// fullEvery is how long a task may stay unseen that was recorded before a cursor. Polls from the
+	// front that take long are run less often, so that they take a hundredth of the time, but not
+	// less often than every fullAtMost.
 	fullEvery  = time.Second
 	fullAtMost = 10 * time.Second
-	// pollEvery is how often a busy worker polls, for the sake of routes that it does not know and
-	// of delays that have run out; or less often, so that it costs a tenth of the time.
+	// pollEvery is how often a busy worker polls, to find new routes and delays that have run out.
+	// Polls that take long are run less often, so that they take a tenth of the time, but not less
+	// often than every pollAtMost.
 	pollEvery  = 100 * time.Millisecond
 	pollAtMost = time.Second
 )
 
-// piece is a part of the index of what can be claimed.
+// piece is a part of the index of the tasks that can be claimed.
 type piece struct {
 	first, last int64 // routes
 	from        position
 }
 
-// pieces returns the parts of the index that a poll for a request must read: the routes that are
-// known, each from where the last claim ended, and the gaps between them. full reports whether it
+// pieces returns the parts of the index that a poll for a request must read: each known route from
+// where its last claim ended, and the gaps between the known routes. full reports whether the poll
 // begins at the front everywhere.
 func (s *scan) pieces(req task.ClaimRequest) (all []piece, full bool) {
 	s.mu.Lock()
@@ -138,7 +140,7 @@ func rangesOf(req task.ClaimRequest) []piece {
 		}
 	}
 	slices.SortFunc(all, func(a, b piece) int { return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(a.last, b.last)) })
-	return slices.CompactFunc(all, func(a, b piece) bool { return a.first == b.first }) // kinds whose ranges are one
+	return slices.CompactFunc(all, func(a, b piece) bool { return a.first == b.first }) // two kinds may have the same range
 }
 
 // found is a route that a poll found, with its first task.
@@ -148,7 +150,7 @@ type found struct {
 	first  position
 }
 
-// polledAll records what a poll for a request found in its pieces, and how long it took.
+// polledAll records what a poll found in its pieces, and how long the poll took.
 func (s *scan) polledAll(pieces []piece, polled polled, full bool, took time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,14 +165,14 @@ func (s *scan) polledAll(pieces []piece, polled polled, full bool, took time.Dur
 	}
 	for _, f := range polled.all {
 		c := s.know(f)
-		if polled.expired && c.next == front { // the poll has stepped over them, and a claim need not do so again
+		if polled.expired && c.next == front { // the poll has stepped over expired tasks, so the claim need not
 			c.goOn(f.first, f.first.runAt.Add(-lateness))
 			c.first, c.exact = f.first, true
 		}
 	}
 }
 
-// know records that a route has something; s.mu is held.
+// know records that a route has something to claim. The caller holds s.mu.
 func (s *scan) know(f found) *cursor {
 	c := s.cursors[f.number]
 	if c == nil {
@@ -187,8 +189,9 @@ func (s *scan) know(f found) *cursor {
 	return c
 }
 
-// plan returns the routes that a claim is to ask for: those whose first tasks come first, until as
-// many of them have one as it may take tasks, since the tasks that come first of all are in these.
+// plan returns the routes that a claim is to read: those with the most urgent first tasks. It stops
+// when as many of these routes are known to have a task as the claim may take tasks: the most
+// urgent tasks of all are in these routes.
 func (s *scan) plan(req task.ClaimRequest) []cursor {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -201,9 +204,10 @@ func (s *scan) plan(req task.ClaimRequest) []cursor {
 	return mostUrgent(all, req)
 }
 
-// mostUrgent returns the routes with the first tasks among those that a request admits, as many as
-// it needs. Those that are not wanted may be the first ones. A route whose first task has a lower
-// priority than is wanted has no other one.
+// mostUrgent returns the routes with the most urgent first tasks among those that a request admits,
+// as many as it needs. The tasks of req.Except may be the first ones, so it allows for them. A
+// route whose first task has a lower priority than MinPriority is left out: it has no other task
+// either.
 func mostUrgent(all []cursor, req task.ClaimRequest) []cursor {
 	room, roomOf := req.Max+len(req.Except), make(map[string]int, len(req.Kinds))
 	for _, k := range req.Kinds {
@@ -228,14 +232,14 @@ func mostUrgent(all []cursor, req task.ClaimRequest) []cursor {
 	})
 }
 
-// needsPoll reports whether a poll comes before a claim.
+// needsPoll reports whether a poll must precede the next claim.
 func (s *scan) needsPoll() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return time.Since(s.polled) >= max(s.pollEvery, pollEvery)
 }
 
-// begin notes that a claim is under way, until end.
+// begin notes that a claim is in progress, until end is called.
 func (s *scan) begin() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -251,8 +255,8 @@ func (s *scan) end() {
 	s.claims--
 }
 
-// claimed records where a claim ended in each route, when it was made by the server's clock, and
-// whether it took all that there was.
+// claimed records where a claim ended in each route, when the claim was made by the clock of the
+// server, and whether it took everything there was.
 func (s *scan) claimed(planned []cursor, ends map[int64]position, at time.Time, all bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -263,7 +267,7 @@ func (s *scan) claimed(planned []cursor, ends map[int64]position, at time.Time, 
 		}
 		if end, some := ends[p.number]; some {
 			c.exact = false
-			if int64(end.sortPriority) <= s.urgent { // otherwise a task may have come before the end meanwhile
+			if int64(end.sortPriority) <= s.urgent { // otherwise a task before the end may have arrived meanwhile
 				c.goOn(end, at.Add(-lateness))
 			}
 		}
@@ -273,8 +277,8 @@ func (s *scan) claimed(planned []cursor, ends map[int64]position, at time.Time, 
 	}
 }
 
-// goOn has claims go on where the last one ended, or a little before that: at the tasks that got
-// their place at that time, or later.
+// goOn has the next claims begin where the last one ended, but not after the time before: at that
+// time, if the end is later.
 func (c *cursor) goOn(end position, before time.Time) {
 	if end.runAt.After(before) {
 		end.runAt, end.id = before, [16]byte{}
@@ -285,8 +289,8 @@ func (c *cursor) goOn(end position, before time.Time) {
 	c.first = c.next
 }
 
-// arrived notes that tasks of this sort_priority, or of a greater one, have come, and may be before
-// the cursors.
+// arrived notes that tasks with this sort_priority or a greater one have arrived, which may be
+// before the cursors.
 func (s *scan) arrived(sortPriority int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

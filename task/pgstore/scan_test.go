@@ -20,7 +20,7 @@ func (b *rig) one() string {
 	return b.claim(1)[0].ID
 }
 
-// late records a task an hour before those that were recorded before it, and tells nobody, as
+// late records tasks an hour before those that were recorded before, and announces nothing, as
 // another process does whose transaction was open for long.
 func (b *rig) late(n int, queue string) {
 	b.Helper()
@@ -62,7 +62,7 @@ func TestScan_FindsAnUrgentTaskAtOnce(t *testing.T) {
 	}
 }
 
-// neighbour is a store of another process on the database of a rig.
+// neighbour opens the store of another process on the rig's database.
 func (b *rig) neighbour() *Store {
 	b.Helper()
 	s := openAt(b.T, Config{DSN: b.store.pool.Config().ConnString(), Logger: slog.New(slog.DiscardHandler)})
@@ -70,7 +70,7 @@ func (b *rig) neighbour() *Store {
 	return s
 }
 
-// news waits until the rig's store has heard of something to claim since do began.
+// news calls do, and waits until the rig's store has learned of something to claim since.
 func (b *rig) news(do func()) {
 	b.Helper()
 	awaitUp(b.T, b.store)
@@ -117,7 +117,7 @@ func TestScan_FindsWhatAnotherProcessAnnounces(t *testing.T) {
 	}
 }
 
-// Its place is that of the transaction's begin, before those that have been claimed since.
+// Its place is that of the transaction's begin: before tasks that have been claimed since.
 func TestScan_FindsTheTaskOfATransactionThatWasOpenForLong(t *testing.T) {
 	b := newRig(t)
 	tx := b.begin()
@@ -135,7 +135,8 @@ func TestScan_FindsTheTaskOfATransactionThatWasOpenForLong(t *testing.T) {
 	}
 }
 
-// Of two tasks that are recorded at the same time the one that came first may be seen last.
+// Of two tasks that are recorded at the same time the one with the earlier place may become visible
+// last.
 func TestScan_FindsATaskAtOnceWhoseTransactionBeganBeforeThatOfTheLast(t *testing.T) {
 	b := newRig(t)
 	for n := range 5 {
@@ -181,7 +182,7 @@ func TestCursor_GoesOnALittleBeforeTheEndOfAClaim(t *testing.T) {
 	}
 }
 
-// A worker that found nothing looks again only after a while.
+// A worker that found nothing polls again only after a while.
 func TestScan_FindsWhatNobodyHasAnnounced(t *testing.T) {
 	b := newRig(t)
 	if got := claims(t, b.store, "k"); len(got) != 0 {
@@ -197,7 +198,7 @@ func TestScan_FindsWhatNobodyHasAnnounced(t *testing.T) {
 	}
 }
 
-// routes are cursors of the kind k in some queues, sorted by their numbers.
+// routesOf returns routes of the kind k in some queues, sorted by their numbers.
 func routesOf(queues ...string) (all []found) {
 	for i, queue := range queues {
 		r := route{"k", queue}
@@ -207,7 +208,7 @@ func routesOf(queues ...string) (all []found) {
 	return all
 }
 
-// known is a scan that has polled some routes of the kind k.
+// known returns a scan that has polled some routes of the kind k.
 func known(queues ...string) *scan {
 	s := new(scan)
 	pieces, full := s.pieces(claimOf(1))
@@ -215,7 +216,8 @@ func known(queues ...string) *scan {
 	return s
 }
 
-// claimEnded records a claim for n tasks that ended at some places, long after these.
+// claimEnded records a claim for n tasks that ended at some positions, long after the tasks there
+// were recorded.
 func (s *scan) claimEnded(n int, ends map[int64]position, all bool) {
 	s.begin()
 	s.claimed(s.plan(claimOf(n)), ends, time.Now().Add(time.Hour), all)
@@ -313,12 +315,12 @@ func TestScan_PlansTheRoutesWhoseTasksComeFirst(t *testing.T) {
 	if got := plan(2); !slices.Equal(got, []string{"a", "b"}) {
 		t.Errorf("%q", got)
 	}
-	// What was claimed from has one that comes later, or none: it does not count.
+	// A route that was claimed from has a later task, or none: it does not count.
 	s.claimEnded(2, map[int64]position{route{"k", "a"}.number(): {sortPriority: -1, runAt: time.Unix(0, 0)}}, false)
 	if got := plan(2); !slices.Equal(got, []string{"a", "b", "c"}) {
 		t.Errorf("after a claim %q", got)
 	}
-	// Once all was taken there is nothing, until a poll has found something.
+	// Once everything was taken there is nothing, until a poll has found something.
 	s.claimEnded(2, nil, true)
 	if got := plan(2); !slices.Equal(got, []string{"d"}) {
 		t.Errorf("after all was taken %q", got)
@@ -341,7 +343,7 @@ func TestScan_PlansTheRoutesWhoseTasksComeFirst(t *testing.T) {
 	}
 }
 
-// A kind that has room for few leaves the others their place.
+// A kind with room for few tasks leaves the others their place.
 func TestScan_PlansForEachKindAsManyRoutesAsItHasRoomFor(t *testing.T) {
 	s := known("a", "b", "c")
 	other := route{"other", "q"}
@@ -354,7 +356,7 @@ func TestScan_PlansForEachKindAsManyRoutesAsItHasRoomFor(t *testing.T) {
 	}
 }
 
-// What came while a claim was under way may stand before the place where it ended.
+// A task that arrived while a claim was in progress may be before the place where the claim ended.
 func TestScan_DoesNotStepOverWhatComesDuringAClaim(t *testing.T) {
 	end := position{sortPriority: -1, queued: true, runAt: time.Now()}
 	for _, c := range []struct {
@@ -374,7 +376,7 @@ func TestScan_DoesNotStepOverWhatComesDuringAClaim(t *testing.T) {
 		if got := s.plan(claimOf(1)); len(got) != 1 || !s.needsPoll() {
 			t.Errorf("%d came: %q is planned, poll %v", c.arrives, queuesOf(got), s.needsPoll())
 		}
-		// The next claim is not concerned.
+		// The next claim is not affected.
 		s.claimEnded(1, map[int64]position{number: end}, true)
 		if got := s.plan(claimOf(1)); len(got) != 0 || s.cursors[number].next != end {
 			t.Errorf("%d had come before the claim: %q is planned", c.arrives, queuesOf(got))
@@ -415,7 +417,7 @@ func TestPosition_IsComparedAsTheIndexIs(t *testing.T) {
 	}
 }
 
-// A store that has no session hears nothing, and must not believe that there is nothing.
+// A store without a session receives no announcements, and must not rely on there being none.
 func TestClaim_PollsEachTimeWhileNobodyCanAnnounceAnything(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	b := &rig{T: t, store: openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})}

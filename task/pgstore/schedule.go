@@ -13,8 +13,8 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// PutSchedules implements task.Store. Who puts a set has its row; a tick does not wait for it, and
-// one of the generation before finds no schedule.
+// PutSchedules implements task.Store. A put locks the row of the set. A tick does not wait for
+// that, and a tick of the generation before finds no schedule.
 func (s *Store) PutSchedules(ctx context.Context, put task.SchedulesPut) (set task.ScheduleSet, err error) {
 	err = s.once(ctx, func(ctx context.Context) error {
 		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return s.putSchedules(ctx, tx, put) })
@@ -65,7 +65,7 @@ func (s *Store) putSchedules(ctx context.Context, tx pgx.Tx, put task.SchedulesP
 	return tx.SendBatch(ctx, &batch).Close()
 }
 
-// timeOrNull is the way back from timeOrZero.
+// timeOrNull is the reverse of timeOrZero.
 func timeOrNull(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
@@ -73,7 +73,7 @@ func timeOrNull(t time.Time) *time.Time {
 	return &t
 }
 
-// scanSet reads a set, which may be none, and the clock that counts.
+// scanSet reads a set, which may not exist, and the time that counts.
 func scanSet(name string, row pgx.Row) (set task.ScheduleSet, now time.Time, err error) {
 	var (
 		generation   *[16]byte
@@ -123,7 +123,7 @@ func (s *Store) DueSchedules(ctx context.Context, req task.DueRequest) (reply ta
 	if clock.IsZero() {
 		clock = noClock
 	}
-	var generation *[16]byte // none has no schedules
+	var generation *[16]byte // null: no schedule has it
 	if id, ok := storekit.ParseID(req.Generation); ok {
 		generation = &id
 	}
@@ -147,7 +147,7 @@ func (s *Store) DueSchedules(ctx context.Context, req task.DueRequest) (reply ta
 					return err
 				}
 				if reply.Wait >= 0 {
-					continue // the rows are read to their end
+					continue // read the remaining rows
 				}
 				if due.After(reply.Now) || len(reply.Due) == req.Max {
 					reply.Wait = max(0, due.Sub(reply.Now))
@@ -238,14 +238,14 @@ func (s *Store) tick(ctx context.Context, tx pgx.Tx, req task.TickRequest, resul
 	return tasks, s.setTicks(ctx, tx, req, held, busy, results)
 }
 
-// heldSchedule is what a tick has locked.
+// heldSchedule is a schedule that a tick has locked.
 type heldSchedule struct {
 	paused     bool
 	last       *[16]byte // its last task
-	unfinished string    // that, if it has not ended and the tick is to be alone
+	unfinished string    // its last task, if that has not ended and the schedule allows one task at a time
 }
 
-// lockSchedules locks the schedules whose ticks are those of a request.
+// lockSchedules locks the schedules whose next ticks are those of a request.
 func (s *Store) lockSchedules(ctx context.Context, tx pgx.Tx, req task.TickRequest) (map[string]heldSchedule, error) {
 	names, ats := make([]string, len(req.Ticks)), make([]*time.Time, len(req.Ticks))
 	for i, t := range req.Ticks {
@@ -279,7 +279,8 @@ func (s *Store) lockSchedules(ctx context.Context, tx pgx.Tx, req task.TickReque
 	return held, err
 }
 
-// unfinished looks whether the last tasks have ended, of schedules whose ticks are to be alone.
+// unfinished finds out whether the last tasks have ended, for schedules that allow one task at a
+// time.
 func (s *Store) unfinished(ctx context.Context, tx pgx.Tx, req task.TickRequest, held map[string]heldSchedule) error {
 	var last [][16]byte
 	for _, t := range req.Ticks {
@@ -304,7 +305,7 @@ func (s *Store) unfinished(ctx context.Context, tx pgx.Tx, req task.TickRequest,
 	return err
 }
 
-// setTicks gives the schedules their next ticks, and says which were made.
+// setTicks sets the next ticks of the schedules, and reports which ticks were made.
 func (s *Store) setTicks(ctx context.Context, tx pgx.Tx, req task.TickRequest, held map[string]heldSchedule, busy map[int]bool, results []task.TickResult) error {
 	clock := req.Clock
 	if clock.IsZero() {
@@ -356,7 +357,7 @@ func (s *Store) setTicks(ctx context.Context, tx pgx.Tx, req task.TickRequest, h
 	return tx.SendBatch(ctx, &batch).Close()
 }
 
-// steerSchedule pauses or resumes a schedule. No tick of it that begins later makes a task.
+// steerSchedule pauses or resumes a schedule. No tick that begins after a pause makes a task.
 func (s *Store) steerSchedule(ctx context.Context, cmd task.Command) error {
 	set, name, _ := strings.Cut(cmd.Schedule, "/")
 	var n int

@@ -11,14 +11,14 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// SchemaState describes the schema in a database, and the one that this program wants.
+// SchemaState describes the schema in a database, and the version that this program needs.
 type SchemaState struct {
-	// Schema is its name.
+	// Schema is the name of the schema.
 	Schema string
-	// Version is the one in the database, 0 where there is none; MinCompatible is the oldest version
+	// Version is the version in the database, 0 if there is none. MinCompatible is the oldest version
 	// whose programs can work on it.
 	Version, MinCompatible int
-	// Latest is the version that this program makes.
+	// Latest is the version that this program creates.
 	Latest int
 	// Now is the server's clock.
 	Now time.Time
@@ -27,8 +27,9 @@ type SchemaState struct {
 // Usable reports whether this program can work on the schema as it is.
 func (s SchemaState) Usable() bool { return s.Version >= s.Latest && s.MinCompatible <= s.Latest }
 
-// InspectSchema connects to the database and reads the version of its schema. It changes nothing
-// and wants no right but to connect and, where there is a schema, to read it. Migrate is ignored.
+// InspectSchema connects to the database and reads the version of its schema. It changes nothing,
+// and needs no right except to connect and, where there is a schema, to read it. It ignores
+// Migrate.
 func InspectSchema(ctx context.Context, cfg Config) (SchemaState, error) {
 	state, err := lookAtSchema(ctx, cfg)
 	if err != nil {
@@ -64,10 +65,10 @@ func lookAtSchema(ctx context.Context, cfg Config) (state SchemaState, err error
 	return state, err
 }
 
-// SchemaSQL returns the statements that create the schema of this program from version from, 0 for
-// an empty database: what Config.Migrate does, in one transaction, for those who let another role
-// or another tool do it. Running them on another version than from fails and changes nothing. An
-// empty schema means lastcall.
+// SchemaSQL returns the statements that bring the schema from version from, 0 for an empty
+// database, to the version of this program. They do in one transaction what Config.Migrate does,
+// for users who let another role or another tool do it. On another version than from they fail and
+// change nothing. An empty schema means lastcall.
 func SchemaSQL(schema string, from int) (string, error) {
 	s := &Store{schema: cmp.Or(schema, "lastcall")}
 	if !schemaName.MatchString(s.schema) {

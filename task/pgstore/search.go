@@ -11,14 +11,13 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// A search answers what no index has whole. It walks along the index that has the most of what is
-// asked for, in the order of the listing, and looks at each task on the way, at a bounded number of
-// them.
+// A search answers a query for which no index has all filters. It reads the index that covers most
+// of them, in the order of the listing, and examines each task on the way, up to a bounded number.
 
-// partsOf are the combinations of the statuses, kinds and queues that are asked for, each by
-// itself, and of each queue that is asked for without a kind the kinds that have tasks in it. No
-// parts mean that the query admits no task. When whole is false the sources of the parts give other
-// tasks too.
+// partsOf returns the combinations of the statuses, kinds and queues that a query asks for, each as
+// a query of its own (a part). No parts mean that the query admits no task. kinds has, for each
+// queue that a part has without a kind, the kinds that have tasks in it. If whole is false the
+// sources of the parts also return other tasks.
 func (s *Store) partsOf(ctx context.Context, q task.Query) (parts []task.Query, kinds map[string][]string, whole bool, err error) {
 	statuses, some := q.AllStatuses()
 	ofKinds, someKinds := q.AllKinds()
@@ -27,7 +26,7 @@ func (s *Store) partsOf(ctx context.Context, q task.Query) (parts []task.Query, 
 		return nil, nil, false, nil
 	}
 	several := len(statuses) > 1
-	if q.Order == task.OrderFinished { // the index of ends has neither
+	if q.Order == task.OrderFinished { // the index of ends has neither kinds nor queues
 		ofKinds, ofQueues = nil, nil
 		if statuses = slices.DeleteFunc(statuses, func(s task.Status) bool { return !s.Ended() }); len(statuses) == 0 && several {
 			return nil, nil, false, nil
@@ -55,8 +54,8 @@ func (s *Store) partsOf(ctx context.Context, q task.Query) (parts []task.Query, 
 	return parts, kinds, !several, nil
 }
 
-// apart are statuses whose sources have no task in common, and together all that have one of
-// several statuses: one source may have those of other statuses too.
+// apart returns statuses whose sources have no task in common, and together have all tasks with one
+// of the given statuses. A source may have tasks with other statuses too.
 func apart(q task.Query, statuses []task.Status, ofKinds bool) []task.Status {
 	has := func(s task.Status) bool { return slices.Contains(statuses, s) }
 	without := func(others ...task.Status) {
@@ -64,7 +63,7 @@ func apart(q task.Query, statuses []task.Status, ofKinds bool) []task.Status {
 	}
 	switch {
 	case q.Key != "", has(task.StatusSucceeded) && (ofKinds || q.Order == task.OrderFinished):
-		return nil // each would walk through all of them
+		return nil // the source of each would read all tasks
 	case has(task.StatusSucceeded):
 		without(task.StatusFailed, task.StatusCancelled)
 	}
@@ -74,7 +73,7 @@ func apart(q task.Query, statuses []task.Status, ofKinds bool) []task.Status {
 	return statuses
 }
 
-// orNone is a list of what is wanted, with nothing in particular for an empty one.
+// orNone returns a list, or for an empty one a list with the empty value, which stands for any.
 func orNone[T ~string](all []T) []T {
 	if len(all) == 0 {
 		return []T{""}
@@ -82,18 +81,18 @@ func orNone[T ~string](all []T) []T {
 	return all
 }
 
-// searched reports whether a query has something that is looked for task by task, or has another
+// searched reports whether a query has a filter that must be checked task by task, or has another
 // order.
 func searched(q task.Query) bool {
 	return q.Order == task.OrderFinished || len(q.Reasons) > 0 || q.Worker != "" || q.ErrorText != "" || len(q.Meta) > 0 || !q.Started.IsZero() || !q.Finished.IsZero()
 }
 
-// exact reports whether pick reads no tasks but those that are asked for.
+// exact reports whether pick reads only tasks that the query asks for.
 func (f *filter) exact() bool {
 	switch {
 	case f.Key != "":
 		return f.Status == "" && f.Kind == "" && f.Queue == ""
-	case f.Status == "", f.Status == task.StatusRunning: // what runs is walked through
+	case f.Status == "", f.Status == task.StatusRunning: // running is scanned in any case
 		return true
 	case f.Status == task.StatusFailed, f.Status == task.StatusCancelled:
 		return f.Queue == ""
@@ -101,8 +100,8 @@ func (f *filter) exact() bool {
 	return false
 }
 
-// source walks along the index that has the most of a part of the query, and gives the place in the
-// order as at. What it does not look for is looked for in what it gives.
+// source reads the index that covers most of a part of the query, and returns the place in the
+// order as the column at. Filters that it does not cover are checked on its rows.
 func (f *filter) source(kinds []string, limit string) string {
 	created := func(pick string) string { return "select t.*, t.created as at from (" + pick + ") t" }
 	switch {
@@ -115,7 +114,7 @@ func (f *filter) source(kinds []string, limit string) string {
 	case f.Status.Claimable():
 		var ready []string
 		if f.Status == task.StatusInterrupted {
-			ready = []string{"t.status = 'interrupted'"} // as the index has it
+			ready = []string{"t.status = 'interrupted'"} // as the condition of the index
 		}
 		return created(f.newest("(("+f.newest("@.ready t", limit, ready...)+") union all ("+f.newest("@.delayed t", limit)+")) t", limit))
 	case f.Status == task.StatusSucceeded && f.Kind == "" && f.Queue == "":
@@ -128,7 +127,7 @@ func (f *filter) source(kinds []string, limit string) string {
 	return created(f.along(ofEnded, []string{"status"}, limit, "t.status <> 'succeeded'"))
 }
 
-// walkedFor is what the source of a part looks for.
+// walkedFor returns a part with only the filters that its source covers.
 func walkedFor(part task.Query) task.Query {
 	switch {
 	case part.Order == task.OrderFinished, part.Key != "", part.Status.Claimable():
@@ -139,7 +138,7 @@ func walkedFor(part task.Query) task.Query {
 	return part
 }
 
-// ends walks along the times of ends.
+// ends reads the index of the times of ends.
 func (f *filter) ends(limit string) string {
 	conditions := f.within("t.ended", f.Finished)
 	if f.start {
@@ -162,7 +161,7 @@ func (f *filter) ends(limit string) string {
 	return "select t.task as id, t.created, t.kind, t.queue, t.ended as at from @.ended t" + where + " order by " + order + ", t.task desc limit " + limit
 }
 
-// What a task is, as ReadPicked has it.
+// These joins find out the state of a task, as ReadPicked does.
 const (
 	stateProbes = `left join lateral (select * from @.ended e where e.created = s.created and e.task = s.id limit 1) e on true
 		left join lateral (select * from @.running r where e.task is null and r.task = s.id limit 1) r on true
@@ -180,7 +179,7 @@ const (
 	statusOfTask = `case when e.task is not null then e.status when r.task is not null then 'running' when q.queued then 'queued' else 'interrupted' end`
 )
 
-// looked are the conditions for what is asked for, and the probes that they need.
+// looked returns the conditions of a query, and the probes that they need.
 func (f *filter) looked(q task.Query) (probes string, conditions []string) {
 	add := func(condition string, args ...any) {
 		names := make([]any, len(args))
@@ -221,13 +220,13 @@ func (f *filter) looked(q task.Query) (probes string, conditions []string) {
 	if q.Key != "" {
 		add("t.key = %s", q.Key)
 	}
-	if len(q.Meta) > 0 { // no index has it: with one a new task with two pairs cost the server 1.3 to 2.8 times as much
+	if len(q.Meta) > 0 { // Meta has no index: with one, a new task with two pairs cost the server 1.3 to 2.8 times as much
 		add("t.meta @> %s::jsonb", storekit.FormatMeta(q.Meta))
 	}
 	return probes, append(conditions, "true")
 }
 
-// words are the texts of statuses or reasons.
+// words returns statuses or reasons as texts.
 func words[T ~string](all []T) []string {
 	s := make([]string, len(all))
 	for i := range all {
@@ -236,10 +235,9 @@ func words[T ~string](all []T) []string {
 	return s
 }
 
-// searchStatement finds those that are asked for among what the sources of its parts give, and
-// tells the last one that it has looked at, unless it has found enough or there are no more. It
-// takes the rows as they come, and stops at the last one that is wanted: s is read again only where
-// that is not found.
+// searchStatement finds the tasks that match among the rows of the sources. It also returns the
+// last row that it has examined, unless it has found enough or there are no more. It takes the rows
+// as they come, and stops when it has enough; s is read again only if it has not.
 func (f *filter) searchStatement(parts []task.Query, kinds map[string][]string) string {
 	q := f.Query
 	defer func() { f.Query = q }()
@@ -253,7 +251,7 @@ func (f *filter) searchStatement(parts []task.Query, kinds map[string][]string) 
 		if slices.ContainsFunc(walked, func(p task.Query) bool {
 			return p.Status == part.Status && p.Kind == part.Kind && p.Queue == part.Queue
 		}) {
-			continue // two that differ in what their source does not look for
+			continue // the parts differ only in filters that their source does not cover
 		}
 		walked = append(walked, part)
 		f.Query = part
@@ -275,7 +273,7 @@ func (f *filter) searchStatement(parts []task.Query, kinds map[string][]string) 
 		source, probes, strings.Join(conditions, " and "), f.limit, looks)
 }
 
-// search finds tasks of which something is asked for that no index has.
+// search finds tasks for filters that no index covers.
 func (s *Store) search(ctx context.Context, f *filter, parts []task.Query, kinds map[string][]string) ([]task.Task, error) {
 	var (
 		ids, lastID         [][16]byte
@@ -294,7 +292,7 @@ func (s *Store) search(ctx context.Context, f *filter, parts []task.Query, kinds
 		return tasks, nil
 	}
 	after := task.Position{Order: f.Order}
-	if len(ids) == f.most { // some have become something else since
+	if len(ids) == f.most { // some have changed since
 		after.At, after.ID = at[len(at)-1], storekit.FormatID(ids[len(ids)-1])
 	} else {
 		after.At, after.ID = lastAt[0], storekit.FormatID(lastID[0])

@@ -24,7 +24,7 @@ func (s *session) serve(ctx context.Context) (err error) {
 	defer func() {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
-		_ = conn.Close(closing) // what matters has been said
+		_ = conn.Close(closing) // nothing is lost with the connection
 	}()
 	s.spare.close()
 	s.cfg.onConnect()
@@ -49,9 +49,12 @@ func (s *session) serve(ctx context.Context) (err error) {
 	}
 }
 
-// checkEvery is how often the session is checked: whether the server is still there, which the
-// kernel notices sooner, how long it takes to answer, and whether the workers' rows still name it.
-// A pooler that does not keep what it promised is noticed by it too.
+// checkEvery returns how often the session is checked:
+//
+//   - whether the server is still there, which the kernel usually notices sooner;
+//   - how long the server takes to answer;
+//   - whether the workers' rows still name the session;
+//   - whether a pooler in session mode really keeps the session.
 func (s *session) checkEvery() time.Duration {
 	if s.cfg.pooling != unpooled {
 		return 5 * time.Second
@@ -83,8 +86,8 @@ func (s *session) check(ctx context.Context, conn *pgx.Conn, pid uint32) error {
 	return nil
 }
 
-// connect makes a connection and gives it the session's name. All that is said on it goes to the
-// server together, so that a worker far away is back after a few round trips.
+// connect opens a connection and gives it the name of the session. All its statements go to the
+// server together, so that even a worker far away is back after a few round trips.
 func (s *session) connect(ctx context.Context) (*pgx.Conn, uint32, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.timeout)
 	defer cancel()
@@ -113,8 +116,8 @@ func (s *session) connect(ctx context.Context) (*pgx.Conn, uint32, error) {
 	return conn, pid, nil
 }
 
-// confirmAfter is for how long a session must have been gone to be evidence that took so long to
-// connect; zero where it never is.
+// confirmAfter returns how long a session must have been gone to be evidence, for one that took so
+// long to connect. Zero means that it is never evidence.
 func confirmAfter(took time.Duration) time.Duration {
 	if took > slowConnect {
 		return 0
@@ -122,13 +125,13 @@ func confirmAfter(took time.Duration) time.Duration {
 	return min(max(minConfirm, (3*took).Round(confirmStep)), maxConfirm)
 }
 
-// confirmAt is the same of one whose requests take so long now: connecting may take eight
-// times as long, with TLS and a password.
+// confirmAt returns the same for a session whose requests now take so long: connecting may take
+// eight times as long, with TLS and a password.
 func confirmAt(roundTrip time.Duration) time.Duration {
 	return confirmAfter(min(8*roundTrip, slowConnect))
 }
 
-// noteRoundTrip has neighbours wait for longer when the network has become slower.
+// noteRoundTrip has other workers wait for longer when the network has become slower.
 func (s *session) noteRoundTrip(took time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -139,7 +142,8 @@ func (s *session) noteRoundTrip(took time.Duration) {
 	}
 }
 
-// introduce makes the settings, the session's name among them, and listens, in one round trip.
+// introduce makes the settings, which include the name of the session, and listens for
+// announcements, in one round trip.
 func (s *session) introduce(ctx context.Context, conn *pgx.Conn) (pid uint32, err error) {
 	var batch pgconn.Batch
 	batch.ExecParams(s.cfg.statements.SessionSettings, [][]byte{[]byte(s.name)}, []uint32{pgtype.TextOID}, nil, nil)
@@ -157,8 +161,8 @@ func (s *session) introduce(ctx context.Context, conn *pgx.Conn) (pid uint32, er
 	return uint32(n), err
 }
 
-// unrecorded returns the workers whose rows do not name the session as it is, and what is to be
-// written there.
+// unrecorded returns the workers whose rows do not describe the session as it is, and the time to
+// write there.
 func (s *session) unrecorded() (workers []string, confirm time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -171,8 +175,8 @@ func (s *session) unrecorded() (workers []string, confirm time.Duration) {
 	return workers, s.confirm
 }
 
-// record writes that the session is evidence for its workers. A row that somebody has locked is
-// tried again soon.
+// record writes into the rows of the workers that the session is evidence for them. A row that
+// another transaction has locked is tried again soon.
 func (s *session) record(ctx context.Context, conn *pgx.Conn) (done bool, err error) {
 	workers, confirm := s.unrecorded()
 	if len(workers) == 0 {
@@ -190,7 +194,7 @@ func (s *session) record(ctx context.Context, conn *pgx.Conn) (done bool, err er
 	return err == nil, err
 }
 
-// setRecorded notes what has been written of some workers.
+// setRecorded notes which workers have been recorded, with which time.
 func (s *session) setRecorded(workers []string, confirm time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -202,7 +206,8 @@ func (s *session) setRecorded(workers []string, confirm time.Duration) {
 	s.broadcast()
 }
 
-// listen waits for an announcement, for a request, for something to record, or for some time.
+// listen waits for an announcement, for a request, for something to record, or until patience is
+// over.
 func (s *session) listen(ctx context.Context, conn *pgx.Conn, missing bool, patience time.Duration) error {
 	if missing {
 		patience = missingPause
@@ -223,7 +228,7 @@ func (s *session) listen(ctx context.Context, conn *pgx.Conn, missing bool, pati
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case waiting.Err() == nil:
-		return err // the connection's, not the wait's
+		return err // the connection failed; the wait was not over
 	}
 	return nil
 }

@@ -15,13 +15,13 @@ import (
 )
 
 // session is the store's own connection to the server, outside the pool. It has a name by which
-// neighbours see that this process lives, listens for announcements, and carries the workers'
-// beats: what keeps a worker alive does not wait for requests. It waits for nobody's lock for long,
-// since a session that waits is not ended at once when its client dies.
+// other workers see that this process lives, listens for announcements, and carries the workers'
+// beats, so that beats do not wait for requests. It never waits long for a lock: the server does
+// not at once end a session that waits when its client dies.
 //
-// It begins with its first use. When it is lost it is made anew at once, with the same name;
-// meanwhile beats go over a spare connection, and the workers' rows say that the session is no
-// evidence.
+// The session begins with its first use. When the connection is lost, it is opened again at once,
+// with the same name. Meanwhile beats go over a spare connection, and the workers' rows say that
+// the session is no evidence.
 type session struct {
 	cfg   sessionConfig
 	once  sync.Once
@@ -29,13 +29,13 @@ type session struct {
 	name  string // its application_name, which no other session has
 
 	mu        sync.Mutex
-	recorded  map[string]bool // the workers of this process: whether their rows name the session as it is
+	recorded  map[string]bool // for each worker of this process, whether its row describes the session as it is
 	phase     phase
 	changed   chan struct{} // closed and replaced when recorded or phase change
-	since     time.Time     // when it was made last
+	since     time.Time     // when the connection was opened last
 	lost      time.Time     // when it was lost last
-	trust     trust         // whether its end may be evidence
-	confirm   time.Duration // how long it must have been gone to be evidence; 0: it is none
+	trust     trust         // whether the end of the session may be evidence
+	confirm   time.Duration // how long the session must have been gone to be evidence; 0: it never is
 	dirty     bool          // there is something to record
 	queue     []*request
 	interrupt context.CancelFunc // ends the wait for an announcement
@@ -43,29 +43,28 @@ type session struct {
 
 // sessionConfig is what a session needs to know of its store.
 type sessionConfig struct {
-	// dial makes a connection that does not belong to the pool.
+	// dial opens a connection outside the pool.
 	dial func(context.Context) (*pgx.Conn, error)
-	// pooling is what dial leads through.
+	// pooling is the kind of pooler that dial connects through.
 	pooling pooling
-	// statements are the store's; channel is the name of the announcements.
+	// statements are the store's; channel is the name of the channel of announcements.
 	statements *statements
 	channel    string
-	// timeout bounds the making of a connection. One that is lost twice within steady is expected
-	// to be lost again.
+	// timeout bounds the opening of a connection. A connection that is lost twice within steady is
+	// expected to be lost again.
 	timeout, steady time.Duration
 	log             *slog.Logger
 	// life ends the session; start runs a function in a goroutine that the store waits for.
 	life  context.Context
 	start func(func())
-	// onNotify hears announcements. onConnect is called when there may have been some that nobody
-	// heard.
+	// onNotify receives announcements. onConnect is called when some may have been missed.
 	onNotify  func(payload string)
 	onConnect func()
-	// withdraw writes, over another connection, that the session of some workers is no evidence.
+	// withdraw records, over another connection, that the session of some workers is no evidence.
 	withdraw func(ctx context.Context, workers []string)
 }
 
-// phase is where a session is in its life.
+// phase is whether the session has a connection.
 type phase int
 
 const (
@@ -74,56 +73,56 @@ const (
 	phaseImpossible // behind a pooler that keeps no sessions
 )
 
-// trust is whether a worker that lost its connection would be back in time.
+// trust is whether a worker that lost its connection would be connected again in time.
 type trust int
 
 const (
 	trusted  trust = iota
 	farAway        // connecting takes too long
-	unsteady       // the connection is lost time and again, and so may be an attempt to connect
+	unsteady       // the connection is often lost, and so may be a new one
 )
 
-// sessionPrefix begins the names of sessions.
+// sessionPrefix begins the name of every session.
 const sessionPrefix = "lastcall session "
 
-// request is something to be done on the session's connection.
+// request is work to do on the session's connection.
 type request struct {
-	ctx  context.Context // the caller's, who may have left
+	ctx  context.Context // the caller's; the caller may have stopped waiting
 	fn   func(context.Context, *pgx.Conn) error
 	done chan error
 }
 
 const (
-	// requestPatience bounds a request, and the server's part of it. Then the connection counts as
-	// lost.
+	// requestPatience bounds a request, with the server's part of it. When it is over the connection
+	// counts as lost.
 	requestPatience = 4 * time.Second
 	// minPause and maxPause bound the time between two attempts to connect.
 	minPause = 50 * time.Millisecond
 	maxPause = 2 * time.Second
-	// missingPause is after how long a row is tried again that somebody has locked.
+	// missingPause is the time after which a row that another transaction has locked is tried again.
 	missingPause = 50 * time.Millisecond
 	// A session is evidence of its workers' death when it has been gone for three times as long as
-	// they need to connect, within these bounds: a process that lost its connection, and not its
-	// life, has withdrawn the session as evidence or made it again by then. What it needs is measured
-	// when it connects, and after that taken from its round trips.
+	// they need to connect, within these bounds. By then a process that has only lost its connection
+	// has withdrawn the session as evidence, or has connected again. The time to connect is measured
+	// when the session connects, and later estimated from its round trips.
 	minConfirm = 400 * time.Millisecond
 	maxConfirm = 1750 * time.Millisecond
-	// confirmStep keeps the time the same from one connection to the next.
+	// confirmStep is what the time is rounded to, so that it is the same for most connections.
 	confirmStep = 50 * time.Millisecond
-	// firstCheck is after how long that time is measured again: a process that has just begun
-	// connects more slowly than it will.
+	// firstCheck is when that time is measured again: a process that has just started connects more
+	// slowly than it will later.
 	firstCheck = time.Second
-	// steadyAfter is after how long a connection is trusted again that was lost twice in less.
+	// steadyAfter is how long a connection must last to be trusted again after two losses in less.
 	steadyAfter = 30 * time.Second
-	// slowConnect is how long connecting takes where no session is evidence: there would not be time
-	// for a second attempt.
+	// slowConnect is the time to connect above which a session is never evidence: there would be no
+	// time for a second attempt.
 	slowConnect = time.Second
 )
 
-// errSessionLost means that a request was not answered, or not sent, on the session's connection.
+// errSessionLost means that a request was not sent, or not answered, on the session's connection.
 var errSessionLost = errors.New("the connection for beats was lost")
 
-// errPooled means that a pooler stands between us and the server that keeps no sessions.
+// errPooled means that a pooler between this process and the server keeps no sessions.
 var errPooled = errors.New("connections go through a pooler in transaction mode")
 
 func newSession(cfg sessionConfig) *session {
@@ -131,7 +130,7 @@ func newSession(cfg sessionConfig) *session {
 		recorded: make(map[string]bool), changed: make(chan struct{})}
 }
 
-// begin makes the connection, once.
+// begin starts the goroutine that keeps the connection, once.
 func (s *session) begin() {
 	s.once.Do(func() {
 		if s.cfg.life.Err() == nil {
@@ -140,11 +139,11 @@ func (s *session) begin() {
 	})
 }
 
-// close keeps the session from beginning. What has begun ends with the store's life.
+// close keeps the session from beginning. A session that has begun ends with the life of the store.
 func (s *session) close() { s.once.Do(func() {}) }
 
-// register has the row of a registered worker name the session, and returns when it does, or soon:
-// without a session the worker lives by its lease alone.
+// register has the row of a registered worker name the session. It returns when the row does so, or
+// after two seconds: a worker without a session lives by its lease alone.
 func (s *session) register(ctx context.Context, worker string) {
 	s.mu.Lock()
 	s.recorded[worker] = false
@@ -159,7 +158,7 @@ func (s *session) register(ctx context.Context, worker string) {
 	})
 }
 
-// forget has nothing more written about a worker that is gone.
+// forget stops recording anything for a worker that is gone.
 func (s *session) forget(worker string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -167,7 +166,8 @@ func (s *session) forget(worker string) {
 	s.broadcast()
 }
 
-// await returns when something is true, or ctx or the session has ended; s.mu is held meanwhile.
+// await returns when a condition is true, or when ctx or the session has ended. It holds s.mu while
+// it calls what.
 func (s *session) await(ctx context.Context, what func() bool) {
 	for {
 		s.mu.Lock()
@@ -186,7 +186,7 @@ func (s *session) await(ctx context.Context, what func() bool) {
 	}
 }
 
-// nudge has the session recorded; s.mu is held.
+// nudge has the session recorded in the workers' rows soon. The caller holds s.mu.
 func (s *session) nudge() {
 	s.dirty = true
 	if s.interrupt != nil {
@@ -194,14 +194,14 @@ func (s *session) nudge() {
 	}
 }
 
-// isUp reports whether announcements are heard.
+// isUp reports whether announcements are received.
 func (s *session) isUp() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.phase == phaseUp
 }
 
-// lostFor is how long ago the connection was lost; forever, if it never was.
+// lostFor returns how long ago the connection was lost, and forever if it never was.
 func (s *session) lostFor() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -218,9 +218,10 @@ func (s *session) lostFor() time.Duration {
 
 const forever = time.Duration(1<<63 - 1)
 
-// exec runs fn, which must not wait and may be repeated, on the session's connection between two
-// announcements; while there is none, and when it is lost in the middle, on a spare one. When ctx
-// ends first, fn may still be running: its results are not to be touched then.
+// exec runs fn on the session's connection, between two announcements. While there is no
+// connection, or when it is lost during the call, exec runs fn on a spare one. fn must not wait for
+// long, and may run twice. If ctx ends first, fn may still be running, and the caller must not
+// touch its results.
 func (s *session) exec(ctx context.Context, fn func(context.Context, *pgx.Conn) error) error {
 	s.begin()
 	if req := s.submit(ctx, fn); req != nil {
@@ -251,7 +252,7 @@ func (s *session) submit(ctx context.Context, fn func(context.Context, *pgx.Conn
 	return req
 }
 
-// next takes a request from the queue, nil if there is none.
+// next takes a request from the queue, or returns nil if the queue is empty.
 func (s *session) next() *request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -263,11 +264,11 @@ func (s *session) next() *request {
 	return req
 }
 
-// serveQueue does what has been submitted.
+// serveQueue carries out the requests that have been submitted.
 func (s *session) serveQueue(ctx context.Context, conn *pgx.Conn) error {
 	for req := s.next(); req != nil; req = s.next() {
 		if req.ctx.Err() != nil {
-			continue // the caller has left
+			continue // the caller no longer waits
 		}
 		limited, cancel := context.WithTimeout(ctx, requestPatience)
 		began := time.Now()
@@ -307,7 +308,7 @@ func (s *session) run() {
 			s.cfg.log.Warn("connection for beats and announcements lost; trying again", "error", explain(err))
 		}
 		failed = err.Error()
-		switch { // at once, since neighbours see that it is gone; then ever less often
+		switch { // at once at first, since other workers see that the session is gone; then less and less often
 		case up > time.Second:
 			pause = 0
 		case up > 0:
@@ -323,7 +324,7 @@ func (s *session) run() {
 	}
 }
 
-// down records that the connection is gone, and returns for how long it was up.
+// down records that the connection is gone, and returns how long it was up.
 func (s *session) down(impossible bool) (up time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -353,8 +354,8 @@ func (s *session) down(impossible bool) (up time.Duration) {
 	return up
 }
 
-// withdraw says that the session of some workers is no evidence. It may have come after the session
-// is back: therefore it is recorded once more.
+// withdraw records that the session of some workers is no evidence. That may happen after the
+// session is back, so the session is recorded once more afterwards.
 func (s *session) withdraw(workers []string) {
 	ctx, cancel := context.WithTimeout(s.cfg.life, maxConfirm)
 	defer cancel()
@@ -365,14 +366,14 @@ func (s *session) withdraw(workers []string) {
 	s.nudge()
 }
 
-// recordAgain has the session written into its workers' rows; s.mu is held.
+// recordAgain has the session written into the rows of its workers again. The caller holds s.mu.
 func (s *session) recordAgain() {
 	for worker := range s.recorded {
 		s.recorded[worker] = false
 	}
 }
 
-// broadcast wakes the callers of await; s.mu is held.
+// broadcast wakes the callers of await. The caller holds s.mu.
 func (s *session) broadcast() {
 	close(s.changed)
 	s.changed = make(chan struct{})

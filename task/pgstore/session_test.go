@@ -59,7 +59,8 @@ func eventually(t *testing.T, dsn, question string) bool {
 	}
 }
 
-// awaitSession waits until something is true of a session; its mutex is held meanwhile.
+// awaitSession waits until a condition is true of a session. It holds the mutex of the session
+// while it checks.
 func awaitSession(t *testing.T, s *session, what func() bool) {
 	t.Helper()
 	ctx := soon(t)
@@ -69,7 +70,7 @@ func awaitSession(t *testing.T, s *session, what func() bool) {
 	}
 }
 
-// awaitUp waits until a store's session is there.
+// awaitUp waits until a store's session is connected.
 func awaitUp(t *testing.T, s *Store) {
 	t.Helper()
 	s.session.begin()

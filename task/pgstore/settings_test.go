@@ -17,8 +17,8 @@ import (
 // foreign is text that no encoding but Unicode's can hold.
 const foreign = "Grüße, 日本語, 🙂, \\ and '"
 
-// wholeWay has tasks go all their way through a store: one with a key fails after it was saved, one
-// succeeds, one is cancelled, and all are pruned. The worker is one that the database has not seen.
+// wholeWay takes tasks all the way through a store: one with a key fails after it has saved, one
+// succeeds, one is cancelled, and all are pruned. The worker must be new to the database.
 func wholeWay(t *testing.T, s *Store, worker string) error {
 	t.Helper()
 	if _, err := s.Heartbeat(t.Context(), task.Beat{Worker: worker, Seq: 1, State: task.WorkerRunning, Lease: 15 * time.Second}); err != nil {
@@ -72,11 +72,11 @@ func wholeWay(t *testing.T, s *Store, worker string) error {
 	return err
 }
 
-// setUp says what people have set for a role, a database or a server, and what becomes of it.
+// setUp is a setting that people have made for a role, a database or a server, and its effect.
 type setUp struct {
 	name, value string
-	// refused is what Open says of a pool that was given, whose sessions have it; empty: it works. A
-	// pool of our own works with each.
+	// refused is the error of Open for a pool of the caller whose sessions have the setting; empty
+	// means that it works. A pool that the store opens works with each setting.
 	refused string
 }
 
@@ -168,7 +168,7 @@ func TestSettings_OfADatabaseEachWorksOrIsRefusedWithASentence(t *testing.T) {
 	}
 }
 
-// A server has many of them at once, for all databases and roles.
+// A server may have many of these settings at once, for all databases and roles.
 func TestSettings_OfAServerDoNotReachASessionOfOurs(t *testing.T) {
 	t.Parallel()
 	server := pgtest.New(t, "fsync=off", "default_transaction_isolation=serializable", "default_transaction_read_only=on", "search_path=elsewhere", "statement_timeout=2s", "lock_timeout=1ms",
@@ -196,7 +196,7 @@ func TestSettings_ADatabaseWhoseOrderIsAnotherWorks(t *testing.T) {
 	}
 }
 
-// A policy hides rows, and nobody would miss them.
+// A policy hides rows, and the store would not notice.
 func TestOpen_RefusesARoleFromWhichPoliciesHideRows(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	closed(t, openAt(t, Config{DSN: dsn, Migrate: true}))
@@ -226,7 +226,7 @@ func TestOpen_RefusesARoleFromWhichPoliciesHideRows(t *testing.T) {
 	}
 }
 
-// pathPool is a pool whose sessions have a search_path.
+// pathPool returns a pool whose sessions have a search_path.
 func pathPool(t *testing.T, dsn, path string) *pgxpool.Pool {
 	t.Helper()
 	cfg, err := pgxpool.ParseConfig(dsn)

@@ -8,10 +8,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// spare is one connection for beats, kept only while the session's is down.
+// spare is a connection for beats, which is open only while the session's connection is down.
 type spare struct {
 	dial func(context.Context) (*pgx.Conn, error)
-	turn chan struct{} // has room for one: a caller that has filled it has the connection
+	turn chan struct{} // a lock with room for one: the caller that has filled it owns conn
 	conn *pgx.Conn
 }
 
@@ -37,7 +37,7 @@ func (s *spare) exec(ctx context.Context, fn func(context.Context, *pgx.Conn) er
 	return err
 }
 
-// close ends the connection, unless it is in use: by a caller that found the session down.
+// close closes the connection, unless a caller that found the session down is using it.
 func (s *spare) close() {
 	select {
 	case s.turn <- struct{}{}:
@@ -45,10 +45,10 @@ func (s *spare) close() {
 		return
 	}
 	defer func() { <-s.turn }()
-	_ = s.end() // nothing was under way
+	_ = s.end() // no call was in progress
 }
 
-// end closes the connection; the caller has the turn.
+// end closes the connection. The caller holds turn.
 func (s *spare) end() error {
 	if s.conn == nil {
 		return nil

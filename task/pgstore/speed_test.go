@@ -12,7 +12,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// The benchmarks work on so many tasks as -benchtime says, as in -benchtime=200000x, on a cluster
+// The benchmarks work on as many tasks as -benchtime says, as in -benchtime=200000x, on a cluster
 // with the settings of a small server, fsync on.
 func speedStore(b *testing.B) *Store {
 	b.Helper()
@@ -26,7 +26,7 @@ func speedStore(b *testing.B) *Store {
 	return s
 }
 
-// each hands out the numbers below n in batches.
+// each calls do for the numbers below n, in batches.
 func each(b *testing.B, n, batch, routines int, do func(routine, from, to int) error) {
 	b.Helper()
 	var next atomic.Int64

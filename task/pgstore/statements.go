@@ -15,8 +15,8 @@ import (
 //go:embed sql/*.sql
 var sqlFiles embed.FS
 
-// statements are the statements of the folder sql, by their names there, with the schema's name put
-// in.
+// statements are the statements of the folder sql, by their names there, with the schema's name
+// filled in.
 type statements struct {
 	Add                                                                                 string
 	Claim, Poll, Promote, Expire                                                        string
@@ -34,17 +34,18 @@ type statements struct {
 	ScheduleSet, CreateScheduleSet, ChangeScheduleSet, HearSchedules                    string
 	RenameSchedules, RemoveSchedules, PutSchedules, Schedules, DueSchedules             string
 	LockSchedules, Unfinished, SetTicks, SetLastTask, PauseSchedule                     string
-	// FinishRun is FinishRuns for one that is waited for. SaveRunTx is SaveRun for a transaction of
-	// the caller's, until whose end other changes of the run pass it over.
+	// FinishRun and SaveRun are FinishRuns and SaveRuns for one run, and wait for its lock.
+	// SaveRunTx is SaveRun in a transaction of the caller's: until that ends, other changes of the
+	// run skip it.
 	FinishRun, SaveRun, SaveRunTx string
 	// ClaimInterrupted and PollInterrupted are Claim and Poll of interrupted tasks only.
 	ClaimInterrupted, PollInterrupted string
-	// ClaimFromPriority is Claim of tasks that have a priority, or a higher one.
+	// ClaimFromPriority is Claim of tasks with at least a certain priority.
 	ClaimFromPriority string
 }
 
-// loadStatements reads the statements for the schema of that quoted name. A statement that is
-// missing, or that nobody uses, is a mistake of this package.
+// loadStatements reads the statements for a schema, whose quoted name is ident. It panics if a
+// statement is missing or not used: that is a mistake in this package.
 func loadStatements(ident string) statements {
 	texts := make(map[string]string)
 	files, err := fs.Glob(sqlFiles, "sql/*.sql")
@@ -58,13 +59,14 @@ func loadStatements(ident string) statements {
 	if err != nil {
 		panic(fmt.Sprintf("pgstore: the embedded statements cannot be read: %v", err))
 	}
-	// Whether a row that is locked is left out is no parameter. One that was waited for may have
-	// another place then than it had when the statement began.
+	// "skip locked" cannot be a parameter. FinishRun finds its row by the key and not by ctid: a row
+	// that it has waited for may have moved since the statement began.
 	texts["FinishRun"] = strings.NewReplacer(" skip locked", "", "running where ctid", "running where task", "select ctid from @.running where task", "select task from @.running where task").Replace(texts["FinishRuns"])
 	texts["SaveRun"] = strings.ReplaceAll(texts["SaveRuns"], " skip locked", "")
 	texts["SaveRunTx"] = strings.ReplaceAll(texts["SaveRun"], " for key share", " for update")
-	// They read another index, from its front: ready_handover, which has nothing else. The order
-	// does not name queued, so that ready_order, which has all that waits, does not give it.
+	// These two read another index from its front: ready_handover, which has interrupted tasks alone.
+	// Their order leaves out queued, so that the planner cannot choose ready_order, which has all
+	// waiting tasks.
 	texts["ClaimInterrupted"] = strings.NewReplacer(
 		"and (q.sort_priority, q.queued, q.run_at, q.id) >= (w.sort_priority, w.queued, w.run_at, w.id)", "and q.status = 'interrupted'",
 		"order by q.sort_priority, q.queued, q.run_at, q.id limit w.most", "order by q.sort_priority, q.run_at, q.id limit w.most").Replace(texts["Claim"])
@@ -91,14 +93,15 @@ func loadStatements(ident string) statements {
 	return s
 }
 
-// serverFunctions are the functions of the server that statements call by their names alone.
+// serverFunctions matches calls of the server's functions, which the files of statements write
+// without their schema.
 var serverFunctions = regexp.MustCompile(`\b(array_agg|cardinality|count|floor|generate_subscripts|length|max|min|now|pg_backend_pid|pg_postmaster_start_time|` +
 	`pg_stat_get_activity|set_config|sum|unnest)\(`)
 
-// withServer says of the functions in a statement that they are the server's: a session's
-// search_path may have a schema in which others have made functions of these names. An operator
-// cannot well be named so; its operands are of exactly the types for which the server has one,
-// which is then taken.
+// withServer puts pg_catalog before the functions in a statement: a session's search_path may have
+// a schema in which another role has created functions of the same names. An operator cannot well
+// be written with its schema. Instead its operands have exactly the types for which the server has
+// an operator, so the server chooses that one.
 func withServer(text string) string { return serverFunctions.ReplaceAllString(text, "pg_catalog.$1(") }
 
 // withSchema puts the quoted name of a schema into a statement.

@@ -17,7 +17,7 @@ func TestLoadStatements_PutsTheSchemaInEverywhere(t *testing.T) {
 	}
 }
 
-// What waits for a run must not leave it out, and one that was waited for may have moved.
+// A statement that waits for a run must not skip it, and a row that was waited for may have moved.
 func TestLoadStatements_MakesThoseThatWaitForOneRun(t *testing.T) {
 	q := loadStatements("s")
 	for _, waits := range []string{q.FinishRun, q.SaveRun, q.SaveRunTx} {
@@ -38,7 +38,7 @@ func TestLoadStatements_MakesThoseThatWaitForOneRun(t *testing.T) {
 	}
 }
 
-// A claim compares the names too: two routes may have one number.
+// A claim compares the names too: two routes may have the same number.
 func TestStatements_CompareTheNamesOfARoute(t *testing.T) {
 	b := newRig(t)
 	b.fillReady(1, 2, "default")

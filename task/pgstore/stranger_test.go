@@ -23,8 +23,8 @@ func stranger(t *testing.T, server *pgtest.Server) string {
 	return strings.Replace(dsn, "lastcall@", "stranger@", 1)
 }
 
-// wants has a connection of its own wait for each advisory lock that is held in the database, and
-// take it as soon as it is free.
+// wants opens a connection that waits for each advisory lock that is held in the database, and
+// takes it as soon as it is free.
 func wants(t *testing.T, dsn string) (stop func()) {
 	t.Helper()
 	c, err := pgx.Connect(t.Context(), dsn)
@@ -160,7 +160,7 @@ func TestStranger_WhoTakesTheNameOfASessionDoesNotKeepItsWorkersAlive(t *testing
 	}
 }
 
-// NOTIFY needs no right, and what is announced has an idle worker ask the server.
+// NOTIFY needs no right, and an announcement makes an idle worker ask the server.
 func TestStranger_WhoNotifiesInALoopKeepsNoWorkerBusy(t *testing.T) {
 	t.Parallel()
 	server := pgtest.New(t, "fsync=off")
@@ -193,7 +193,7 @@ func TestStranger_WhoNotifiesInALoopKeepsNoWorkerBusy(t *testing.T) {
 	if _, err := c.Exec(t.Context(), `select name from lastcall.channel`); err == nil {
 		t.Error("a stranger reads the channel's name")
 	}
-	// One of our own comes after all of them, and is heard.
+	// An announcement on the store's channel comes after all of them, and is received.
 	exec(t, server.DSN("postgres"), `select pg_notify('`+s.channel+`', 'aother')`)
 	now, patience := before, soon(t)
 	for now.Commands == before.Commands {
@@ -206,8 +206,7 @@ func TestStranger_WhoNotifiesInALoopKeepsNoWorkerBusy(t *testing.T) {
 	}
 }
 
-// A role sees of another one's sessions the name and the role alone, and that whatever the server
-// tracks.
+// A role sees only the name and the role of another role's sessions, whatever the server tracks.
 func TestSession_IsSeenByAnotherRoleWhateverTheServerTracks(t *testing.T) {
 	t.Parallel()
 	server := pgtest.New(t, "fsync=off", "track_activities=off")

@@ -35,7 +35,7 @@ func TestClaim_CostsNothingForSuspectsThatWait(t *testing.T) {
 		t.Helper()
 		pages := make(map[string]int)
 		for name, req := range requests {
-			b.store.scan.full = time.Time{} // so that it knows of nothing
+			b.store.scan.full = time.Time{} // so that it knows no route
 			pieces, _ := b.store.scan.pieces(req)
 			if _, _, err := b.store.poll(t.Context(), req); err != nil {
 				t.Fatal(err)

@@ -107,7 +107,7 @@ func mode(dsn string) string {
 	return options
 }
 
-// selfSigned makes a certificate of a server at 127.0.0.1, which is its own root.
+// selfSigned creates a certificate for a server at 127.0.0.1, which is its own root.
 func selfSigned(t *testing.T) (certificate, key []byte) {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

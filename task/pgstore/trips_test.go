@@ -12,7 +12,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// farTx is a transaction over a network whose round trips are counted.
+// farTx returns transactions over a network whose round trips are counted.
 func farTx(t *testing.T, d *desk) map[string]func() (openTx, *proxy) {
 	return map[string]func() (openTx, *proxy){
 		"pgx": func() (openTx, *proxy) {
@@ -46,7 +46,7 @@ func farTx(t *testing.T, d *desk) map[string]func() (openTx, *proxy) {
 
 var unserved = task.Kind[int]{Name: "unserved"}
 
-// newUnserved are n new tasks that no worker takes.
+// newUnserved returns n new tasks that no worker claims.
 func newUnserved(t *testing.T, n int, key string) []task.NewTask {
 	t.Helper()
 	news := make([]task.NewTask, n)
@@ -63,7 +63,7 @@ func newUnserved(t *testing.T, n int, key string) []task.NewTask {
 	return news
 }
 
-// The first call on a connection also has its statement prepared.
+// The first call on a connection also prepares its statement.
 func TestTx_EachCallInATransactionIsOneRoundTrip(t *testing.T) {
 	d := newDesk(t)
 	for name, begin := range farTx(t, d) {
@@ -107,7 +107,7 @@ func TestTx_EachCallInATransactionIsOneRoundTrip(t *testing.T) {
 	}
 }
 
-// A key that is in the hands of another transaction costs the caller nothing that it has done.
+// A key that another transaction holds costs the caller nothing that it has done.
 func TestWithTx_AfterErrKeyBusyTheTransactionGoesOnAndCommits(t *testing.T) {
 	d := newDesk(t)
 	for name, begin := range farTx(t, d) {

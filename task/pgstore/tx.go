@@ -14,11 +14,11 @@ import (
 )
 
 // Tx wraps a transaction of pgx for [task.Client.WithTx], [task.Run.SaveTx] and
-// [task.Run.FinishTx]. It must be one of the database that has the store's schema.
+// [task.Run.FinishTx]. The transaction must be in the database that has the store's schema.
 //
 // In a transaction that is repeatable read or serializable, enqueuing, saving and finishing may
-// fail with a serialization failure (SQLSTATE 40001), which leaves nothing behind: run the
-// transaction again. A nil tx is an error of whatever is done with it.
+// fail with a serialization failure (SQLSTATE 40001). Then nothing was written: run the transaction
+// again. With a nil tx every one of these calls returns an error.
 func Tx(tx pgx.Tx) task.Tx {
 	if tx == nil {
 		return nil
@@ -26,8 +26,8 @@ func Tx(tx pgx.Tx) task.Tx {
 	return pgxTx{tx}
 }
 
-// SQLTx wraps a transaction of database/sql, whose driver may be any for PostgreSQL. What [Tx] says
-// of isolation holds here too.
+// SQLTx wraps a transaction of database/sql, with any driver for PostgreSQL. What [Tx] says about
+// isolation also applies here.
 func SQLTx(tx *sql.Tx) task.Tx {
 	if tx == nil {
 		return nil
@@ -35,11 +35,11 @@ func SQLTx(tx *sql.Tx) task.Tx {
 	return sqlTx{tx}
 }
 
-// callerTx is either of them.
+// callerTx is a transaction of the caller: a pgxTx or an sqlTx.
 type callerTx interface {
-	// exec runs a statement that answers nothing.
+	// exec runs a statement that returns no rows.
 	exec(ctx context.Context, sql string) error
-	// row runs a statement that answers with one row, or returns pgx.ErrNoRows.
+	// row runs a statement that returns one row; without a row the error is pgx.ErrNoRows.
 	row(ctx context.Context, sql string, args []any, into ...any) error
 }
 
@@ -65,7 +65,7 @@ func (t sqlTx) exec(ctx context.Context, text string) error {
 	return err
 }
 
-// row sends lists as text, which every driver can, and reads them so too.
+// row sends lists as text, which every driver can do, and reads lists as text too.
 func (t sqlTx) row(ctx context.Context, text string, args []any, into ...any) error {
 	m := pgtype.NewMap()
 	texts := make([]any, len(args))
@@ -92,20 +92,21 @@ func (t sqlTx) row(ctx context.Context, text string, args []any, into ...any) er
 	return err
 }
 
-// textOf is an argument as text, where it is a list.
+// textOf returns a list as text, and any other argument as it is.
 func textOf(m *pgtype.Map, arg any) (any, error) {
 	oid := listOID(arg)
 	if oid == 0 {
 		return arg, nil
 	}
 	b, err := m.Encode(oid, pgtype.TextFormatCode, arg, nil)
-	if err != nil || b == nil { // no list at all is null
+	if err != nil || b == nil { // a nil list is null
 		return nil, err
 	}
 	return string(b), nil
 }
 
-// listOID is the type of a list, or of what points to one; 0 for all else.
+// listOID returns the type of a list, or of what a pointer to a list points to, and 0 for
+// everything else.
 func listOID(v any) uint32 {
 	switch v.(type) {
 	case [][16]byte, *[][16]byte:
@@ -133,7 +134,7 @@ func errForeign(tx task.Tx) error {
 	return fmt.Errorf("%w: a transaction of %s is none of PostgreSQL: wrap it with pgstore.Tx or pgstore.SQLTx", task.ErrInvalid, tx.StoreTx())
 }
 
-// AddTx implements task.TxStore: one statement, whatever the tasks are.
+// AddTx implements task.TxStore. It sends one statement, whatever the tasks are.
 func (s *Store) AddTx(ctx context.Context, tx task.Tx, tasks []task.NewTask) ([]task.AddResult, error) {
 	if err := s.usable(ctx); err != nil {
 		return nil, err
@@ -174,7 +175,8 @@ func (s *Store) SaveTx(ctx context.Context, tx task.Tx, c task.Change) error {
 	return s.changeTx(ctx, tx, c)
 }
 
-// changeTx makes a change in a transaction of the caller's, or makes that one impossible to commit.
+// changeTx writes a change in a transaction of the caller. If the run is no longer held it makes
+// that transaction impossible to commit.
 func (s *Store) changeTx(ctx context.Context, tx task.Tx, c task.Change) error {
 	if err := s.usable(ctx); err != nil {
 		return err
@@ -185,7 +187,7 @@ func (s *Store) changeTx(ctx context.Context, tx task.Tx, c task.Change) error {
 	}
 	if key, ok := storekit.ParseID(c.Task); ok {
 		sql, args := statement(s.q.FinishRun, s.q.SaveRunTx, []item{{Change: &c, key: key}})
-		// A row is the answer that the run was not changed.
+		// The statement returns a row if the run was not changed.
 		err := x.row(ctx, sql, args, new([][16]byte))
 		if noRows(err) {
 			return nil

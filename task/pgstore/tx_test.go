@@ -17,7 +17,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// desk is a store with a table of the user's own beside it.
+// desk is a store and, in the same database, a table of the user's own.
 type desk struct {
 	*Store
 	t      *testing.T
@@ -54,7 +54,7 @@ func (d *desk) rows() (n int) {
 	return n
 }
 
-// serve runs a worker with one handler until the task has ended, or has got to the given status.
+// serve runs a worker with one handler until the task has ended, or until the condition is true.
 func (d *desk) serve(kind task.Kind[int], id string, until func(task.Task) bool, handle func(context.Context, *task.Run) error) task.Task {
 	d.t.Helper()
 	var mux task.Mux
@@ -278,7 +278,7 @@ func TestWorker_AnIdleWorkerHoldsNoTransactionAndNoSnapshot(t *testing.T) {
 	}, func(context.Context, *task.Run) error { return nil })
 }
 
-// The transaction's snapshot is older than what somebody has done to the run since.
+// The transaction's snapshot is older than what another transaction has done to the run since.
 func TestFinishTx_InARepeatableReadTransactionFailsAndLeavesNothingBehind(t *testing.T) {
 	d := newDesk(t)
 	run := runOne(t, d.Store)

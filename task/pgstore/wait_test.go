@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// What each of them would ask alone is a statement a second.
+// Each of them alone would send a statement a second.
 func TestWait_HundredsWhoWaitCostTheServerAFewStatements(t *testing.T) {
 	d := newDesk(t)
 	const waiters, span = 300, 5 * time.Second

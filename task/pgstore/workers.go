@@ -13,15 +13,16 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// epochs are the times between the complete beats of this process's workers.
+// epochs are the current epochs of this process's workers.
 type epochs struct {
 	mu sync.Mutex
 	by map[string]epoch
 }
 
-// epoch is the time since a worker's last complete beat, or its first one. A claim that a complete
-// beat has overtaken has an earlier number, and is refused. boot is the start of the server at that
-// beat: a server that has begun anew since may have lost its last commits.
+// epoch is the time since a worker's last complete beat, or since its first beat. A claim that was
+// sent before a complete beat and arrives after it has an earlier number, and is refused. boot is
+// the start of the server at that beat: a server that has started again since may have lost its
+// last commits.
 type epoch struct {
 	number int64
 	boot   time.Time
@@ -33,7 +34,7 @@ func (e *epochs) of(worker string) int64 {
 	return e.by[worker].number
 }
 
-// raise begins a new epoch: claims that have been sent before are of an earlier one.
+// raise begins a new epoch: all claims that have been sent before belong to an earlier one.
 func (e *epochs) raise(worker string) int64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -56,8 +57,8 @@ func (e *epochs) begun(worker string, boot time.Time) {
 	e.by[worker] = epoch{e.by[worker].number, boot}
 }
 
-// restarted reports whether the server has begun anew in this epoch of a worker; not for one that
-// is not known, such as one that has stopped.
+// restarted reports whether the server has started again in this epoch of a worker. For an unknown
+// worker, such as one that has stopped, it returns false.
 func (e *epochs) restarted(worker string, boot time.Time) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -71,7 +72,8 @@ func (e *epochs) forget(worker string) {
 	delete(e.by, worker)
 }
 
-// Heartbeat implements task.Store. The worker's row names the session of this process.
+// Heartbeat implements task.Store. The first beat registers the worker, whose row then names this
+// process's session.
 func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, error) {
 	var reply task.BeatReply
 	err := s.again(ctx, func(ctx context.Context) error {
@@ -86,7 +88,7 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 		)
 		asked := b.Runs
 		if b.ListsAllRuns {
-			asked = nil // they are compared with all that the worker holds
+			asked = nil // compareRuns compares them with all runs that the worker holds
 		}
 		if boot, reply, err = s.beat(ctx, b, asked); err != nil {
 			return err
@@ -122,7 +124,7 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 	return reply, nil
 }
 
-// register writes a worker's row, and has it name the session.
+// register inserts the row of a worker, and has the row name the session.
 func (s *Store) register(ctx context.Context, b task.Beat) error {
 	_, err := s.pool.Exec(ctx, s.q.RegisterWorker, workerKey(b.Worker), b.Worker, b.Name, b.Host, clampInt32(b.PID), texts(b.Kinds), texts(b.Queues), clampInt32(b.Slots),
 		b.Lease.Microseconds(), int64(b.Seq), string(b.State))
@@ -134,10 +136,10 @@ func (s *Store) register(ctx context.Context, b task.Beat) error {
 	return err
 }
 
-// texts is a list that is not null.
+// texts returns a copy of a list that is never null.
 func texts(list []string) []string { return append([]string{}, list...) }
 
-// forgetWorker forgets a worker that has stopped, or that others have given up.
+// forgetWorker forgets a worker that has stopped, or that another process has declared dead.
 func (s *Store) forgetWorker(worker string) {
 	s.epochs.forget(worker)
 	s.session.forget(worker)
@@ -152,11 +154,12 @@ type beatRow struct {
 	Boot    *time.Time
 }
 
-// beat renews a worker, and returns the start of the server, or nil if the worker is not known, and
-// what it may not know itself. It goes over the session, and not over the pool.
+// beat renews a worker. It returns the start of the server, or nil if the worker is not registered,
+// and the commands and lost runs that the worker may not know. It uses the session, and not the
+// pool.
 func (s *Store) beat(ctx context.Context, b task.Beat, asked []task.Fence) (boot *time.Time, reply task.BeatReply, err error) {
 	tasks, runs, workers := listed(asked)
-	// What the server answers is read into a place of its own: it may come after ctx has ended.
+	// The answer gets a variable of its own: fn may still write to it after ctx has ended.
 	answer := new([]beatRow)
 	err = s.session.exec(ctx, func(ctx context.Context, c *pgx.Conn) error {
 		rows, err := c.Query(ctx, s.q.Beat, workerKey(b.Worker), int64(b.Seq), string(b.State), tasks, runs, workers, texts(b.Unresponsive), append([]task.PausedKind{}, b.Paused...))
@@ -183,7 +186,8 @@ func (s *Store) beat(ctx context.Context, b task.Beat, asked []task.Fence) (boot
 	return boot, reply, nil
 }
 
-// listed are the columns of some runs. An id that is none is the nil UUID, which is nobody's.
+// listed returns some runs as columns. An invalid id becomes the nil UUID, which belongs to no
+// task.
 func listed(fences []task.Fence) (tasks [][16]byte, runs []int64, workers [][16]byte) {
 	items := make([]item, len(fences))
 	for i, f := range fences {
@@ -193,14 +197,14 @@ func listed(fences []task.Fence) (tasks [][16]byte, runs []int64, workers [][16]
 	return fenceArgs(items)
 }
 
-// claimPatience bounds the wait for a worker's claims that are under way, in milliseconds: beats
+// claimPatience bounds the wait for claims of a worker that are in progress, in milliseconds: beats
 // wait behind a transaction that waits for them.
 const claimPatience = "2000"
 
-// compareRuns compares the runs that a complete beat lists with those that the worker holds, and
-// returns those that are listed and not held, and those that are held and not listed. It waits for
-// claims that the server has begun, and refuses those that it has not: no claim that was sent
-// before comes after it.
+// compareRuns compares the runs that a complete beat lists with those that the worker holds. It
+// returns those that are listed and not held (lost), and those that are held and not listed
+// (unlisted). It first waits for claims that the server has begun, and has the server refuse those
+// that it has not. So no claim that was sent before the beat can still take a task after it.
 func (s *Store) compareRuns(ctx context.Context, b task.Beat) (lost []task.Fence, unlisted []task.Task, err error) {
 	var (
 		worker, epoch = workerKey(b.Worker), s.epochs.raise(b.Worker)
@@ -235,7 +239,7 @@ func (s *Store) compareRuns(ctx context.Context, b task.Beat) (lost []task.Fence
 	return lost, slices.DeleteFunc(tasks, func(t task.Task) bool { return t.Status != task.StatusRunning || t.Worker != b.Worker }), err
 }
 
-// removeStopped removes a worker that has stopped, unless it still holds runs.
+// removeStopped marks a worker that has stopped as gone, unless it still holds runs.
 func (s *Store) removeStopped(ctx context.Context, worker string) error {
 	var batch pgx.Batch // one transaction, in which the last statement sees the claims that were waited for
 	batch.Queue(`select pg_catalog.set_config('lock_timeout', $1, true)`, claimPatience)

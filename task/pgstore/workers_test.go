@@ -9,12 +9,13 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// complete is a beat that lists some runs, and says that there are no others.
+// complete returns a beat that lists some runs, and says that there are no others.
 func complete(seq uint64, runs ...task.Fence) task.Beat {
 	return task.Beat{Worker: "w", Seq: seq, State: task.WorkerRunning, Runs: runs, ListsAllRuns: true}
 }
 
-// The connection of a claim breaks while the server is still at it: nobody but the beat asks again.
+// The connection of a claim breaks while the server is still executing the claim: only the beat
+// asks again.
 func TestHeartbeat_ThatIsCompleteWaitsForAClaimThatTheServerIsAt(t *testing.T) {
 	b := newFarRig(t)
 	b.fillReady(0, 1, "default")
@@ -75,7 +76,7 @@ func TestClaim_ThatACompleteBeatHasOvertakenTakesNothing(t *testing.T) {
 	b.claim(2) // one that is sent now is in time
 }
 
-// The last beat of a worker must not remove it while a claim is under way that will commit.
+// The last beat of a worker must not remove it while a claim is in progress that will commit.
 func TestHeartbeat_ThatIsTheLastLeavesAWorkerWhoseClaimIsUnderWay(t *testing.T) {
 	b := newFarRig(t)
 	b.fillReady(0, 1, "default")

@@ -12,7 +12,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// adding is a call of Add.
+// adding is one call of Add.
 type adding struct {
 	tasks []task.NewTask
 	added []task.AddResult
@@ -27,13 +27,13 @@ func (s *Store) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult
 	return a.added, nil
 }
 
-// kindKey is a key with its scope.
+// kindKey is a key with its kind, within which it is unique.
 type kindKey struct{ kind, key string }
 
-// addAll makes the tasks of several calls.
+// addAll adds the tasks of several calls.
 func (s *Store) addAll(t *txn, calls []*adding) error {
 	now := s.now().UnixMicro()
-	if err := t.expireAll(now); err != nil { // they may have the keys
+	if err := t.expireAll(now); err != nil { // expired tasks may hold the keys
 		return err
 	}
 	exists, holders, err := t.existing(calls, now)
@@ -55,7 +55,7 @@ func (s *Store) addAll(t *txn, calls []*adding) error {
 				}
 				continue
 			case held:
-				if n.OnConflict == task.Replace { // the holder may be one of these
+				if n.OnConflict == task.Replace { // the holder may be one of these tasks
 					if err := t.insertTasks(accepted, now); err != nil {
 						return err
 					}
@@ -76,15 +76,16 @@ func (s *Store) addAll(t *txn, calls []*adding) error {
 	return t.insertTasks(accepted, now)
 }
 
-// known is a task that has an id: a fresh one, or one that the file has. Of the latter the
-// payload's hash is kept, since a payload may be much larger than the one that is compared with it.
+// known is a task with a given id: one of this transaction, or one in the file. Of the latter only
+// the payload's hash is kept, since its payload may be much larger than the one that is compared
+// with it.
 type known struct {
 	fresh   *task.NewTask
 	kind    string
-	payload [sha256.Size]byte // with which it was added
+	payload [sha256.Size]byte // the hash of the payload with which it was added
 }
 
-// is reports whether a new task of that id is the same one (rule 32).
+// is reports whether a new task with the same id is the same task (rule 32).
 func (k known) is(n *task.NewTask) bool {
 	if k.fresh != nil {
 		return k.fresh.Kind == n.Kind && bytes.Equal(k.fresh.Payload, n.Payload)
@@ -132,7 +133,7 @@ func (t *txn) existing(calls []*adding, now int64) (exists map[string]known, hol
 	return exists, holders, err
 }
 
-// holders returns the tasks that have the keys of a list of pairs of a kind and a key.
+// holders returns the tasks that hold the keys in a list of pairs of a kind and a key.
 func (t *txn) holders(keys [][2]string, now int64) (map[kindKey]string, error) {
 	holders := make(map[kindKey]string)
 	if len(keys) == 0 {
@@ -154,8 +155,8 @@ func (t *txn) holders(keys [][2]string, now int64) (map[kindKey]string, error) {
 	return holders, err
 }
 
-// insertTasks writes new tasks. They get numbers in the order of their ids, so that those which are
-// as old as each other are beside each other in every table.
+// insertTasks writes new tasks. They get numbers in the order of their ids, so that tasks of the
+// same age are next to each other in every table.
 func (t *txn) insertTasks(accepted []*task.NewTask, now int64) error {
 	if len(accepted) == 0 {
 		return nil
@@ -192,7 +193,8 @@ func (t *txn) insertTasks(accepted []*task.NewTask, now int64) error {
 	return t.rows("AddWindows", windows)
 }
 
-// startBefore is until when a new task's first claim must come, as waiting has it.
+// startBefore returns the time before which a new task's first claim must come, as the column of
+// waiting.
 func startBefore(n *task.NewTask, now int64) any {
 	if n.StartBefore <= 0 {
 		return nil
@@ -200,7 +202,7 @@ func startBefore(n *task.NewTask, now int64) any {
 	return now + n.StartBefore.Microseconds()
 }
 
-// metaColumn is a Meta as tasks has it.
+// metaColumn returns a Meta as the column of tasks.
 func metaColumn(meta map[string]string) any {
 	if len(meta) == 0 {
 		return nil
@@ -208,7 +210,7 @@ func metaColumn(meta map[string]string) any {
 	return storekit.FormatMeta(meta)
 }
 
-// blob is an empty value rather than NULL for a payload of nothing.
+// blob returns an empty value instead of NULL for an empty payload.
 func blob(b []byte) []byte {
 	if b == nil {
 		return []byte{}

@@ -10,7 +10,7 @@ import (
 
 const (
 	// maxPortion and maxPortionBytes bound the changes that are written at once, and so the memory
-	// that a call takes.
+	// that a call needs.
 	maxPortion      = 500
 	maxPortionBytes = 4 << 20
 )
@@ -20,7 +20,7 @@ const (
 func (s *Store) Apply(ctx context.Context, changes []task.Change) []error {
 	errs := make([]error, len(changes))
 	err := s.inTx(ctx, func(t *txn) error {
-		clear(errs) // the transaction may be made again
+		clear(errs) // the transaction may be repeated
 		now := s.now().UnixMicro()
 		for from := 0; from < len(changes); {
 			to := from + portion(changes[from:])
@@ -45,7 +45,7 @@ func (s *Store) Apply(ctx context.Context, changes []task.Change) []error {
 	return errs
 }
 
-// portion returns how many changes are written next. A task comes once in a portion: the second
+// portion returns how many changes are written next. Each task is in a portion only once: a second
 // change has to see the first.
 func portion(changes []task.Change) int {
 	seen := make(map[string]bool, min(len(changes), maxPortion))
@@ -77,8 +77,8 @@ type held struct {
 	command                   task.Verb
 }
 
-// apply makes changes of different tasks, and leaves in errs why one must not be made. The error is
-// the database's.
+// apply writes changes of different tasks, and sets in errs why one of them was not written. The
+// error that it returns is one of the database.
 func (t *txn) apply(changes []task.Change, errs []error, now int64) error {
 	runs, err := t.heldRuns(changes)
 	if err != nil {
@@ -100,7 +100,7 @@ func (t *txn) apply(changes []task.Change, errs []error, now int64) error {
 	return w.write(t)
 }
 
-// heldRuns returns the runs that the tasks of changes have.
+// heldRuns returns the runs that hold the tasks of changes.
 func (t *txn) heldRuns(changes []task.Change) (map[string]*held, error) {
 	ids := make([]string, len(changes))
 	for i := range changes {
@@ -127,8 +127,8 @@ func (t *txn) heldRuns(changes []task.Change) (map[string]*held, error) {
 	return runs, err
 }
 
-// late returns what a change means whose run is no longer held: a repetition, a contradiction, or a
-// loss.
+// late returns the answer to a change whose run is no longer held: a repetition, a contradiction,
+// or a loss.
 func (t *txn) late(c *task.Change) (verdict, err error) {
 	var (
 		status    task.Status
@@ -154,7 +154,7 @@ func (t *txn) late(c *task.Change) (verdict, err error) {
 	return task.ErrAlreadyFinished, nil
 }
 
-// writes are the rows that changes write and remove, by the statement that does it.
+// writes are the rows that changes write and remove, by the statement for it.
 type writes struct {
 	now int64
 
@@ -165,7 +165,7 @@ type writes struct {
 	longHistories                      []int64
 }
 
-// add notes what a change of a held run writes.
+// add records what a change of a held run writes.
 func (w *writes) add(c *task.Change, h *held) {
 	n := &c.Counters
 	if c.Checkpoint != nil || c.Progress != nil {
@@ -189,7 +189,7 @@ func (w *writes) add(c *task.Change, h *held) {
 	}
 	status, reason := c.Status, c.Reason
 	if h.command == task.VerbCancel && status.Claimable() {
-		status, reason = task.StatusCancelled, "" // it was asked for
+		status, reason = task.StatusCancelled, "" // a cancel was requested
 	}
 	w.endedRuns = append(w.endedRuns, h.number)
 	if status.Ended() {
@@ -220,7 +220,7 @@ func (w *writes) add(c *task.Change, h *held) {
 		h.limits.MaxAttempts, h.limits.MaxCrashes, h.limits.MaxInterruptions, string(reason), c.Error)
 }
 
-// write writes it.
+// write writes all that was recorded.
 func (w *writes) write(t *txn) error {
 	for _, s := range []struct {
 		name  string

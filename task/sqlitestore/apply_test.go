@@ -83,7 +83,7 @@ func TestApply_ManyChangesOfEverySortAreAsIfEachWereAlone(t *testing.T) {
 			ch.Delay = time.Hour
 		}
 		if i%11 == 0 {
-			ch.Run++ // is not held
+			ch.Run++ // a run that is not held
 		}
 	}
 	errs := s.Apply(t.Context(), changes)
@@ -135,7 +135,7 @@ func foundByID(t *testing.T, s *Store, tasks []task.Task) map[string]task.Task {
 	return byID
 }
 
-// refuse makes the database refuse rows with a text.
+// refuse makes the database refuse rows that have a text in a column.
 func refuse(t *testing.T, path, table, column, text string) {
 	t.Helper()
 	trigger := fmt.Sprintf(`create trigger refuse_%s before insert on %s when new.%s = '%s' begin select raise(abort, 'refused'); end`, table, table, column, text)

@@ -10,12 +10,12 @@ import (
 	"syscall"
 )
 
-// writeLock is the byte of the file -shm whose lock a writer has
+// writeLock is the byte of the file -shm that a writer locks
 // (https://sqlite.org/walformat.html#the_wal_index_file_format).
 const writeLock = 120
 
-// blockerOf returns the process that holds SQLite's write lock, or a lock for reading in its place,
-// as the kernel lists it. Its number is not positive where the kernel does not know one.
+// blockerOf returns the process that holds SQLite's write lock, or a read lock on the same byte,
+// from the kernel's list of locks. Its number is not positive if the kernel does not know one.
 func blockerOf(shm string) (b blocker, found bool) {
 	var st syscall.Stat_t
 	if err := syscall.Stat(shm, &st); err != nil {
@@ -27,8 +27,8 @@ func blockerOf(shm string) (b blocker, found bool) {
 	}
 	lines := bufio.NewScanner(bytes.NewReader(locks))
 	for lines.Scan() {
-		// "1: POSIX  ADVISORY  WRITE 4711 08:01:1234 120 120"; those that wait have an arrow. OFDLCK is
-		// a lock of an open file, which SQLite's locks meet too. A FLOCK they do not.
+		// "1: POSIX  ADVISORY  WRITE 4711 08:01:1234 120 120"; a lock that waits has an arrow. OFDLCK is
+		// a lock of an open file, which conflicts with SQLite's locks too. A FLOCK does not.
 		var nr, kind, mode, how, file, from, to string
 		if n, _ := fmt.Sscan(lines.Text(), &nr, &kind, &mode, &how, &b.pid, &file, &from, &to); n < 8 ||
 			kind != "POSIX" && kind != "OFDLCK" || how != "WRITE" && how != "READ" || !covers(from, to, writeLock) {
@@ -44,7 +44,7 @@ func blockerOf(shm string) (b blocker, found bool) {
 	return blocker{}, false
 }
 
-// covers reports whether a lock from one byte to another covers a third one.
+// covers reports whether a lock from one byte to another includes a third one.
 func covers(from, to string, at uint64) bool {
 	first, err := strconv.ParseUint(from, 10, 64)
 	if err != nil {

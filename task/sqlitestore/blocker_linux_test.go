@@ -14,7 +14,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// lockerEnv makes of this test's program one that only reads a file, and locks a byte of it.
+// lockerEnv makes this test binary a program that only reads a file, and locks a byte of it.
 const lockerEnv = "LASTCALL_TEST_LOCKS_FOR_READING"
 
 func TestWriter_ALockForReadingThatStopsAllWritesIsToldWithItsProcess(t *testing.T) {
@@ -87,7 +87,7 @@ func TestBlocker_ALockOfAnOpenFileIsToldThoughNobodyKnowsWhose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// It stays open: SQLite's own locks on the file would go with it.
+	// The file stays open: closing it would release SQLite's own locks on it.
 	t.Cleanup(func() { _ = f.Close() })
 	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_RDLCK, Start: writeLock, Len: 1}); err != nil {
 		t.Skipf("no locks of open files here: %v", err)

@@ -2,5 +2,5 @@
 
 package sqlitestore
 
-// blockerOf finds nobody here.
+// blockerOf finds no process on this system.
 func blockerOf(string) (blocker, bool) { return blocker{}, false }

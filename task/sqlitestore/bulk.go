@@ -30,8 +30,8 @@ func (s *Store) ControlAll(ctx context.Context, cmd task.Command, seen []task.St
 	return errs
 }
 
-// controlAll does a command to tasks that are what they were, leaves the answer of each, and
-// reports whether a run has to hear of it.
+// controlAll carries out a command for the tasks that are as they were listed, sets the answer of
+// each, and reports whether a run has to receive the command.
 func (t *txn) controlAll(cmd task.Command, seen []task.Standing, errs []error, now int64) (commanded bool, err error) {
 	if len(seen) > task.MaxControl {
 		return false, fmt.Errorf("%w: %d tasks in one call, at most %d are commanded at once", task.ErrInvalid, len(seen), task.MaxControl)

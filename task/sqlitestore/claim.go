@@ -12,7 +12,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// maxPromoted bounds the tasks whose delays a claim ends.
+// maxPromoted bounds the tasks that one claim promotes.
 const maxPromoted = 1000
 
 // candidate is a task that a claim may take.
@@ -20,10 +20,10 @@ type candidate struct {
 	task, priority, runAt int64
 	id                    string
 	interrupted, suspect  bool
-	kind                  int // in the request
+	kind                  int // its place in the request
 }
 
-// order is the order of a claim.
+// order compares two candidates in the order of claims.
 func order(a, b candidate) int {
 	return cmp.Or(cmp.Compare(b.priority, a.priority), compareBool(b.interrupted, a.interrupted),
 		cmp.Compare(a.runAt, b.runAt), cmp.Compare(a.id, b.id))
@@ -39,7 +39,7 @@ func compareBool(a, b bool) int {
 	return -1
 }
 
-// Claim implements task.Store. It first looks for tasks without a transaction: an idle worker
+// Claim implements task.Store. It looks for tasks without a write transaction first: an idle worker
 // writes nothing.
 func (s *Store) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
 	if err := s.usable(ctx); err != nil {
@@ -77,8 +77,8 @@ func (s *Store) somethingToClaim(ctx context.Context, req task.ClaimRequest) (bo
 }
 
 func (s *Store) claim(t *txn, req task.ClaimRequest) ([]task.Task, error) {
-	// The clock is read now, and not when the claim began to wait for its turn: a run that ends in
-	// between would have ended after the next one's begin.
+	// The clock is read now, and not when the claim began to wait for its turn: otherwise a run that
+	// ended in between would seem to have ended after the next one began.
 	now := s.now()
 	w, err := claiming(context.Background(), t, req.Worker)
 	if err != nil {
@@ -91,7 +91,7 @@ func (s *Store) claim(t *txn, req task.ClaimRequest) ([]task.Task, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.news = t.news || promoted > 0 // another worker may want them
+	t.news = t.news || promoted > 0 // other workers may serve some of them
 	chosen, err := candidates(context.Background(), t, req)
 	if err != nil || len(chosen) == 0 {
 		return nil, err
@@ -99,13 +99,13 @@ func (s *Store) claim(t *txn, req task.ClaimRequest) ([]task.Task, error) {
 	return t.beginRuns(chosen, w, now, req)
 }
 
-// claimer is a worker that claims.
+// claimer is the worker that claims.
 type claimer struct {
 	host string
 	pid  int64
 }
 
-// claiming returns a worker, or ErrWorkerGone unless it may claim.
+// claiming returns the worker that claims, or ErrWorkerGone if it may not claim.
 func claiming(ctx context.Context, q queryer, worker string) (w claimer, err error) {
 	err = one(ctx, q, "ClaimingWorker", []any{worker}, &w.host, &w.pid)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -114,7 +114,7 @@ func claiming(ctx context.Context, q queryer, worker string) (w claimer, err err
 	return w, err
 }
 
-// candidates are the tasks that a claim takes, in its order.
+// candidates returns the tasks that a claim takes, in the order of claims.
 func candidates(ctx context.Context, q queryer, req task.ClaimRequest) ([]candidate, error) {
 	paused, err := texts(ctx, q, "PausedQueues")
 	if err != nil {
@@ -165,19 +165,20 @@ func texts(ctx context.Context, q queryer, name string, args ...any) (all []stri
 	return all, err
 }
 
-// first collects the first candidates of a kind, in the order of a claim.
+// first collects the first candidates of a kind, in the order of claims.
 type first struct {
 	q       queryer
 	kind    int
 	suspect bool
 	most    int
 	except  []string
-	least   *int        // priority, nil for any
+	least   *int        // the lowest priority, nil for any
 	found   []candidate // sorted
 }
 
-// read reads the candidates of a kind: from all queues in one walk, or from each of those that are
-// wanted or not paused. As many queues as tasks are enough, those whose first tasks come first.
+// read reads the candidates of a kind: from all queues at once, or from each queue that is wanted
+// and not paused. While some queues are paused, the queues with the most urgent first tasks are
+// enough, as many as tasks are wanted.
 func (f *first) read(ctx context.Context, kind string, wanted, paused []string) (err error) {
 	limit := f.most + len(f.except)
 	if len(wanted) == 0 && len(paused) == 0 {
@@ -199,7 +200,7 @@ func (f *first) read(ctx context.Context, kind string, wanted, paused []string) 
 	return nil
 }
 
-// readInterrupted reads the candidates of a kind that are interrupted.
+// readInterrupted reads the interrupted candidates of a kind.
 func (f *first) readInterrupted(ctx context.Context, kind string, req task.ClaimRequest) error {
 	queues, err := list(req.Queues)
 	if err != nil {
@@ -229,14 +230,14 @@ func (f *first) readOne(ctx context.Context, name string, args ...any) (err erro
 			return err
 		}
 		if f.least != nil && c.priority < int64(*f.least) {
-			break // and so have all that follow
+			break // and so do all that follow
 		}
 		if slices.Contains(f.except, c.id) {
 			continue
 		}
 		at, _ := slices.BinarySearchFunc(f.found, c, order)
 		if at == f.most {
-			break // as many come before it as are wanted, and before those that follow it
+			break // enough candidates come before it, and before all that follow
 		}
 		f.found = slices.Insert(f.found, at, c)
 		f.found = f.found[:min(len(f.found), f.most)]
@@ -244,7 +245,8 @@ func (f *first) readOne(ctx context.Context, name string, args ...any) (err erro
 	return rows.Err()
 }
 
-// cut keeps what a claim may take: so many of each kind and in all, and so many suspects.
+// cut keeps the tasks that a claim may take: so many of each kind, so many in all, and so many
+// suspects.
 func cut(all []candidate, req task.ClaimRequest) []candidate {
 	taken := make([]int, len(req.Kinds))
 	suspects := req.Suspects
@@ -265,7 +267,7 @@ func cut(all []candidate, req task.ClaimRequest) []candidate {
 	return kept
 }
 
-// beginRuns moves tasks from waiting to running, and returns them in their order.
+// beginRuns moves tasks from waiting to running, and returns them in the same order.
 func (t *txn) beginRuns(chosen []candidate, w claimer, now time.Time, req task.ClaimRequest) ([]task.Task, error) {
 	all := make([]int64, len(chosen))
 	of := make([][]int64, len(req.Kinds))

@@ -71,7 +71,7 @@ func TestClaim_ThatHadToWaitBeginsARunAfterTheEndOfTheOneBefore(t *testing.T) {
 	}
 }
 
-// Queues have tasks of different priorities; some are paused, and some claims name a few of them.
+// Queues have tasks with different priorities. Some are paused, and some claims name a few of them.
 func TestClaim_FromManyQueuesTakesTheFirstTasksOfThoseThatAreOpen(t *testing.T) {
 	s, _ := fresh(t)
 	if _, err := s.Heartbeat(t.Context(), beat("w", 1, task.WorkerRunning)); err != nil {

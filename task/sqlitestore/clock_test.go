@@ -51,12 +51,12 @@ func (c *clocked) claim(want int) []task.Task {
 	return got
 }
 
-// The wall clock is the machine's, and somebody may set it: leases are counters and locks, and do
-// not go by it; run numbers and claims must not mind.
+// The wall clock is the machine's, and an operator may set it. Leases are counters and locks, and
+// do not depend on it; run numbers and claims must not suffer.
 func TestClock_ThatJumpsRepeatsNoRunNumberTakesNoRunAndHidesNoTask(t *testing.T) {
 	start := time.Now()
 	c := newClocked(t, start)
-	neighbour := openAt(t, c.path) // with the right clock
+	neighbour := openAt(t, c.path) // its clock is right
 	defer neighbour.Close()
 	const id = "00000000-0000-7000-8000-000000000001"
 	c.add(task.NewTask{ID: id, Kind: "k"})
@@ -69,7 +69,7 @@ func TestClock_ThatJumpsRepeatsNoRunNumberTakesNoRunAndHidesNoTask(t *testing.T)
 			t.Errorf("clock off by %v: run %d after run %d", jump, got.Run, before)
 		}
 		before = got.Run
-		// While it runs the clock jumps again, and a neighbour reads the worker's liveness.
+		// While the task runs the clock jumps again, and another process reads the worker's liveness.
 		c.clock.Add(-int64(365 * 24 * time.Hour / time.Microsecond))
 		c.beat()
 		for _, store := range []*Store{c.store, neighbour} {

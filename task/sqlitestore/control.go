@@ -41,18 +41,18 @@ func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 	return err
 }
 
-// state is where a task is.
+// state is the table in which a task is, and what is needed of its row.
 type state struct {
 	number           int64
 	id               string
 	kind, queue, key string
 	running          bool
-	ended            task.Status // "" unless it has ended
+	ended            task.Status // "" if it has not ended
 	interrupted      bool
 	since            int64
 }
 
-// status is what the task is.
+// status returns the status of the task.
 func (s state) status() task.Status {
 	switch {
 	case s.running:
@@ -65,7 +65,7 @@ func (s state) status() task.Status {
 	return task.StatusQueued
 }
 
-// state finds out where a task is.
+// state finds out in which table a task is.
 func (t *txn) state(id string) (s state, err error) {
 	s.id = id
 	err = one(context.Background(), t, "StateOfTask", []any{id}, &s.number, &s.kind, &s.queue, &s.key, &s.running, &s.ended, &s.interrupted, &s.since)
@@ -75,7 +75,7 @@ func (t *txn) state(id string) (s state, err error) {
 	return s, err
 }
 
-// control does what is asked of a task, and reports whether a run has to hear of it.
+// control carries out a command for a task, and reports whether a run has to receive it.
 func (t *txn) control(cmd task.Command, now int64) (commanded bool, err error) {
 	s, err := t.state(cmd.Task)
 	if err != nil {
@@ -97,7 +97,7 @@ func (t *txn) control(cmd task.Command, now int64) (commanded bool, err error) {
 	return t.controlState(s, cmd, now)
 }
 
-// controlState does what is asked of a task but a deletion, and records it.
+// controlState carries out a command for a task, except a deletion, and records it.
 func (t *txn) controlState(s state, cmd task.Command, now int64) (commanded bool, err error) {
 	switch {
 	case s.running && cmd.Verb == task.VerbRetry:
@@ -132,7 +132,7 @@ func (t *txn) controlState(s state, cmd task.Command, now int64) (commanded bool
 	return commanded, err
 }
 
-// forgetSaved has a task begin at the start: it removes its checkpoint and its steps.
+// forgetSaved has a task restart from the beginning: it removes its checkpoint and its steps.
 func (t *txn) forgetSaved(number int64) error {
 	for _, name := range []string{"PruneCheckpoints", "PruneSteps"} {
 		if err := t.execList(name, []int64{number}); err != nil {
@@ -142,7 +142,7 @@ func (t *txn) forgetSaved(number int64) error {
 	return nil
 }
 
-// retrySteps is rule 41.
+// retrySteps implements rule 41: what a retry does with the steps.
 func (t *txn) retrySteps(s state, cmd task.Command, now int64) error {
 	if cmd.FromStart {
 		if err := t.forgetSaved(s.number); err != nil {
@@ -157,7 +157,7 @@ func (t *txn) retrySteps(s state, cmd task.Command, now int64) error {
 	return nil
 }
 
-// cancel ends a task that waits.
+// cancel ends a waiting task.
 func (t *txn) cancel(s state, now int64) error {
 	n, err := t.endWaiting([]int64{s.number}, now, "")
 	if err == nil && n == 0 {
@@ -169,8 +169,8 @@ func (t *txn) cancel(s state, now int64) error {
 	return t.rows("CountEnded", []any{s.queue, s.kind, string(task.StatusCancelled), 1})
 }
 
-// endWaiting moves tasks from waiting to ended, and returns how many there were. The counts are
-// left to the caller.
+// endWaiting moves tasks from waiting to ended, and returns how many there were. The caller updates
+// the counts.
 func (t *txn) endWaiting(numbers []int64, now int64, why task.Reason) (n int64, err error) {
 	arg, err := list(numbers)
 	if err != nil {
@@ -187,14 +187,14 @@ func (t *txn) endWaiting(numbers []int64, now int64, why task.Reason) (n int64, 
 	return n, nil
 }
 
-// retry has a task wait again that has ended.
+// retry has an ended task wait again.
 func (t *txn) retry(s state, now int64) error {
 	if s.key != "" {
 		holders, err := t.holders([][2]string{{s.kind, s.key}}, now)
 		if err != nil {
 			return err
 		}
-		if holder, held := holders[kindKey{s.kind, s.key}]; held && holder != s.id { // its own is a window
+		if holder, held := holders[kindKey{s.kind, s.key}]; held && holder != s.id { // if the task itself holds the key, it does so by a window
 			return task.ErrKeyBusy
 		}
 		if err := t.rows("AddKeys", []any{s.number, s.kind, s.key}); err != nil {

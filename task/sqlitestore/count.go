@@ -8,14 +8,14 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// counts are by how much the numbers of ended tasks change.
+// counts are the changes of the numbers of ended tasks.
 type counts map[task.Count]int
 
 func (c counts) add(queue, kind string, status task.Status, n int) {
 	c[task.Count{Queue: queue, Kind: kind, Status: status}] += n
 }
 
-// rows are for the statement CountEnded.
+// rows returns the arguments of the statement CountEnded.
 func (c counts) rows() []any {
 	var all []any
 	for of, n := range c {
@@ -24,8 +24,8 @@ func (c counts) rows() []any {
 	return all
 }
 
-// Count implements task.Store. What waits and what runs is counted row by row, and the lines go by
-// one after the other, since there may be very many.
+// Count implements task.Store. Waiting and running tasks are counted row by row. The rows of the
+// answer are added up as they arrive, since there may be very many.
 func (s *Store) Count(ctx context.Context, q task.CountQuery) (task.Counts, error) {
 	if err := s.usable(ctx); err != nil {
 		return task.Counts{}, err
@@ -34,9 +34,9 @@ func (s *Store) Count(ctx context.Context, q task.CountQuery) (task.Counts, erro
 	var (
 		tally            = storekit.NewTally(q)
 		paused           []string
-		queued           task.Count // what waits of a kind and a queue, until the next ones come
+		queued           task.Count // the queued tasks of the current kind and queue
 		interrupted      int
-		waiting, running int // suspects
+		waiting, running int // the numbers of suspects
 	)
 	flush := func() {
 		queued.Status = task.StatusQueued

@@ -13,7 +13,8 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// wrap names the store in an error, and lets the contract's own errors through.
+// wrap adds the store's name to an error. Errors that the contract of task.Store names are returned
+// as they are.
 func (s *Store) wrap(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
@@ -32,7 +33,7 @@ func (s *Store) wrap(ctx context.Context, err error) error {
 	return fmt.Errorf("sqlitestore: %s: %w", s.path, s.explain(err))
 }
 
-// resultCode is SQLite's primary result code of an error, 0 if it has none.
+// resultCode returns SQLite's primary result code of an error, 0 if it has none.
 func resultCode(err error) int {
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {
 		return e.Code() & 0xff
@@ -43,7 +44,8 @@ func resultCode(err error) int {
 // isBusy reports whether another process is writing.
 func isBusy(err error) bool { return resultCode(err) == sqlite3.SQLITE_BUSY }
 
-// isOfRow reports whether an error is a row's own, so that others can be written without it.
+// isOfRow reports whether an error was caused by one row, so that other rows can be written without
+// it.
 func isOfRow(err error) bool {
 	switch resultCode(err) {
 	case sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG:
@@ -52,13 +54,13 @@ func isOfRow(err error) bool {
 	return false
 }
 
-// blocker is a process that keeps others from writing.
+// blocker is a process that prevents others from writing.
 type blocker struct {
 	pid   int
-	reads bool // it holds a lock for reading, as SQLite itself does not
+	reads bool // it holds a read lock there, which SQLite itself never does
 }
 
-// explain names the process that keeps others from writing, where that is what went wrong.
+// explain adds to an error the process that prevents others from writing, if that is the cause.
 func (s *Store) explain(err error) error {
 	if !isBusy(err) {
 		return explain(err)
@@ -76,13 +78,13 @@ func (s *Store) explain(err error) error {
 	return explain(err)
 }
 
-// damaged is what to do about a file that is.
+// damaged says what to do about a damaged file.
 const damaged = "the file is damaged: stop all servers on it and restore it from a backup, or save what can be read with sqlite3 FILE .recover; and check the disk"
 
-// writable is what SQLite needs.
-const writable = "the file, its -wal and -shm beside it, the directory -workers with what is in it, and the directory that all of them are in must be writable for this user"
+// writable says what must be writable for SQLite.
+const writable = "the file, its -wal and -shm, the directory -workers with what is in it, and the directory that all of them are in must be writable for this user"
 
-// explain adds what to do to SQLite's commonest complaints.
+// explain adds advice to the most common errors of SQLite.
 func explain(err error) error {
 	var hint string
 	switch resultCode(err) {
@@ -91,8 +93,8 @@ func explain(err error) error {
 	case sqlite3.SQLITE_CORRUPT:
 		hint = damaged
 	case sqlite3.SQLITE_IOERR:
-		// SQLite reports this too when there is no room for the file -shm, which it makes when it
-		// opens another.
+		// SQLite also reports this when there is no room for the file -shm, which it creates when it
+		// opens the database.
 		hint = "is the disk full (df), or mounted read-only? Make room on it; what was accepted is safe. Otherwise it is failing: look at the kernel's log (dmesg)"
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 		hint = "another process has been writing for five seconds, or holds a lock for reading: is one of them stopped?"

@@ -7,13 +7,12 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// expireMost bounds the tasks that one transaction ends which were not claimed in time, where
-// nothing else is done in it.
+// expireMost bounds the expired tasks that one transaction ends if it does nothing else.
 const expireMost = 1000
 
-// expire ends the tasks that were not claimed in time. Who reads what is in the file calls it
-// first, and it costs a step in an index where there are none. What cannot be written now is left
-// to the next one: reading goes on when a disk is full.
+// expire ends the tasks that were not claimed in time. Calls that read tasks call it first; without
+// such tasks it costs a step in an index. If the tasks cannot be ended now, a later call does that:
+// reading still works when the disk is full.
 func (s *Store) expire(ctx context.Context) {
 	for more := true; more; {
 		if err := one(ctx, s.reader, "HasExpired", []any{s.now().UnixMicro()}, &more); err != nil || !more {
@@ -42,7 +41,7 @@ func (t *txn) expireAll(now int64) error {
 	}
 }
 
-// expire ends tasks that were not claimed in time, those first that should have been first, and
+// expire ends tasks that were not claimed in time, those first whose time was over first, and
 // returns how many.
 func (t *txn) expire(now int64, most int) (int, error) {
 	var late []int64

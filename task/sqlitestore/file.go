@@ -15,14 +15,14 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// realPath returns the absolute path of a file, without symbolic links: the lock directory is
-// beside the file, whatever it is called. The file need not exist.
+// realPath returns the absolute path of a file, without symbolic links: the lock directory is next
+// to the real file, whatever link was named. The file need not exist.
 func realPath(path string) (string, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return "", err
 	}
-	const maxLinks = 40 // as Linux has it
+	const maxLinks = 40 // the limit of Linux
 	for range maxLinks {
 		real, err := filepath.EvalSymlinks(path)
 		if !errors.Is(err, fs.ErrNotExist) {
@@ -30,7 +30,7 @@ func realPath(path string) (string, error) {
 		}
 		target, err := os.Readlink(path)
 		switch {
-		case err != nil: // it is no link
+		case err != nil: // path is not a link
 			dir, err := filepath.EvalSymlinks(filepath.Dir(path))
 			return filepath.Join(dir, filepath.Base(path)), err
 		case !filepath.IsAbs(target):
@@ -59,28 +59,28 @@ func checkPlace(path string) error {
 	return refuseNetwork(dir)
 }
 
-// dsn is the address of the file, with what every connection needs. The log is cut to 16 MiB after
-// a long reader had it grow.
+// dsn returns the address of the file, with the settings that every connection needs. The log is
+// truncated to 16 MiB after a long reader has made it grow.
 func dsn(path, more string) string {
 	return address(path) + "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)" +
 		"&_pragma=journal_size_limit(16777216)&_pragma=synchronous(FULL)&" + more
 }
 
-// address is the file as SQLite is told of it.
+// address returns the address of the file for SQLite.
 func address(path string) string {
 	u := url.URL{Path: filepath.ToSlash(path)}
 	return "file:" + u.EscapedPath()
 }
 
-// openedFile is a file of an open database: what stands at its path must be the file that was
+// openedFile is a file of an open database: the file at its path must still be the one that was
 // opened.
 type openedFile struct {
 	what, path string
 	info       os.FileInfo
 }
 
-// remember takes note of the files that are open now: the database, also by the name that it was
-// opened by, its log, and the index of that. SQLite keeps the latter two for as long as it is open.
+// remember records the files that are open now: the database, also under the name by which it was
+// opened, its log, and the index of the log. SQLite keeps the last two as long as it is open.
 func (s *Store) remember(named string) error {
 	files := []openedFile{{what: "the file", path: s.path}, {what: "its log, with -wal after the name,", path: s.path + "-wal"},
 		{what: "the index of its log, with -shm after the name,", path: s.path + "-shm"}}
@@ -98,7 +98,7 @@ func (s *Store) remember(named string) error {
 	return nil
 }
 
-// checkFile refuses to go on when a file is no longer the one that was opened: what is written to a
+// checkFile returns an error when a file is no longer the one that was opened: what is written to a
 // file that was removed is lost when the process ends.
 func (s *Store) checkFile() error {
 	if err := s.strayed(); err != nil {
@@ -107,7 +107,7 @@ func (s *Store) checkFile() error {
 	return nil
 }
 
-// strayed is checkFile for who names the store.
+// strayed is checkFile without the store's name in the error.
 func (s *Store) strayed() error {
 	for _, f := range s.files {
 		info, err := os.Stat(f.path)
@@ -125,8 +125,8 @@ func (s *Store) strayed() error {
 	return nil
 }
 
-// keepLog leaves the log alone that stands beside the file: when the last connection to a file that
-// was replaced is closed, SQLite would remove the log of the file that has taken its place.
+// keepLog has SQLite leave the log next to the file in place when the last connection is closed.
+// Otherwise, if the file was replaced, SQLite would remove the log of the new file.
 func keepLog(conn *sql.Conn) error {
 	return conn.Raw(func(c any) error {
 		_, err := c.(sqlite.FileControl).FileControlPersistWAL("main", 1)
@@ -134,9 +134,9 @@ func keepLog(conn *sql.Conn) error {
 	})
 }
 
-// CheckProcesses reports, as an error, that a process holds the lock of a worker which the file
-// does not know: it has another file open, that once had this one's name, and whatever it is told
-// is lost.
+// CheckProcesses returns an error if a process holds the lock of a worker which is not in the file.
+// That process has another file open that once had the name of this one, and whatever it accepts is
+// lost.
 func (s *Store) CheckProcesses(ctx context.Context) error {
 	if err := s.usable(ctx); err != nil {
 		return err
@@ -156,16 +156,16 @@ func (s *Store) CheckProcesses(ctx context.Context) error {
 	return nil
 }
 
-// strays is what to do about processes that have a former file open.
-const strays = "it has a file open that was removed or replaced. Stop it first; what it was told since then is lost"
+// strays says what to do about processes that have a former file open.
+const strays = "it has a file open that was removed or replaced. Stop it first; what it has accepted since then is lost"
 
-// holder names what holds a worker's lock.
+// holder describes the process that holds a worker's lock.
 func (d *lockDir) holder(worker string) string {
 	return fmt.Sprintf("a process holds the lock of worker %s (find it with fuser -v %s)", worker, d.path(worker))
 }
 
-// lockHeld returns a worker whose process lives, if the directory beside the file has one. It is
-// asked before the file is looked for: a file is made before its workers' locks.
+// lockHeld returns a worker whose process lives, if the directory next to the file has one. It is
+// called before the file is looked for: a file is created before the locks of its workers.
 func (d *lockDir) lockHeld() string {
 	for _, worker := range d.names() {
 		if d.life(worker, d.boot) == task.LivenessAlive {

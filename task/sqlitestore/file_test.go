@@ -50,7 +50,7 @@ func TestStore_RefusesToGoOnWhenItsFileIsRemovedOrReplaced(t *testing.T) {
 	}
 }
 
-// moveAll renames a database with what is beside it.
+// moveAll renames a database with the files next to it.
 func moveAll(t *testing.T, from, to string) {
 	t.Helper()
 	for _, more := range []string{"", "-wal", "-shm"} {
@@ -116,7 +116,7 @@ func TestStore_RefusesToGoOnWhenALinkLeadsElsewhere(t *testing.T) {
 	}
 }
 
-// What is being written when the file is removed is not answered as kept.
+// A write during which the file is removed is not reported as kept.
 func TestWriter_AnswersNothingAsKeptThatWentIntoARemovedFile(t *testing.T) {
 	s, path := fresh(t)
 	err := s.inTx(t.Context(), func(*txn) error {
@@ -214,7 +214,7 @@ func TestOpen_FollowsSymbolicLinksSoThatAFileHasOneLockDirectory(t *testing.T) {
 	}
 	for _, link := range []struct{ target, name string }{
 		{real, linked}, // the directory
-		{"tasks.db", filepath.Join(real, "again.db")}, // the file, which is not there yet
+		{"tasks.db", filepath.Join(real, "again.db")}, // the file, which does not exist yet
 		{filepath.Join(linked, "again.db"), filepath.Join(real, "twice.db")},
 	} {
 		if err := os.Symlink(link.target, link.name); err != nil {

@@ -32,7 +32,8 @@ func scanTask(row *sql.Rows, t *task.Task) error {
 	return errors.Join(err, readMeta(t, meta))
 }
 
-// runningTasks appends the tasks that a query finds, one of those that begin with RunningTasks.
+// runningTasks appends the tasks that a query finds. The query is one of those that begin with
+// RunningTasks.
 func runningTasks(q queryer, found []task.Task, name string, args ...any) ([]task.Task, error) {
 	err := each(context.Background(), q, name, args, func(row *sql.Rows) error {
 		var (
@@ -56,7 +57,7 @@ func readMeta(t *task.Task, column sql.NullString) (err error) {
 	return err
 }
 
-// at is a stored time; 0 is none.
+// at returns a stored time; 0 is the zero time.
 func at(us int64) time.Time {
 	if us == 0 {
 		return time.Time{}
@@ -98,7 +99,7 @@ func (s *Store) history(ctx context.Context, id string) (runs []task.RunRecord, 
 		return err
 	})
 	if err != nil || len(runs) > 0 {
-		slices.Reverse(runs) // the newest were asked for
+		slices.Reverse(runs) // the query returns the newest first
 		return runs, err
 	}
 	exists := false

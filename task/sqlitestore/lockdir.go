@@ -15,19 +15,22 @@ import (
 )
 
 // lockDir is the directory of the workers' lock files: one for each incarnation, locked by its
-// process as long as it lives.
+// process as long as that lives.
 //
-// The order of things is the whole point. A file is locked before its worker is registered, so that
-// a registered worker whose file is not locked is dead. A neighbour tries it without making it.
-// Only who holds its lock removes it, after the worker's row is gone, so that the name of a
-// registered worker never means another file, or none.
+// The order of the steps is what makes it safe:
+//
+//   - A process locks the file before it registers the worker. So a registered worker whose file is
+//     not locked is dead.
+//   - Another process that tries the lock never creates the file.
+//   - Only the process that holds the lock removes the file, and only after the worker's row is
+//     gone. So the file of a registered worker always exists, and is never replaced by another one.
 type lockDir struct {
 	dir  string
 	boot string
 	log  *slog.Logger
-	// database is the file whose mode and owner the directory and its files have.
+	// database is the file whose mode and owner the directory and its files get.
 	database fs.FileInfo
-	// waiters is the file of waiters.go; nil where files cannot be locked.
+	// waiters is the file that waiters.go locks; nil where files cannot be locked.
 	waiters *os.File
 
 	mu   sync.Mutex
@@ -51,7 +54,7 @@ func openLockDir(dir string, database fs.FileInfo, log *slog.Logger) (*lockDir, 
 	return d, nil
 }
 
-// make makes the directory, or lets it follow the mode of the database.
+// make creates the directory, or adapts its mode to that of the database.
 func (d *lockDir) make() error {
 	err := os.Mkdir(d.dir, 0o700)
 	if err == nil {
@@ -67,15 +70,15 @@ func (d *lockDir) make() error {
 		return fmt.Errorf("%s is no directory: remove it", d.dir)
 	}
 	if mode := dirMode(d.mode()); info.Mode().Perm() != mode {
-		_ = os.Chmod(d.dir, info.Mode()&(fs.ModeSetgid|fs.ModeSticky)|mode) // Store.CheckPermissions tells
+		_ = os.Chmod(d.dir, info.Mode()&(fs.ModeSetgid|fs.ModeSticky)|mode) // Store.CheckPermissions reports it
 	}
 	return nil
 }
 
-// mode is that of a file in the directory.
+// mode returns the mode of a file in the directory.
 func (d *lockDir) mode() fs.FileMode { return d.database.Mode().Perm()&0o666 | 0o600 }
 
-// open opens a file in the directory, or makes it.
+// open opens or creates a file in the directory.
 func (d *lockDir) open(path string, flags int) (*os.File, error) {
 	f, err := os.OpenFile(path, flags, d.mode())
 	if err == nil {
@@ -85,11 +88,11 @@ func (d *lockDir) open(path string, flags int) (*os.File, error) {
 	return f, err
 }
 
-// notifyFile is the file in the lock directory that a process touches when it has done something
-// that others may want to know. It is the waiters' file, too.
+// notifyFile is the file in the lock directory that a process touches when it has changed something
+// that other processes may wait for. It is the waiters' file too.
 const notifyFile = "notify"
 
-// stopFile is the file in the lock directory that a process touches when a worker of it has
+// stopFile is the file in the lock directory that a process touches when one of its workers has
 // announced its stop.
 const stopFile = "stop"
 
@@ -99,16 +102,16 @@ func (d *lockDir) notify() { d.notifyOf(notifyFile) }
 func (d *lockDir) path(worker string) string { return filepath.Join(d.dir, worker+".lock") }
 
 const (
-	// takeFor bounds how long a worker that begins waits for a neighbour that has its lock, and
-	// seizeFor how long one that reclaims does. Either would otherwise be refused by a neighbour that
-	// only looks.
+	// takeFor bounds how long a worker that starts waits for another process that has its lock.
+	// seizeFor does the same for a process that reclaims. Otherwise a process that only tries the
+	// lock for a moment would make them fail.
 	takeFor  = 2 * time.Second
 	seizeFor = 100 * time.Millisecond
 	lockPoll = time.Millisecond
 )
 
-// take makes and locks a worker's file and returns the boot in which that happened; "" if there are
-// no locks. Taking one that is held is nil.
+// take creates and locks a worker's file, and returns the boot in which that happened, or "" if
+// files cannot be locked. If this process holds the lock already, take succeeds.
 func (d *lockDir) take(worker string) (boot string, err error) {
 	if d.boot == "" {
 		return "", nil
@@ -118,9 +121,9 @@ func (d *lockDir) take(worker string) (boot string, err error) {
 	if d.held[worker] != nil {
 		return d.boot, nil
 	}
-	// A neighbour may have locked the new file for a moment, to look at it or to tidy it up. The one
-	// who has the lock decides what becomes of the file: who took the file away meanwhile and made it
-	// again would have the new one removed in place of the old one.
+	// Another process may have locked the new file for a moment, to check it or to remove it. Only
+	// the process that has the lock may remove the file: if this one removed and recreated the file
+	// meanwhile, the other would remove the new file in place of the old one.
 	for began := time.Now(); ; time.Sleep(lockPoll) {
 		var f *os.File
 		if f, err = d.open(d.path(worker), os.O_RDWR|os.O_CREATE); err != nil {
@@ -133,7 +136,7 @@ func (d *lockDir) take(worker string) (boot string, err error) {
 		}
 		_ = f.Close() // nothing was written
 		if err != nil && !errors.Is(err, errLocked) {
-			err = errors.Join(err, ignoreMissing(os.Remove(d.path(worker)))) // nobody can lock it
+			err = errors.Join(err, ignoreMissing(os.Remove(d.path(worker)))) // no process can lock it
 			break
 		}
 		if time.Since(began) > takeFor {
@@ -144,7 +147,7 @@ func (d *lockDir) take(worker string) (boot string, err error) {
 	return "", fmt.Errorf("lock file of worker %s: %w", worker, err)
 }
 
-// release lets go of a lock that this process holds, and with remove takes the file away first.
+// release releases a lock that this process holds. With remove it removes the file first.
 func (d *lockDir) release(worker string, remove bool) {
 	d.mu.Lock()
 	f := d.held[worker]
@@ -162,7 +165,7 @@ func (d *lockDir) release(worker string, remove bool) {
 	}
 }
 
-// share returns another descriptor of a lock that this process holds.
+// share returns another descriptor for a lock that this process holds.
 func (d *lockDir) share(worker string) (*os.File, error) {
 	if d.boot == "" {
 		return nil, fmt.Errorf("lock of worker %s: files cannot be locked here: %w", worker, errors.ErrUnsupported)
@@ -176,7 +179,7 @@ func (d *lockDir) share(worker string) (*os.File, error) {
 	return duplicate(f)
 }
 
-// life reports whether the process of a worker lives, from a lock taken in the given boot.
+// life reports whether the process of a worker lives, whose lock was taken in the given boot.
 func (d *lockDir) life(worker, boot string) task.Liveness {
 	if d.boot == "" || boot != d.boot {
 		return task.LivenessUnknown
@@ -195,7 +198,7 @@ func (d *lockDir) life(worker, boot string) task.Liveness {
 	return task.LivenessUnknown
 }
 
-// names lists the workers that have a file.
+// names returns the workers that have a file.
 func (d *lockDir) names() []string {
 	entries, err := os.ReadDir(d.dir)
 	if err != nil {
@@ -210,7 +213,7 @@ func (d *lockDir) names() []string {
 	return names
 }
 
-// close releases all locks; the files stay for those that reclaim.
+// close releases all locks. The files stay, for processes that reclaim.
 func (d *lockDir) close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -229,14 +232,14 @@ func (d *lockDir) close() error {
 // seizure is the lock of a worker that is believed dead, held by the process that reclaims.
 type seizure struct {
 	dir  *lockDir
-	file *os.File // nil: the lock was not to be had
-	// locked: somebody else has it.
+	file *os.File // nil: the lock could not be taken
+	// locked is true if another process holds the lock.
 	locked bool
 	path   string
 }
 
-// seizeSoon is seize for a worker that a look has found dead: another one that looks, or reclaims,
-// may have the lock for a moment.
+// seizeSoon is seize for a worker that a check has found dead. It waits a moment, since another
+// process that checks or reclaims may have the lock.
 func (d *lockDir) seizeSoon(worker string) *seizure {
 	for began := time.Now(); ; time.Sleep(lockPoll) {
 		s := d.seize(worker)
@@ -246,7 +249,7 @@ func (d *lockDir) seizeSoon(worker string) *seizure {
 	}
 }
 
-// seize tries to take the lock of a worker, without waiting and without making the file.
+// seize tries to take the lock of a worker, without waiting and without creating the file.
 func (d *lockDir) seize(worker string) *seizure {
 	s := &seizure{dir: d, path: d.path(worker)}
 	if d.boot == "" {
@@ -267,11 +270,11 @@ func (d *lockDir) seize(worker string) *seizure {
 
 func (s *seizure) held() bool { return s.file != nil }
 
-// proves reports whether the seized lock shows that a worker is dead which took it in the given
-// boot.
+// proves reports whether the seized lock shows that a worker which took it in the given boot is
+// dead.
 func (s *seizure) proves(boot string) bool { return s.file != nil && boot == s.dir.boot }
 
-// remove takes the file away.
+// remove removes the file.
 func (s *seizure) remove() {
 	if s.file == nil {
 		return
@@ -287,7 +290,7 @@ func (s *seizure) release() {
 	}
 }
 
-// errLocked means that somebody else holds the lock.
+// errLocked means that another process holds the lock.
 var errLocked = errors.New("locked by another process")
 
 func ignoreMissing(err error) error {
@@ -297,7 +300,7 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-// sameFile reports whether the open file is still the one of that name.
+// sameFile reports whether the open file is still the one with that name.
 func sameFile(f *os.File, path string) bool {
 	a, err := f.Stat()
 	if err != nil {

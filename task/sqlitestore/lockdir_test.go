@@ -61,7 +61,7 @@ func TestLockDir_AWorkerIsSeenAliveThroughLinksThatWereMadeLater(t *testing.T) {
 		}
 	}
 	if left, err := filepath.Glob(file + "-*"); err != nil || len(left) > 0 {
-		t.Errorf("beside the link: %v, %v", left, err)
+		t.Errorf("next to the link: %v, %v", left, err)
 	}
 }
 
@@ -77,7 +77,7 @@ func TestLockDir_ASharedLockHoldsUntilItsLastDescriptorIsClosed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Another process has it, which outlives ours.
+	// Another process inherits the lock, and outlives the store.
 	other := exec.Command("cat")
 	other.Stdin, other.ExtraFiles = pipe(t), []*os.File{shared}
 	if err := errors.Join(other.Start(), shared.Close()); err != nil {

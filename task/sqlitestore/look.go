@@ -10,12 +10,12 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// errForeign refuses a database that is not Lastcall's.
+// errForeign refuses a database of another program.
 var errForeign = errors.New("this is a SQLite database of another program: name another file")
 
-// look reports whether the file has tables, and refuses another program's, without changing a byte
-// of it or beside it: to open a database as ours is opened sets its journal mode, and can write its
-// log into it.
+// look reports whether the file has Lastcall's tables, and refuses a database of another program.
+// It changes no byte of the file or of the files next to it. Opening a database as a store does
+// sets its journal mode, and can write its log into it.
 func look(ctx context.Context, path string) (tables bool, err error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
@@ -24,28 +24,29 @@ func look(ctx context.Context, path string) (tables bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	// What is in the file itself. Nothing is locked for that, and no log is read.
+	// First what is in the file itself. Nothing is locked for that, and no log is read.
 	tables, err = identify(ctx, path, "immutable=1")
 	pending := hasBytes(path+"-wal") || hasBytes(path+"-journal")
 	switch {
 	case !pending, err == nil && tables, errors.Is(err, errForeign):
 		return tables, err
 	case resultCode(err) == sqlite3.SQLITE_NOTADB && !hasBytes(path+"-journal"):
-		return false, err // no log mends that
+		return false, err // no log can change that
 	}
-	// A young database is in its log alone. A process that has it open keeps the index of the log,
-	// which can be used as it is.
+	// The content of a new database may be in its log alone. A process that has it open keeps the
+	// index of the log, which can be used as it is.
 	if hasBytes(path + "-shm") {
 		if tables, err = identify(ctx, path, "mode=ro&readonly_shm=1"); err == nil || errors.Is(err, errForeign) {
 			return tables, err
 		}
 	}
-	// It was left in the middle of its making, or is about to be made by another process: SQLite has
-	// to mend or finish it first.
+	// A process was killed while it created the database, or another process is creating it now:
+	// SQLite has to repair or finish it first.
 	return true, nil
 }
 
-// identify reports whether a database has tables, and whether they are another program's.
+// identify reports whether a database has tables, and returns an error if they are those of another
+// program.
 func identify(ctx context.Context, path, how string) (tables bool, err error) {
 	db, err := sql.Open("sqlite", address(path)+"?"+how)
 	if err != nil {
@@ -55,7 +56,7 @@ func identify(ctx context.Context, path, how string) (tables bool, err error) {
 	return hasTables(ctx, db)
 }
 
-// hasBytes reports whether there is a file of that name that is not empty.
+// hasBytes reports whether a file exists and is not empty.
 func hasBytes(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.Size() > 0

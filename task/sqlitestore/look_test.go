@@ -14,8 +14,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// sums are the hashes of all files of a directory, by name. No database of it may be open in this
-// process: closing a file gives up all locks on it.
+// sums returns the hashes of all files of a directory, by name. No database in it may be open in
+// this process: closing a file releases all locks on it.
 func sums(t *testing.T, dir string) map[string][sha256.Size]byte {
 	t.Helper()
 	all := map[string][sha256.Size]byte{}
@@ -49,8 +49,8 @@ func wantUnchanged(t *testing.T, dir string, before map[string][sha256.Size]byte
 	}
 }
 
-// foreign makes another program's database and copies it, with its log if it has one, as it is
-// while that program is at work.
+// foreign creates a database of another program and copies it, with its log if it has one, as it is
+// while that program works.
 func foreign(t *testing.T, setup string) string {
 	t.Helper()
 	db, err := sql.Open("sqlite", filepath.Join(t.TempDir(), "theirs.db"))
@@ -131,7 +131,8 @@ func TestOpen_ThatMustFindADatabaseMakesNoneOfWhatIsNoneYet(t *testing.T) {
 	refused("a database without tables")
 }
 
-// A young database is in its log alone, whether a process has it open or has been killed.
+// The content of a new database may be in its log alone, whether a process has it open or has been
+// killed.
 func TestOpen_FindsTablesThatAreOnlyInTheLog(t *testing.T) {
 	s, path := fresh(t)
 	if _, err := s.Add(t.Context(), []task.NewTask{{ID: id(1), Kind: "k"}}); err != nil {

@@ -7,7 +7,8 @@ import (
 	"syscall"
 )
 
-// bootID names the present boot of the machine. It is the same in all its containers.
+// bootID returns the name of the present boot of the machine. It is the same in all containers on
+// it.
 func bootID() string {
 	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {

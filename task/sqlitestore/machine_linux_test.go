@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// of makes a statfs that finds a file system with that number of linux/magic.h.
+// of returns a statfs that finds a file system with that number of linux/magic.h.
 func of(magic uint32) func(string, *syscall.Statfs_t) error {
 	return func(_ string, st *syscall.Statfs_t) error {
 		fill(&st.Type, magic)

@@ -2,8 +2,10 @@
 
 package sqlitestore
 
-// bootID is not known here; locks are compared without it.
+// bootID returns a constant: on this system the boot of the machine is not known, so locks are
+// compared without it.
 func bootID() string { return "unknown" }
 
-// refuseNetwork cannot tell here.
+// refuseNetwork accepts every directory: on this system it cannot find out the kind of the file
+// system.
 func refuseNetwork(string) error { return nil }

@@ -9,16 +9,17 @@ import (
 	"sync"
 )
 
-// Whoever can read the database can do harm: a lock for reading needs no more, and one on the right
-// byte of the file -shm stops every write. So a new database is its owner's alone, whatever the
-// umask. One that is there keeps its mode, since its operator may share it with a group, and the
-// files beside it have the same one: SQLite sees to that for -wal and -shm that it makes.
+// Any user who can read the database can do harm: reading is enough to take a read lock, and such a
+// lock on the right byte of the file -shm stops every write. So only its owner can read a new
+// database, whatever the umask. An existing database keeps its mode, since its operator may share
+// it with a group. The files next to it get the same mode: SQLite ensures that when it creates -wal
+// and -shm.
 
-// creating is held while a file is made. Closing a file gives up every POSIX lock that this process
-// has on it, so no other store may have opened the new file in between.
+// creating is held while a file is created. Closing a file releases every POSIX lock that this
+// process has on it, so no other store may have opened the new file in between.
 var creating sync.Mutex
 
-// create makes the database file if there is none.
+// create creates the database file if it does not exist.
 func create(path string) error {
 	creating.Lock()
 	defer creating.Unlock()
@@ -34,37 +35,37 @@ func create(path string) error {
 }
 
 // setMode sets the mode of an open file. Where that is impossible, as on a file system without
-// modes or for a file of another user, CheckPermissions tells.
+// modes or for a file of another user, CheckPermissions reports it.
 func setMode(f *os.File, mode fs.FileMode) {
 	if info, err := f.Stat(); err == nil && info.Mode().Perm() != mode {
-		_ = f.Chmod(mode) // as said
+		_ = f.Chmod(mode) // see above
 	}
 }
 
-// followMode gives the mode of the database to SQLite's files beside it that an earlier mode, or an
-// earlier program, has left with another one.
+// followMode gives the mode of the database to SQLite's files next to it, if an earlier mode or an
+// earlier program has left them with another one.
 func followMode(path string, mode fs.FileMode) {
 	for _, beside := range []string{path + "-wal", path + "-shm"} {
 		if info, err := os.Lstat(beside); err == nil && info.Mode().IsRegular() && info.Mode().Perm() != mode {
-			_ = os.Chmod(beside, mode) // CheckPermissions tells
+			_ = os.Chmod(beside, mode) // CheckPermissions reports it
 		}
 	}
 }
 
-// dirMode lets those look into a directory who can read the database.
+// dirMode returns the mode of a directory that users who can read the database may enter.
 func dirMode(file fs.FileMode) fs.FileMode { return file | file&0o444>>2 }
 
-// CheckPermissions reports whether users of this machine who are neither the owner of the database
-// file nor in its group can read or write it or the files beside it. Reading is enough to do harm:
-// to hold a lock that stops every write, and to see every payload. It knows nothing of access
-// control lists, and nothing at all on Windows.
+// CheckPermissions returns an error if users of this machine who are neither the owner of the
+// database file nor in its group can read or write it or the files next to it. Reading is enough to
+// do harm: to hold a lock that stops every write, and to see every payload. CheckPermissions does
+// not check access control lists, and checks nothing on Windows.
 func (s *Store) CheckPermissions() error {
 	if !canLock {
 		return nil
 	}
 	for dir := filepath.Dir(s.path); ; dir = filepath.Dir(dir) {
 		if info, err := os.Stat(dir); err == nil && info.Mode().Perm()&0o011 == 0 {
-			return nil // nobody else gets that far
+			return nil // no other user can enter this directory
 		}
 		if dir == filepath.Dir(dir) {
 			break

@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// underUmask sets the umask of this process until the test has ended.
+// underUmask sets the umask of this process until the test ends.
 func underUmask(t *testing.T, mask int) {
 	t.Helper()
 	before := syscall.Umask(mask)
@@ -25,14 +25,14 @@ func public(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, d := range []string{dir, filepath.Dir(dir)} {
-		if err := os.Chmod(d, 0o755); err != nil { //nolint:gosec // as said
+		if err := os.Chmod(d, 0o755); err != nil { //nolint:gosec // see above
 			t.Fatal(err)
 		}
 	}
 	return dir
 }
 
-// atWork opens a store with all the files that it can have beside it.
+// atWork opens a store with all the files that it can have.
 func atWork(t *testing.T, path string) *Store {
 	t.Helper()
 	s := openAt(t, path)
@@ -89,16 +89,16 @@ func TestOpen_ADatabaseKeepsItsModeAndTheFilesBesideItFollow(t *testing.T) {
 		}
 		s := atWork(t, path)
 		wantModes(t, path, file, dir)
-		if err := os.Remove(s.locks.path("w")); err != nil { // the next mode is for a new one
+		if err := os.Remove(s.locks.path("w")); err != nil { // the next store creates a new one
 			t.Fatal(err)
 		}
 	}
-	// An empty file is no database yet, but its operator's choice.
+	// An empty file is not a database yet, but its mode is the choice of its operator.
 	shared := filepath.Join(t.TempDir(), "shared.db")
 	if err := os.WriteFile(shared, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(shared, 0o660); err != nil { //nolint:gosec // a group's
+	if err := os.Chmod(shared, 0o660); err != nil { //nolint:gosec // shared with a group
 		t.Fatal(err)
 	}
 	atWork(t, shared)

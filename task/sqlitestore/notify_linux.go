@@ -11,18 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// notifyOf touches a file that other processes watch. It costs a write of no bytes to no disk.
+// notifyOf touches a file that other processes watch: it writes no bytes, and nothing to the disk.
 func (d *lockDir) notifyOf(file string) {
 	now := time.Now()
 	if err := os.Chtimes(filepath.Join(d.dir, file), now, now); errors.Is(err, os.ErrNotExist) {
 		if f, err := d.open(filepath.Join(d.dir, file), os.O_RDONLY|os.O_CREATE); err == nil {
-			_ = f.Close() // polling finds what is not heard
+			_ = f.Close() // if this fails, the others find the change by polling
 		}
 	}
 }
 
-// watchOthers watches the lock directory until the store is closed: a touch of those files, and the
-// lock file of a process that ends, which the kernel closes, wake the waiting calls.
+// watchOthers watches the lock directory until the store is closed. Two events wake the waiting
+// calls: a touch of one of those files, and the end of a process, whose lock file the kernel
+// closes.
 func (s *Store) watchOthers() {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err == nil {
@@ -58,8 +59,8 @@ func count(b bool) uint64 {
 	return 0
 }
 
-// concerns reports whether some events are of the file that is touched for changes, and whether a
-// worker has announced its stop or let go of its lock.
+// concerns reports whether some events are touches of the file for changes, and whether a worker
+// has announced its stop or released its lock.
 func concerns(buf []byte) (notified, ended bool) {
 	for len(buf) >= unix.SizeofInotifyEvent {
 		e := (*unix.InotifyEvent)(unsafe.Pointer(&buf[0]))

@@ -2,7 +2,7 @@
 
 package sqlitestore
 
-// watchOthers does nothing: what other processes do is found by polling.
+// watchOthers does nothing: changes by other processes are found by polling.
 func (s *Store) watchOthers() {}
 
 func (d *lockDir) notifyOf(string) {}

@@ -38,13 +38,13 @@ func TestStatements_FindTheirRowsByIndexes(t *testing.T) {
 		"Counts": {"waiting", "r", "running", "counts", "paused"}, "PruneCounts": {"counts"}, "PausedQueues": {"paused"}, "Workers": {"workers"},
 		"FewWait":            {"waiting"}, // as far as it counts
 		"FewInterrupted":     {"waiting"},
-		"InterruptQueue":     {"running"}, // a person asks for it
-		"RemoveIdleWorker":   {"running"}, // to the first row
+		"InterruptQueue":     {"running"}, // only a command of a person runs it
+		"RemoveIdleWorker":   {"running"}, // up to the first row
 		"RunningTasksHeldBy": {"running"}, "RunningTasksNotListed": {"r"},
 	}
 	for name, text := range statements {
 		if name == "Tasks" || name == "Outlines" || name == "RunningTasks" || strings.HasPrefix(text, "where") {
-			continue // conditions follow, or they are one
+			continue // conditions follow, or it is a condition
 		}
 		for _, step := range plan(t, s, text) {
 			table, scans := strings.CutPrefix(step, "SCAN ")
@@ -60,7 +60,7 @@ func TestStatements_FindTheirRowsByIndexes(t *testing.T) {
 	}
 }
 
-// In the order of ends a listing walks along the indexes of the ends.
+// A listing in the order of ends reads the indexes of the ends.
 func TestFind_WalksAlongTheEnds(t *testing.T) {
 	s, _ := fresh(t)
 	for _, c := range []struct {

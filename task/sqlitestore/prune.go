@@ -7,8 +7,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Prune implements task.Store. What is removed is no more in the way of the next call, so a
-// position is not needed: Next only reports that there may be more.
+// Prune implements task.Store. The next call does not meet what this one has removed, so no
+// position is needed: Next only reports that there may be more.
 func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.PruneReply, error) {
 	var done task.PruneReply
 	err := s.inTx(ctx, func(t *txn) (err error) {
@@ -35,7 +35,8 @@ func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.PruneRep
 	return done, nil
 }
 
-// prune removes tasks that had ended, or expired, by a time, those first whose time came first.
+// prune removes tasks that had ended, or whose own retention was over, by a time, those first whose
+// time came first.
 func (t *txn) prune(which string, before int64, most int) (int, error) {
 	var old []int64
 	fewer := make(counts)
@@ -55,7 +56,7 @@ func (t *txn) prune(which string, before int64, most int) (int, error) {
 	return len(old), t.remove(old, fewer)
 }
 
-// remove removes ended tasks with all that belongs to them.
+// remove removes ended tasks with everything that belongs to them.
 func (t *txn) remove(numbers []int64, fewer counts) error {
 	for _, name := range []string{"PruneRuns", "PruneCheckpoints", "PruneSteps", "PruneLogs", "PruneCommands", "PruneEnded", "PruneReplaced", "PruneTasks"} {
 		if err := t.execList(name, numbers); err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Reclaim implements task.Store. On evidence it holds the dead worker's lock until its transaction
-// has committed; the lock file goes with the worker's row.
+// Reclaim implements task.Store. If it acts on evidence it holds the dead worker's lock until its
+// transaction has committed. The lock file is removed with the worker's row.
 func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.ReclaimReply, error) {
 	if err := s.usable(ctx); err != nil {
 		return task.ReclaimReply{}, err
@@ -43,7 +43,8 @@ func (s *Store) Reclaim(ctx context.Context, req task.ReclaimRequest) (task.Recl
 	return left, nil
 }
 
-// markDead marks a worker dead, if it is not yet, on the ground that the request gives.
+// markDead marks a worker dead, unless it is marked already, if the evidence or the lease of the
+// request justifies that.
 func (t *txn) markDead(req task.ReclaimRequest, seized *seizure) (task.ReclaimReply, error) {
 	var (
 		left task.ReclaimReply

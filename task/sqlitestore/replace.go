@@ -9,7 +9,7 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// held is what comes of a new task whose key is held (rules 21, 50).
+// held returns the result for a new task whose key is held (rules 21, 50).
 func (t *txn) held(n *task.NewTask, holder string, now int64) (task.AddResult, error) {
 	switch n.OnConflict {
 	case task.Discard:
@@ -24,7 +24,7 @@ func (t *txn) held(n *task.NewTask, holder string, now int64) (task.AddResult, e
 	return task.AddResult{ID: holder, Outcome: task.OutcomeExisting}, nil
 }
 
-// replace gives the holder what a new task brings, if it waits.
+// replace gives the task that holds the key the content of a new task, if it waits.
 func (t *txn) replace(n *task.NewTask, holder string, now int64) (replaced bool, err error) {
 	var (
 		number  int64
@@ -34,7 +34,7 @@ func (t *txn) replace(n *task.NewTask, holder string, now int64) (replaced bool,
 	)
 	err = one(context.Background(), t, "Replaceable", []any{holder}, &number, &payload, &waits, &by)
 	switch {
-	case errors.Is(err, sql.ErrNoRows): // it has been pruned, and its window is not over
+	case errors.Is(err, sql.ErrNoRows): // the holder has been pruned, and its window is not over
 		return false, nil
 	case err != nil:
 		return false, err

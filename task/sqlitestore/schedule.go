@@ -59,7 +59,7 @@ func (t *txn) putSchedules(put task.SchedulesPut) error {
 	return err
 }
 
-// timeColumn is a time as the tables have it, null for none.
+// timeColumn returns a time as a column, null for the zero time.
 func timeColumn(t time.Time) any {
 	if t.IsZero() {
 		return nil
@@ -67,7 +67,7 @@ func timeColumn(t time.Time) any {
 	return t.UnixMicro()
 }
 
-// scheduleSet reads a set, which may be none.
+// scheduleSet reads a set, which may not exist.
 func (t *txn) scheduleSet(name string) (task.ScheduleSet, error) {
 	return scheduleSet(context.Background(), t, name)
 }
@@ -108,7 +108,7 @@ func (s *Store) Schedules(ctx context.Context, q task.ScheduleQuery) (found []ta
 	return found, s.wrap(ctx, err)
 }
 
-// behind is the store's clock, or the caller's where that is behind.
+// behind returns the store's clock, or the caller's if that is behind.
 func (s *Store) behind(clock time.Time) time.Time {
 	now := s.now()
 	if !clock.IsZero() && clock.Before(now) {
@@ -147,7 +147,7 @@ func (s *Store) dueSchedules(ctx context.Context, req task.DueRequest) (reply ta
 		)
 		err := rows.Scan(&d.Name, &tick, &due, &d.Paused)
 		switch {
-		case err != nil || reply.Wait >= 0: // the rows are read to their end
+		case err != nil || reply.Wait >= 0: // read the remaining rows
 		case at(due).After(reply.Now) || len(reply.Due) == req.Max:
 			reply.Wait = max(0, at(due).Sub(reply.Now))
 		default:
@@ -169,7 +169,7 @@ func (s *Store) Tick(ctx context.Context, req task.TickRequest) (results []task.
 				return err
 			}
 		}
-		if err := t.expireAll(s.now().UnixMicro()); err != nil { // a last task may have
+		if err := t.expireAll(s.now().UnixMicro()); err != nil { // a last task may have expired
 			return err
 		}
 		now := s.behind(req.Clock)

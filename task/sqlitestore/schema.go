@@ -11,15 +11,15 @@ import (
 //go:embed schema/*.sql
 var schemaFiles embed.FS
 
-// A step brings the schema from the version before it to its own. Steps expand first and contract
-// one release later, so that two versions of the program can run side by side during a deploy:
+// A step brings the schema from the version before it to its own. A step adds, and a step of a
+// later release removes, so that two versions of the program can run side by side during a deploy.
 // oldest is the oldest schema version whose programs still work on the result.
 type step struct {
 	oldest int
 	file   string
 }
 
-// steps are the schema's history; the n-th (from 1) makes version n.
+// steps are the history of the schema; the n-th (from 1) creates version n.
 var steps = []step{{oldest: 1, file: "schema/001_initial.sql"}}
 
 // rowQueryer is a database or a transaction.
@@ -27,8 +27,8 @@ type rowQueryer interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// migrate brings the schema up to date, in one transaction. The version is read before that, so
-// that a program that starts beside busy ones needs no turn to write.
+// migrate brings the schema up to date, in one transaction. It reads the version before that, so
+// that a program that starts while others are busy does not have to wait for its turn to write.
 func migrate(ctx context.Context, db *sql.DB) (err error) {
 	ours, version, oldest, err := schemaVersion(ctx, db)
 	if err != nil {
@@ -80,8 +80,8 @@ func migrate(ctx context.Context, db *sql.DB) (err error) {
 	return tx.Commit()
 }
 
-// schemaVersion reads the version of the schema and the oldest one that it is compatible with: 0, 0
-// for an empty database, which is not ours yet.
+// schemaVersion returns the version of the schema, and the oldest version that it is compatible
+// with: 0, 0 for an empty database. ours reports whether the database has Lastcall's tables.
 func schemaVersion(ctx context.Context, q rowQueryer) (ours bool, version, oldest int, err error) {
 	if ours, err = hasTables(ctx, q); !ours || err != nil {
 		return false, 0, 0, err
@@ -92,7 +92,8 @@ func schemaVersion(ctx context.Context, q rowQueryer) (ours bool, version, oldes
 	return true, version, oldest, err
 }
 
-// hasTables reports whether a database has our tables, and refuses one that has only others.
+// hasTables reports whether a database has Lastcall's tables, and returns an error if it has only
+// others.
 func hasTables(ctx context.Context, q rowQueryer) (bool, error) {
 	var tables, ours int
 	const count = `select count(*), coalesce(sum(name = 'lastcall'), 0) from sqlite_master where type = 'table'`

@@ -14,20 +14,21 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// fewWait is how many waiting tasks are few. Those are sorted when queued tasks are listed. Where
-// there are more, some are among the newest tasks, and a walk from there soon has a page of them.
+// fewWait is how many waiting tasks are few. A listing of queued tasks sorts that many. Where more
+// tasks wait, some of them are among the newest tasks, and a listing from there soon has a full
+// page.
 const fewWait = 1000
 
-// search is a query, and where it is looked for.
+// search is a query, and how it is answered.
 type search struct {
 	task.Query
 	statuses      []task.Status
 	kinds, queues []string
 	most          int
-	start         bool // behind the place
+	start         bool // the listing begins behind the place
 	place         task.Position
-	// exact: the sources give no tasks but those that are asked for, and all of them. Otherwise each
-	// of what they give is looked at, and looks are the most of it.
+	// exact: the sources return exactly the tasks that the query asks for. Otherwise each task that
+	// they return is checked, at most looks of them.
 	exact bool
 	looks int
 }
@@ -38,7 +39,7 @@ type condition struct {
 	args []any
 }
 
-// searchOf reads a query; nil means that it admits no task.
+// searchOf reads a query. Nil means that the query admits no task.
 func (s *Store) searchOf(ctx context.Context, q task.Query) (*search, error) {
 	f := &search{Query: q, most: cmp.Or(q.Limit, 100), looks: q.Looks()}
 	var some, someKinds, someQueues bool
@@ -70,10 +71,10 @@ func (s *Store) searchOf(ctx context.Context, q task.Query) (*search, error) {
 	return f, nil
 }
 
-// micros is the first microsecond that is not before a time.
+// micros returns the first microsecond that is not before a time.
 func micros(t time.Time) int64 { return t.Add(time.Microsecond - time.Nanosecond).UnixMicro() }
 
-// within are conditions for a time.
+// within returns the conditions for a time within a span.
 func within(column string, s task.Span) (all []condition) {
 	if !s.From.IsZero() {
 		all = append(all, condition{column + " >= ?", []any{micros(s.From)}})
@@ -84,7 +85,7 @@ func within(column string, s task.Span) (all []condition) {
 	return all
 }
 
-// oneOf is a condition for a list.
+// oneOf returns the condition that a column has one of some values.
 func oneOf[T ~string](column string, wanted []T) []condition {
 	if len(wanted) == 0 {
 		return nil
@@ -96,20 +97,21 @@ func oneOf[T ~string](column string, wanted []T) []condition {
 	return []condition{{column + " in (select value from json_each(?))", []any{arg}}}
 }
 
-// only reports whether nothing but some statuses is wanted.
+// only reports whether the query asks for no other statuses than those of a list.
 func (f *search) only(of ...task.Status) bool {
 	return len(f.statuses) > 0 && !slices.ContainsFunc(f.statuses, func(s task.Status) bool { return !slices.Contains(of, s) })
 }
 
-// plain reports whether nothing is asked for that every source has to be looked through for.
+// plain reports whether the query has no filter for which the tasks of every source must be
+// checked.
 func (f *search) plain() bool {
 	q := f.Query
 	return len(q.Reasons) == 0 && q.Worker == "" && q.ErrorText == "" && len(q.Meta) == 0 && q.Started.IsZero() &&
 		(q.Finished.IsZero() || q.Order == task.OrderFinished) && (q.Created.IsZero() || q.Order != task.OrderFinished)
 }
 
-// statement gives the numbers of tasks, with their places in the order, from the sources that have
-// the fewest rows to be looked at.
+// statement returns a statement that reads the numbers of tasks, with their places in the order,
+// from the sources with the fewest rows to check.
 func (s *Store) statement(ctx context.Context, f *search) (text string, args []any, err error) {
 	noLists := len(f.kinds) == 0 && len(f.queues) == 0
 	var sources []string
@@ -118,7 +120,7 @@ func (s *Store) statement(ctx context.Context, f *search) (text string, args []a
 		if f.start {
 			last := f.place.At.UnixMicro()
 			conditions = append(conditions, condition{"(" + at + ", t.id) < (?, ?)", []any{last, f.place.ID}})
-			if at != "t.created" { // an index has the time alone
+			if at != "t.created" { // the index has only the time
 				conditions = append(conditions, condition{at + " <= ?", []any{last}})
 			}
 		}
@@ -173,11 +175,11 @@ func (s *Store) statement(ctx context.Context, f *search) (text string, args []a
 	if len(sources) == 1 {
 		return sources[0] + " limit ?", append(args, most), nil
 	}
-	// Each is sorted, and they are merged.
+	// Each source is sorted, and they are merged.
 	return "select n, at, id from (" + strings.Join(parts(sources), " union all ") + ") order by at desc, id desc limit ?", append(interleaved(args, len(sources), most), most), nil
 }
 
-// parts bounds each source.
+// parts adds a bound to each source.
 func parts(sources []string) []string {
 	bounded := make([]string, len(sources))
 	for i, text := range sources {
@@ -186,7 +188,8 @@ func parts(sources []string) []string {
 	return bounded
 }
 
-// interleaved adds the bound to the arguments of each source, which have as many.
+// interleaved adds the bound to the arguments of each source. All sources have the same number of
+// arguments.
 func interleaved(args []any, sources, most int) (all []any) {
 	each := len(args) / sources
 	for i := range sources {
@@ -195,13 +198,13 @@ func interleaved(args []any, sources, most int) (all []any) {
 	return all
 }
 
-// lists are the conditions for kinds and queues.
+// lists returns the conditions for kinds and queues.
 func (f *search) lists() []condition {
 	return append(oneOf("t.kind", f.kinds), oneOf("t.queue", f.queues)...)
 }
 
-// fewWaiting are the conditions for what waits, if that alone is wanted and few tasks wait, and nil
-// otherwise.
+// fewWaiting returns the conditions for waiting tasks, if the query asks for these alone and few
+// tasks wait, and nil otherwise.
 func (s *Store) fewWaiting(ctx context.Context, f *search) (waits []condition, err error) {
 	if !f.only(task.StatusQueued, task.StatusInterrupted) {
 		return nil, nil
@@ -211,7 +214,7 @@ func (s *Store) fewWaiting(ctx context.Context, f *search) (waits []condition, e
 	case len(f.statuses) == 2:
 		waits = []condition{{"true", nil}}
 	case f.statuses[0] == task.StatusInterrupted:
-		name, waits = "FewInterrupted", []condition{{"w.interrupted = 1", nil}} // as the index has it
+		name, waits = "FewInterrupted", []condition{{"w.interrupted = 1", nil}} // as the condition of the index
 	default:
 		waits = []condition{{"w.interrupted = 0", nil}}
 	}
@@ -222,7 +225,7 @@ func (s *Store) fewWaiting(ctx context.Context, f *search) (waits []condition, e
 	return waits, nil
 }
 
-// looked is the condition for all that is asked for, on what a task is.
+// looked returns the condition for all filters of the query, on the current state of a task.
 func (f *search) looked() (text string, args []any) {
 	all := append(f.lists(), oneOf(statusOfTask, f.statuses)...)
 	all = append(all, oneOf("coalesce(r.reason, e.reason, w.reason)", f.Reasons)...)
@@ -249,7 +252,7 @@ func (f *search) looked() (text string, args []any) {
 
 const statusOfTask = `case when r.task is not null then 'running' when e.task is not null then e.status when w.interrupted then 'interrupted' else 'queued' end`
 
-// joined is all of some conditions.
+// joined joins conditions with "and".
 func joined(all []condition) (text string, args []any) {
 	texts := make([]string, len(all))
 	for i, c := range all {
@@ -259,7 +262,7 @@ func joined(all []condition) (text string, args []any) {
 	return strings.Join(texts, " and "), args
 }
 
-// join joins a table with tasks, and reads it before tasks or after.
+// join joins a table with tasks; with before, the table is read before tasks, otherwise after.
 func join(table, number string, before bool) string {
 	if before {
 		return table + " cross join tasks t on t.n = " + number
@@ -314,8 +317,8 @@ func scanOutline(row *sql.Rows, t *task.Task) error {
 	return err
 }
 
-// look looks at each task that a statement gives, until it has as many as are wanted or may look at
-// no more of them.
+// look checks each task that a statement returns, until it has as many as are wanted or may check
+// no more.
 func (s *Store) look(ctx context.Context, f *search, text string, args []any) (found []task.Task, err error) {
 	condition, more := f.looked()
 	rows, err := s.read.QueryContext(ctx, "with c as materialized ("+text+") select c.n, c.at, c.id, "+condition+` from c join tasks t on t.n = c.n
@@ -365,9 +368,9 @@ left join runs l on l.task = w.task and l.run = w.run order by c.at desc, c.id d
 	return found, nil
 }
 
-// still reports whether a task that was found a moment ago is what was asked for.
+// still reports whether a task that was found a moment ago still matches the query.
 func (f *search) still(t task.Task) bool {
-	if f.Brief { // the other fields are not there, and what has a new status was not found
+	if f.Brief { // the other fields are missing; only the status can have changed
 		return (len(f.statuses) == 0 || slices.Contains(f.statuses, t.Status)) && (f.Order != task.OrderFinished || t.Status.Ended())
 	}
 	return f.Admits(t)

@@ -10,30 +10,33 @@
 // # How a dead process is noticed
 //
 // Every worker holds a lock on a file of its own in the directory FILE-workers, from before it is
-// registered until it has stopped. The kernel lets go of the lock when the process ends, however it
-// ends; a neighbour tries the lock several times a second, and takes over at once. A lock that was
-// taken before the last boot of the machine is no evidence, and where files cannot be locked
-// (Windows) there is none: then a worker's tasks are taken over when its lease has run out.
+// registered until it has stopped. The kernel releases the lock when the process ends, however that
+// happens. Other workers try the lock several times a second, and take over at once when it is
+// free. A lock that was taken before the last boot of the machine is no evidence. Where files
+// cannot be locked (Windows) there is no evidence at all: then a worker's tasks are taken over when
+// its lease has run out.
 //
 // # Who may read the file
 //
-// A new database is its owner's alone, and so is what is beside it. Whoever can read it can see
-// every payload, and can hold a lock that stops all writes: see Store.CheckPermissions. A file that
-// is there keeps its mode, and the others beside it have the same one.
+// Only its owner can read a new database, and the files next to it. Any user who can read a
+// database can see every payload, and can hold a lock that stops all writes: see
+// Store.CheckPermissions. An existing file keeps its mode, and the files next to it get the same
+// mode.
 //
 // # Limits
 //
-// A network file system is refused: its locks and its memory mapping do not hold what SQLite needs.
-// A process that is stopped (SIGSTOP, a debugger) in the middle of a write holds up every other one
-// until it goes on or is killed; they report "database is locked" after five seconds.
+// A network file system is refused: its locks and its memory mapping do not guarantee what SQLite
+// needs. A process that is stopped (SIGSTOP, a debugger) in the middle of a write holds up every
+// other one until it goes on or is killed. The others report "database is locked" after five
+// seconds.
 //
-// When the file, its -wal or its -shm is removed or replaced while it is open, also by renaming a
-// directory or turning a symbolic link, every call fails from then on, and no call that has
-// returned without an error has written into the former file alone: what is written there is lost
-// at the end of the process. Nothing can be done for a file that is written over in its place (cp
-// BACKUP FILE): stop all servers first.
+// The file, its -wal and its -shm must not be removed or replaced while they are open, also not by
+// renaming a directory or changing a symbolic link. If that happens, every call fails from then on.
+// No call that has returned without an error has written into the former file alone: what is
+// written there is lost at the end of the process. The store can do nothing about a file that is
+// overwritten in place (cp BACKUP FILE): stop all servers first.
 //
-// README.md, beside this file, shows the tables and a task's way through them.
+// README.md in this folder shows the tables and a task's way through them.
 package sqlitestore
 
 import (
@@ -57,23 +60,23 @@ import (
 
 // Config has the settings of a store. Only Path is needed.
 type Config struct {
-	// Path is the database file. It is made if it does not exist, for its owner alone (0600, whatever
-	// the umask); its directory must exist. What is beside it has the mode of the file.
+	// Path is the database file. It is created if it does not exist, for its owner alone (0600,
+	// whatever the umask); its directory must exist. The files next to it have the mode of the file.
 	Path string
-	// MustExist refuses a file that is not there or has no tables yet, with an error that is
-	// fs.ErrNotExist, and makes nothing: for who only wants to look.
+	// MustExist is for programs that only want to read. Open then creates nothing, and refuses a file
+	// that does not exist or has no tables yet with an error that is fs.ErrNotExist.
 	MustExist bool
-	// Logger hears what the store cannot return as an error. Nil means slog.Default().
+	// Logger receives what the store cannot return as an error. Nil means slog.Default().
 	Logger *slog.Logger
 }
 
 // Store is a [task.Store] in a SQLite file.
 type Store struct {
 	path  string
-	file  os.FileInfo // of the file that was opened
+	file  os.FileInfo // the file that was opened
 	files []openedFile
 	log   *slog.Logger
-	write *sql.DB // one connection, which the writer has
+	write *sql.DB // one connection, which the writer uses
 	read  *sql.DB
 	locks *lockDir
 	now   func() time.Time
@@ -89,10 +92,10 @@ type Store struct {
 
 var _ task.Store = (*Store)(nil)
 
-// Open opens the file, makes it if needed, and brings its schema up to date. It refuses a file on a
-// network file system, a database that is not Lastcall's, and one that a newer program has made
-// unreadable for this one. The caller closes the store, once the workers and clients that use it
-// are done.
+// Open opens the file, creates it if needed, and brings its schema up to date. It refuses a file on
+// a network file system, a database of another program, and one that a newer version has made
+// unreadable for this one. The caller closes the store once the workers and clients that use it are
+// done.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s, err := open(ctx, cfg)
 	if err != nil {
@@ -174,7 +177,7 @@ func (s *Store) connect(ctx context.Context) (err error) {
 	}
 	s.writer = writer{conn: conn, work: make(chan struct{}, 1),
 		stmts: &prepared{prepare: conn.PrepareContext, stmts: make(map[string]*sql.Stmt)}}
-	// From now on writers take turns (waiters.go), and SQLite does not wait in its own way.
+	// From now on writers take turns (waiters.go), and SQLite must not wait in its own way.
 	_, err = conn.ExecContext(ctx, `pragma busy_timeout = 0`)
 	return err
 }
@@ -196,14 +199,14 @@ func (s *Store) disconnect() (err error) {
 	return err
 }
 
-// Wait implements task.Store. Where the system can watch files (Linux) it hears of what other
-// processes have done too; elsewhere that is found by polling.
+// Wait implements task.Store. Where the system can watch files (Linux) it also returns after
+// changes by other processes; elsewhere those are found by polling.
 func (s *Store) Wait(ctx context.Context, seen task.Generations) (task.Generations, error) {
 	return s.signals.Wait(ctx, seen)
 }
 
-// claimable announces, here and to other processes, that there may be something to claim, and
-// commanded that something was asked of a run.
+// claimable notifies this and other processes that there may be something to claim, and commanded
+// that there is a command to a run.
 func (s *Store) claimable() {
 	s.signals.Wake(1, 0, 0)
 	s.locks.notify()
@@ -214,9 +217,9 @@ func (s *Store) commanded() {
 	s.locks.notify()
 }
 
-// CheckIntegrity reads the whole file and reports what is damaged in it: a page that nobody has
-// read yet may have been spoiled long ago. It holds up nobody, and takes as long as reading the
-// file does.
+// CheckIntegrity reads the whole file and reports what is damaged in it: a page that no call has
+// read yet may have been damaged long ago. It holds up no other call, and takes as long as reading
+// the file does.
 func (s *Store) CheckIntegrity(ctx context.Context) error {
 	if err := s.usable(ctx); err != nil {
 		return err
@@ -237,13 +240,13 @@ func (s *Store) Close() (err error) {
 		close(s.closed)
 		s.signals.Close()
 		s.routines.Wait()
-		// The locks go last: while they are held, nobody takes this process for dead.
+		// The locks are released last: while they are held, no other process takes this one for dead.
 		err = errors.Join(s.disconnect(), s.locks.close())
 	})
 	return err
 }
 
-// usable returns why a call must not be made, nil if it may.
+// usable returns why calls are not possible, nil if they are.
 func (s *Store) usable(ctx context.Context) error {
 	select {
 	case <-s.closed:

@@ -196,8 +196,8 @@ func TestCheck_FindsADamagedPageThatNoQueryHasRead(t *testing.T) {
 	if _, err := rawDB(t, path).ExecContext(t.Context(), `pragma wal_checkpoint(truncate)`); err != nil {
 		t.Fatal(err)
 	}
-	// Whoever opens the database file and closes it again takes away SQLite's locks, so another
-	// file is spoiled.
+	// Opening the database file and closing it again releases SQLite's locks on it, so a copy is
+	// damaged instead.
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

@@ -17,7 +17,7 @@ import (
 //go:embed sql/*.sql
 var sqlFiles embed.FS
 
-// statements are those of the files, by their names.
+// statements are the statements of the files, by their names.
 var statements = readStatements()
 
 func readStatements() map[string]string {
@@ -31,7 +31,7 @@ func readStatements() map[string]string {
 		maps.Copy(all, sqlfile.Parse(string(text)))
 	}
 	if err != nil {
-		panic(err) // they are in the program
+		panic(err) // the files are embedded
 	}
 	for name, where := range map[string]string{
 		"RunningTasksOfNumbers": "OfNumbers", "RunningTasksNotListed": "HeldAndNotListed", "RunningTasksHeldBy": "HeldBy",
@@ -41,11 +41,11 @@ func readStatements() map[string]string {
 	return all
 }
 
-// bulkSizes are how many rows a statement inserts at once, the largest first: most of what a single
-// row costs is not the row.
+// bulkSizes are how many rows a statement inserts at once, the largest first: most of the cost of a
+// single row is the statement, not the row.
 var bulkSizes = []int{64, 8, 1}
 
-// several returns a statement for n rows, made of one for one row, and how many arguments a row
+// several returns a statement for n rows, built from one for one row, and how many arguments a row
 // has.
 func several(text string, n int) (string, int) {
 	const values = "values ("
@@ -54,7 +54,7 @@ func several(text string, n int) (string, int) {
 	return text[:from] + strings.Repeat(row+", ", n-1) + text[from:], strings.Count(row, "?")
 }
 
-// queryer runs queries by their names, inside a transaction or outside of one.
+// queryer runs queries by their names, inside a transaction or outside one.
 type queryer interface {
 	query(ctx context.Context, name string, args ...any) (*sql.Rows, error)
 }
@@ -66,7 +66,7 @@ type prepared struct {
 	stmts   map[string]*sql.Stmt
 }
 
-// statement prepares a statement, if it is not yet.
+// statement returns a prepared statement, and prepares it if that has not been done yet.
 func (p *prepared) statement(ctx context.Context, text string) (*sql.Stmt, error) {
 	p.mu.Lock()
 	st := p.stmts[text]
@@ -82,13 +82,13 @@ func (p *prepared) statement(ctx context.Context, text string) (*sql.Stmt, error
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if first := p.stmts[text]; first != nil { // another goroutine was faster
-		return first, st.Close() //nolint:sqlclosecheck // one of two, which has not been used
+		return first, st.Close() //nolint:sqlclosecheck // the second of two, which was not used
 	}
 	p.stmts[text] = st
 	return st, nil
 }
 
-// close closes the statements. SQLite closes a connection, and brings its log into the file, when
+// close closes the statements. SQLite closes a connection, and writes its log into the file, when
 // the last of its statements is closed.
 func (p *prepared) close() (err error) {
 	p.mu.Lock()
@@ -149,7 +149,7 @@ func one(ctx context.Context, q queryer, name string, args []any, dest ...any) e
 	return err
 }
 
-// list is an argument for json_each.
+// list returns values as an argument for json_each.
 func list[T any](values []T) (string, error) {
 	if values == nil {
 		return "[]", nil

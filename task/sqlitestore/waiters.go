@@ -6,17 +6,18 @@ import (
 )
 
 // Processes take turns at writing. SQLite has no queue for them: a process that finds the file
-// locked tries again, ever less often, and one that writes one transaction after the other leaves
-// gaps of microseconds. Beside one that was busy others waited for seconds, and gave up after five.
+// locked tries again, less and less often, and a process that writes one transaction after the
+// other leaves gaps of microseconds. While one process was busy, others waited for seconds, and
+// gave up after five.
 //
 // So a process that waits tries every millisecond, and meanwhile holds a shared lock on a file, the
-// waiters' file. One that has written checks whether that lock is held, and then leaves a gap that
-// is long enough. This is an advice and no lock on anything: a process that is stopped while it
-// waits makes the others slower and does not hold them up.
+// waiters' file. A process that has written checks whether that lock is held, and then leaves a gap
+// that is long enough. The lock is only a hint, and protects nothing: a process that is stopped
+// while it waits makes the others slower, but does not hold them up.
 const (
 	retryEvery = time.Millisecond
 	writersGap = 3 * time.Millisecond
-	// patience is for how long a writer waits before it reports an error.
+	// patience is how long a writer waits before it returns an error.
 	patience = 5 * time.Second
 )
 
@@ -55,15 +56,15 @@ func (s *Store) letOthersWrite() {
 	}
 }
 
-// announceWaiting announces that this process waits for its turn. When another process looks at
-// that moment it fails: it is called again.
+// announceWaiting announces that this process waits for its turn. It fails while another process
+// checks the file; the caller calls it again.
 func (d *lockDir) announceWaiting() {
 	if d.waiters != nil {
-		_ = lock(d.waiters, false) // as said
+		_ = lock(d.waiters, false) // see above
 	}
 }
 
-// stopWaiting takes that back.
+// stopWaiting withdraws the announcement.
 func (d *lockDir) stopWaiting() {
 	if d.waiters != nil {
 		_ = unlock(d.waiters) // closing the file does it too

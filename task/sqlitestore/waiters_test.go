@@ -74,8 +74,8 @@ func TestAdd_OfManyTasksIsNotMorePatientThanOtherCalls(t *testing.T) {
 	}
 }
 
-// A process whose transactions take long, on a slow disk, and follow each other without a gap: with
-// SQLite's own way of waiting, others waited for seconds, and some gave up.
+// One process has long transactions, as on a slow disk, without a gap between them: with SQLite's
+// own way of waiting, others waited for seconds, and some gave up.
 func TestWriter_ThatIsBusyDoesNotKeepOtherProcessesFromWriting(t *testing.T) {
 	a, path := fresh(t)
 	b := openAt(t, path)

@@ -11,8 +11,8 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
-// Heartbeat implements task.Store. The worker's lock is taken before it is registered, and released
-// when it has stopped.
+// Heartbeat implements task.Store. It takes the worker's lock before it registers the worker, and
+// releases it when the worker has stopped.
 func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, error) {
 	boot := ""
 	if b.Seq == 1 {
@@ -46,7 +46,7 @@ func (s *Store) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, err
 	return reply, err
 }
 
-// beat records a beat, and reports whether its worker is no longer registered, as it has stopped.
+// beat records a beat. removed reports that the worker has stopped, and is no longer registered.
 func (t *txn) beat(b task.Beat, boot string, now time.Time) (reply task.BeatReply, removed bool, err error) {
 	if b.Seq == 1 {
 		kinds, err := list(b.Kinds)
@@ -63,7 +63,7 @@ func (t *txn) beat(b task.Beat, boot string, now time.Time) (reply task.BeatRepl
 		}
 	}
 	if _, err := claiming(context.Background(), t, b.Worker); err != nil {
-		return reply, false, err // a dead one must not come back to life either
+		return reply, false, err // a worker that was marked dead must not come back either
 	}
 	unresponsive, err := list(b.Unresponsive)
 	if err != nil {
@@ -83,7 +83,7 @@ func (t *txn) beat(b task.Beat, boot string, now time.Time) (reply task.BeatRepl
 	return reply, n == 1, err
 }
 
-// reply is what a worker may not know.
+// reply returns what the worker may not know: lost runs, commands, and missing runs.
 func (t *txn) reply(b task.Beat) (reply task.BeatReply, err error) {
 	listed, fences := make([][2]any, len(b.Runs)), make([][3]any, len(b.Runs))
 	for i, f := range b.Runs {
@@ -118,13 +118,13 @@ func (t *txn) reply(b task.Beat) (reply task.BeatReply, err error) {
 	return reply, err
 }
 
-// InheritLock returns another descriptor of the lock of a worker of this process, to be handed to a
-// process that works for it. The lock is held until the last descriptor is closed: as long as such
-// a process lives, nobody takes this one for dead by evidence, though its lease may run out. Only a
-// process to which the file is handed inherits it. The caller closes it.
+// InheritLock returns another descriptor for the lock of a worker of this process, to be passed to
+// a child process that works for it. The lock is held until the last descriptor is closed. So while
+// such a child lives, there is no evidence that the worker is dead, though its lease may run out.
+// Only a process to which the file is passed inherits it. The caller closes the file.
 //
-// ErrWorkerGone means that this process holds no lock of that worker, errors.ErrUnsupported that
-// files cannot be locked on this system.
+// ErrWorkerGone means that this process holds no lock of that worker; errors.ErrUnsupported means
+// that files cannot be locked on this system.
 func (s *Store) InheritLock(worker string) (*os.File, error) { return s.locks.share(worker) }
 
 // Workers implements task.Store.
@@ -161,15 +161,15 @@ func (s *Store) Workers(ctx context.Context) ([]task.WorkerInfo, error) {
 	return all, nil
 }
 
-// sweepLocks removes lock files whose worker is not registered and whose lock is free: what a
-// process left that died before it was registered.
+// sweepLocks removes lock files whose worker is not registered and whose lock is free. A process
+// that died before it registered its worker leaves such a file.
 func (s *Store) sweepLocks(ctx context.Context) {
 	for _, worker := range s.locks.names() {
 		s.sweepLock(ctx, worker)
 	}
 }
 
-// sweepLock does that with one of them.
+// sweepLock removes the lock file of one worker under these conditions.
 func (s *Store) sweepLock(ctx context.Context, worker string) {
 	seized := s.locks.seize(worker)
 	defer seized.release()

@@ -11,8 +11,8 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// writer is the queue of what wants to write. SQLite has one writer at a time, and a durable commit
-// costs a write to the disk: so one goroutine makes one transaction of all that waits.
+// writer is the queue of calls that want to write. SQLite has one writer at a time, and a durable
+// commit costs a write to the disk. So one goroutine makes one transaction of all calls that wait.
 type writer struct {
 	conn  *sql.Conn
 	stmts *prepared
@@ -22,31 +22,31 @@ type writer struct {
 	queue []*job
 }
 
-// job is a part of a transaction.
+// job is the part that one call has in a transaction.
 type job struct {
 	ctx context.Context
-	// fn does it. It may be called again, when the transaction was undone because of another job.
-	// An error of the contract is its answer, before which it has written nothing; any other error
-	// undoes the transaction.
+	// fn does the work. It may be called again, when the transaction was rolled back because of
+	// another job. It returns an error of the contract as its answer, and has then written nothing.
+	// After any other error the transaction is rolled back.
 	fn func(*txn) error
-	// adding, in place of fn, is a call of Add: those of a transaction are done together.
+	// adding, in place of fn, is a call of Add: all those in a transaction are done together.
 	adding *adding
-	// begun is set by the first of the two: the writer that begins it, or the caller that waits no
-	// longer.
+	// begun is set either by the writer that begins the job, or by the caller that no longer waits,
+	// whichever is first.
 	begun atomic.Bool
-	// err is the answer, until done has it.
+	// err is the answer, until it is sent to done.
 	err error
-	// done takes the answer without waiting.
+	// done has room for the answer, so that the writer never waits.
 	done chan error
 }
 
 const (
-	// maxJobs and maxSize bound a transaction, and so what one job waits for the others.
+	// maxJobs and maxSize bound a transaction, and so the time that one job waits for the others.
 	maxJobs = 512
 	maxSize = 5000
 )
 
-// size is about how many rows and pages the job writes.
+// size returns about how many rows and pages the job writes.
 func (j *job) size() int {
 	if j.adding == nil {
 		return 1
@@ -59,9 +59,10 @@ func (j *job) size() int {
 	return n
 }
 
-// inTx runs fn in a write transaction, together with others that come at the same time: one that
-// fails does not fail the others. When ctx ends, fn is not begun any more; if it has begun its end
-// is waited for, which takes no longer than the transaction: fn writes what its caller then reads.
+// inTx runs fn in a write transaction, together with other calls that come at the same time. A call
+// that fails does not make the others fail. When ctx ends before fn has begun, fn does not run.
+// When fn has begun, inTx waits for its end, which takes no longer than the transaction: fn writes
+// results that its caller then reads.
 func (s *Store) inTx(ctx context.Context, fn func(*txn) error) error {
 	return s.enter(&job{ctx: ctx, fn: fn})
 }
@@ -115,14 +116,14 @@ func (s *Store) writes() {
 				j.done <- j.err
 			}
 			if len(batch) > 1 {
-				runtime.Gosched() // those that were answered may come again, and share the next commit
+				runtime.Gosched() // callers that have just been answered may call again, and share the next commit
 			}
 			s.letOthersWrite()
 		}
 	}
 }
 
-// next takes the jobs of the next transaction.
+// next returns the jobs of the next transaction.
 func (w *writer) next() []*job {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -137,9 +138,9 @@ func (w *writer) next() []*job {
 	return batch
 }
 
-// transactions does jobs in one transaction, and when one of them cannot be written, each in its
-// own. It reports whether there may be something to claim now. It is bounded by the patience with
-// other processes and not by a context, since it does not belong to one caller.
+// transactions does jobs in one transaction and, if one of them cannot be written, each in its own.
+// It reports whether there may be something to claim now. It has no context, since it does not
+// belong to one caller; the patience with other processes bounds it.
 func (s *Store) transactions(batch []*job) (news bool) {
 	var live []*job
 	for _, j := range batch {
@@ -147,7 +148,7 @@ func (s *Store) transactions(batch []*job) (news bool) {
 		case j.ctx.Err() != nil:
 			j.err = context.Cause(j.ctx)
 		case j.begun.Swap(true):
-			j.err = errClosing // its caller waits no longer
+			j.err = errClosing // its caller no longer waits
 		default:
 			live = append(live, j)
 		}
@@ -163,7 +164,8 @@ func (s *Store) transactions(batch []*job) (news bool) {
 	return news
 }
 
-// transaction does jobs in one transaction, and leaves its answer with each. The error undid it.
+// transaction does jobs in one transaction, and sets the answer of each. If it returns an error,
+// the transaction was rolled back.
 func (s *Store) transaction(jobs []*job) (news bool, err error) {
 	if len(jobs) == 0 {
 		return false, nil
@@ -172,7 +174,7 @@ func (s *Store) transaction(jobs []*job) (news bool, err error) {
 		t := &txn{s.writer.stmts, false}
 		if err = s.do(t, jobs); err == nil {
 			if err = s.writer.exec("commit"); err == nil {
-				err = s.strayed() // it may have gone meanwhile, and what was written with it
+				err = s.strayed() // the file may have been removed meanwhile, with what was written
 			}
 		}
 		news = t.news && err == nil
@@ -186,7 +188,7 @@ func (s *Store) transaction(jobs []*job) (news bool, err error) {
 	return news, err
 }
 
-// do does jobs, those first that add tasks, all at once.
+// do does jobs: first those that add tasks, all at once.
 func (s *Store) do(t *txn, jobs []*job) error {
 	var adds []*adding
 	for _, j := range jobs {
@@ -223,10 +225,10 @@ func (w *writer) exec(text string) error {
 // txn is a write transaction.
 type txn struct {
 	stmts *prepared
-	news  bool // there is something to claim, of which others hear after the commit
+	news  bool // there is something to claim; others are notified after the commit
 }
 
-// query makes a txn a queryer. A transaction does not end with a context.
+// query makes a txn a queryer. It ignores its context: a transaction does not end with one.
 func (t *txn) query(_ context.Context, name string, args ...any) (*sql.Rows, error) {
 	return t.stmts.query(context.Background(), name, args...)
 }
@@ -252,8 +254,8 @@ func (t *txn) execList(name string, tasks []int64) error {
 	return err
 }
 
-// rows runs a statement with a list of values for many rows: args has those of one row after the
-// other, and after what follows the list.
+// rows runs a statement with a list of values for many rows. args has the values of one row after
+// the other, and after has the arguments that follow the list.
 func (t *txn) rows(name string, args []any, after ...any) error {
 	for _, size := range bulkSizes {
 		text, width := several(statements[name], size)

@@ -55,12 +55,12 @@ func TestTransaction_WhoseContextEndsWhileItWaitsIsNotBegun(t *testing.T) {
 	if err := <-first; err != nil {
 		t.Error(err)
 	}
-	if err := s.inTx(t.Context(), func(*txn) error { return nil }); err != nil { // after the one that is not begun
+	if err := s.inTx(t.Context(), func(*txn) error { return nil }); err != nil { // it runs after the one that never began
 		t.Error(err)
 	}
 }
 
-// queued waits until so many transactions wait for the writer.
+// queued waits until n transactions wait for the writer.
 func queued(t *testing.T, s *Store, n int) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
@@ -107,7 +107,8 @@ func (a *sharedAdds) call(tasks ...task.NewTask) {
 	})
 }
 
-// run makes the calls while the writer is busy, lets it go on, and waits for them.
+// run makes the calls while the writer is busy, then lets the writer go on, and waits for the
+// calls.
 func (a *sharedAdds) run(calls func()) {
 	busy, release, first := make(chan struct{}), make(chan struct{}), make(chan error)
 	go func() {
@@ -168,7 +169,7 @@ func TestAdd_CallsThatShareATransactionAreAsIfEachWereAlone(t *testing.T) {
 	}
 }
 
-// wantQueued checks that so many tasks are queued, and none has another status.
+// wantQueued checks that want tasks are queued, and none has another status.
 func wantQueued(t *testing.T, s *Store, want int64) {
 	t.Helper()
 	counts, err := s.Count(t.Context(), task.CountQuery{})
@@ -186,7 +187,7 @@ func wantQueued(t *testing.T, s *Store, want int64) {
 	}
 }
 
-// claimAll claims all tasks of some kinds, for a worker of its own.
+// claimAll claims all tasks of some kinds, for a new worker.
 func claimAll(t *testing.T, s *Store, kinds ...string) []task.Task {
 	t.Helper()
 	if _, err := s.Heartbeat(t.Context(), task.Beat{Worker: "w", Seq: 1, State: task.WorkerRunning}); err != nil {
@@ -203,5 +204,5 @@ func claimAll(t *testing.T, s *Store, kinds ...string) []task.Task {
 	return got
 }
 
-// id is a task's id.
+// id returns the id of task n.
 func id(n int) string { return fmt.Sprintf("00000000-0000-7000-8000-%012d", n) }

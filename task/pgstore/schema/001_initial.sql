@@ -1,8 +1,8 @@
--- The tables of version 1. README.md describes how a task moves through them. An @ before a dot
--- stands for the schema's name.
+-- The tables of version 1. README.md describes how a task moves through them. An @ before a dot is
+-- replaced by the name of the schema.
 
 -- What was submitted. A row is written once, and deleted when the task is pruned. Only a new task
--- that replaces it changes it.
+-- that replaces this one updates it.
 create table @.tasks (
 	id              uuid not null primary key,
 	created         timestamptz not null default now(),
@@ -18,8 +18,8 @@ create table @.tasks (
 	schedule        text collate "C",
 	concurrency_key text collate "C",
 	meta            jsonb, -- an object of texts; null: none
-	start_before    timestamptz, -- until when the first claim must come; null: no such time
-	first_hash      bytea, -- of the payload with which a replaced task was added
+	start_before    timestamptz, -- the first claim must come before this time; null: no such time
+	first_hash      bytea, -- the hash of the payload with which a replaced task was added
 	replaced_by     uuid   -- the new task that replaced it last
 );
 create index tasks_created on @.tasks (created);
@@ -27,7 +27,7 @@ create index tasks_kind on @.tasks (kind, created);
 create index tasks_queue on @.tasks (queue, kind, created);
 create index tasks_key on @.tasks (key, created) where key is not null;
 
--- What can be claimed now. The columns after payload are those of a task that has run before.
+-- Tasks that can be claimed now. The columns after payload are for tasks that have run before.
 create table @.ready (
 	created          timestamptz not null default now(),
 	id               uuid not null,
@@ -36,12 +36,12 @@ create table @.ready (
 	sort_priority    integer not null,              -- the complement of the priority: the smaller comes first
 	queued           boolean not null default true, -- false: interrupted
 	suspicion        bigint,                        -- the group of a suspect, null for all others
-	start_before     timestamptz,                   -- until when the first claim must come; null: no such time, or there was one
+	start_before     timestamptz,                   -- the first claim must come before this time; null: no such time, or there was a claim
 	kind             text collate "C" not null,
 	queue            text collate "C" not null,
 	key              text collate "C",
 	concurrency_key  text collate "C",
-	payload          bytea, -- null: tasks has it, and the meta if there is any
+	payload          bytea, -- null: it is in tasks, with the meta if there is any
 	last_run         bigint,
 	runs             integer,
 	attempts         integer,
@@ -62,7 +62,8 @@ create index ready_expiring on @.ready (start_before) where start_before is not 
 create index ready_suspects on @.ready (route, sort_priority, queued, run_at, id) where suspicion is not null;
 create index ready_suspicion on @.ready (suspicion, route, sort_priority, queued, run_at, id) where suspicion is not null;
 
--- What waits for its time: rows of ready, with the time until which they wait.
+-- Tasks whose time has not come: the same columns as ready, and run_at is the time until which a
+-- task waits.
 create table @.delayed (
 	like @.ready including defaults including generated including constraints,
 	primary key (created, id)
@@ -73,8 +74,8 @@ create index delayed_order on @.delayed (sort_priority, run_at);
 create index delayed_expiring on @.delayed (start_before) where start_before is not null;
 create index delayed_suspects on @.delayed (suspicion) where suspicion is not null;
 
--- What runs. The row is the run: the transaction that deletes it has ended the run, and no other
--- can. Only a command updates it.
+-- Tasks that run. The row is the run: the transaction that deletes it has ended the run, and no
+-- other can. Only a command updates the row.
 create table @.running (
 	task              uuid not null primary key,
 	run               bigint not null,
@@ -87,7 +88,7 @@ create table @.running (
 	max_attempts      integer not null,
 	max_crashes       integer not null,
 	max_interruptions integer not null,
-	keep_succeeded    bigint, -- microseconds from an end; -1: for ever; null: as others
+	keep_succeeded    bigint, -- the retention of the kind, in microseconds; -1: for ever; null: none of its own
 	keep_failed       bigint,
 	keep_cancelled    bigint,
 	runs              integer not null,
@@ -102,18 +103,19 @@ create table @.running (
 	key               text collate "C",
 	concurrency_key   text collate "C",
 	reason            text collate "C",
-	command           text collate "C" -- what was asked of the run: cancel or interrupt
+	command           text collate "C" -- the command to the run: cancel or interrupt; null: none
 ) with (fillfactor = 90, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 create index running_commands on @.running (worker) where command is not null;
 create index running_crashed on @.running (worker, task) where crash_streak > 0;
 
--- What has ended, and how: one row while, and only while, a task has ended. The record of the run
--- that ended it is here too; started is null where the task was cancelled while it waited.
+-- Tasks that have ended, and how: a task has a row here while it has ended, and only then. The
+-- record of the run that ended it is here too. started is null if the task was cancelled while it
+-- waited.
 create table @.ended (
 	created          timestamptz not null,
 	task             uuid not null,
 	ended            timestamptz not null default now(),
-	expires          timestamptz, -- when it is to be removed, or infinity; null: as others
+	expires          timestamptz, -- when it is to be removed, or infinity; null: it has no retention of its own
 	started          timestamptz,
 	run              bigint,
 	worker           uuid,
@@ -132,7 +134,7 @@ create table @.ended (
 	error            text,
 	message          text,
 	result           bytea,
-	log              bytea, -- the last lines, which came with the end
+	log              bytea, -- the last lines of the log, which came with the end
 	reason           text collate "C", -- expired; null for all others
 	primary key (created, task),
 	check (status in ('succeeded', 'failed', 'cancelled'))
@@ -143,8 +145,8 @@ create index ended_unsuccessful on @.ended (status, created) where status <> 'su
 create index ended_unsuccessful_at on @.ended (status, ended) where status <> 'succeeded';
 create index ended_unsuccessful_kind on @.ended (status, kind, created) where status <> 'succeeded';
 
--- The runs that did not end their tasks. They are history: what happens to a task does not depend
--- on them.
+-- The runs that did not end their tasks. They are history: no decision about a task depends on
+-- them.
 create table @.runs (
 	task      uuid not null,
 	run       bigint not null,
@@ -160,8 +162,8 @@ create table @.runs (
 );
 
 -- What handlers have saved. The row without a step has the checkpoint and the progress, with the
--- counters of the run that saved; of a task without a checkpoint, but with progress, it has no
--- body. The others are the steps, each with its result or its position.
+-- counters of the run that saved them; body is null if the task has progress but no checkpoint. The
+-- other rows are the steps, each with its result or its position.
 create table @.checkpoints (
 	task             uuid not null,
 	step             text collate "C" not null default '',
@@ -175,19 +177,19 @@ create table @.checkpoints (
 	fraction         double precision,
 	message          text,
 	body             bytea,
-	place            integer, -- of a step, in their order; null: it is skipped
-	state            text collate "C", -- of a step: done, open or skipped
-	version          text, -- of the program that recorded the step
+	place            integer, -- the place of a step in the order of steps; null: it is skipped
+	state            text collate "C", -- the state of a step: done, open or skipped
+	version          text, -- the version of the program that recorded the step
 	primary key (task, step)
 ) with (fillfactor = 50);
 
--- What the runs before the last one have logged, and the last one before it ended.
+-- The log of all runs before the last one, and what the last one wrote before its end.
 create table @.logs (
 	task uuid not null primary key,
 	body bytea not null
 );
 
--- What people have asked of a task, who and why.
+-- The commands that people have given for a task, who gave them, and why.
 create table @.commands (
 	task     uuid not null,
 	at       timestamptz not null default now(),
@@ -197,42 +199,42 @@ create table @.commands (
 	primary key (task, at)
 );
 
--- Which task of a kind has a key: an unfinished one, or one whose time is not over.
+-- Which task of a kind has a key: an unfinished one, or one for which the key is held for longer.
 create table @.keys (
 	kind  text collate "C" not null,
 	key   text collate "C" not null,
 	task  uuid not null,
 	until timestamptz, -- the key is held until then at least
-	ended boolean not null default false, -- the task has ended, so only that time counts
+	ended boolean not null default false, -- the task has ended, so only until counts
 	primary key (kind, key)
 );
 create index keys_until on @.keys (until) where ended;
 
--- The name of the channel of announcements. Everybody may listen and notify who knows a channel's
--- name: this one is known to those who may read the table.
+-- The name of the channel of announcements. Every role that knows the name of a channel may listen
+-- and notify there. This name is known only to roles that may read the table.
 create table @.channel (name uuid not null primary key default gen_random_uuid());
 insert into @.channel default values;
 
 create table @.paused (queue text collate "C" not null primary key);
 
--- Sets of schedules. A generation is the content of a set, and named anew with each.
+-- Sets of schedules. A generation is one version of the content of a set, with a new id.
 create table @.schedule_sets (
 	name       text collate "C" not null primary key,
 	generation uuid not null,
 	revision   bigint not null,
 	digest     text not null,
-	former     text[] not null, -- the digests before, the newest last
-	salt       text not null, -- of the tasks' ids
-	beats      bigint not null default 0 -- grows while a process of this generation is there
+	former     text[] not null, -- the earlier digests, the newest last
+	salt       text not null, -- goes into the ids of the tasks
+	beats      bigint not null default 0 -- grows while a process with this generation runs
 ) with (fillfactor = 50);
 
--- The schedules. A tick locks the row, compares generation and tick, and sets the next one.
+-- The schedules. A tick locks the row, compares generation and tick, and sets the next tick.
 create table @.schedules (
 	set        text collate "C" not null,
 	name       text collate "C" not null,
 	generation uuid not null,
-	tick       timestamptz, -- the next one; null: there is none
-	due        timestamptz, -- that, or a later time where it waits for the end of last_task
+	tick       timestamptz, -- the next tick; null: there is none
+	due        timestamptz, -- equals tick, or is later while the tick waits for the end of last_task
 	paused     boolean not null default false,
 	last       timestamptz, -- the tick that made last_task
 	last_task  uuid,
@@ -243,7 +245,7 @@ create table @.schedules (
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
 create index schedules_due on @.schedules (set, due) where due is not null;
 
--- The registered workers, and those that are gone, for the history.
+-- The registered workers, and those that are gone, whose names the history needs.
 create table @.workers (
 	worker   uuid not null primary key,
 	id       text collate "C" not null unique,
@@ -251,30 +253,30 @@ create table @.workers (
 	host     text not null,
 	pid      integer not null,
 	kinds    text[] not null,
-	queues   text[] not null, -- none for every queue
+	queues   text[] not null, -- empty: every queue
 	slots    integer not null,
 	lease    bigint not null, -- microseconds
 	seq      bigint not null,
 	state    text not null,
 	unresponsive text[] not null default '{}', -- the tasks of its unresponsive handlers
-	paused   jsonb not null default '[]', -- the kinds that it does not claim now, and why
+	paused   jsonb not null default '[]', -- the kinds that it does not claim at present, and why
 	since    timestamptz not null default now(),
 	session  text, -- the application_name of its process's session
 	role     oid, -- the role of that session
-	boot     timestamptz, -- the start of the server on which that session is evidence, null if it is none
-	confirm  bigint not null default 0, -- microseconds for which it must have been gone to be evidence
-	epoch    bigint not null default 0, -- claims of an earlier one come too late
+	boot     timestamptz, -- the start of the server during which the session is evidence; null: it is no evidence
+	confirm  bigint not null default 0, -- how long the session must have been gone to be evidence, in microseconds
+	epoch    bigint not null default 0, -- claims of an earlier epoch are refused
 	dead     boolean not null default false,
 	evidence boolean not null default false,
-	suspects bigint not null default 0, -- how many it held when it was marked dead
+	suspects bigint not null default 0, -- how many suspects it held when it was marked dead
 	split    uuid, -- the task at which their second half began
 	gone     timestamptz
 ) with (fillfactor = 50);
 create index workers_gone on @.workers (gone) where gone is not null;
 
 -- How many tasks there are, as sums of changes, so that no transaction waits for another one's
--- count. The status is added (all that are there), interrupted (of those that wait), or that of an
--- ended task.
+-- count. The status is added (all tasks that exist), interrupted (those of them that wait), or that
+-- of an ended task.
 create table @.counts (
 	n      uuid not null primary key default gen_random_uuid(),
 	kind   text collate "C" not null,
@@ -283,16 +285,20 @@ create table @.counts (
 	delta  bigint not null
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 
--- add_tasks records new tasks, and returns those that it left out, by their places in the arrays,
--- which are sorted by id: their ids exist (in conflict, where the task is another one), their keys
--- are held, or an open transaction has one of them, so that neither is known. An array that no task
--- needs is null. It waits only a little for an open transaction; then it tries the tasks one by one
--- to find those that are concerned, and records the others. It is a function because one has its
--- own settings, whatever those of the caller's session are, and can undo an error without the
--- caller's transaction.
+-- add_tasks records new tasks. It returns the tasks that it left out, by their places in the
+-- arrays, which are sorted by id. There are three reasons to leave out a task:
 --
--- Keys are held for so many microseconds as keeps has. A 1 in replacing says that the task replaces
--- the one that has its key. Places are the order in which those of one key come, null where that is
+-- - its id exists (conflict is true if the existing task is a different one);
+-- - its key is held;
+-- - an open transaction has its id or its key, so that neither of the two is known.
+--
+-- An array that no task needs is null. add_tasks waits only a little for an open transaction. Then
+-- it tries the tasks one by one to find those that are concerned, and records the others. It is a
+-- function because a function has its own settings, whatever those of the caller's session are, and
+-- can undo an error without the caller's transaction.
+--
+-- Keys are held for as many microseconds as keeps has. A 1 in replacing says that the task replaces
+-- the one that has its key. places has the order of the tasks with the same key, null if that is
 -- the order of the arrays.
 create function @.add_tasks(ids uuid[], kinds text[], queues text[], keys text[], routes bigint[], priorities integer[], delays bigint[], payloads bytea[], metas text[], start_befores bigint[], inline integer,
 		keeps bigint[], replacing integer[], places integer[])
@@ -301,14 +307,14 @@ create function @.add_tasks(ids uuid[], kinds text[], queues text[], keys text[]
 	set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
 	left_out boolean[];
-	held_up integer[] := '{}'; -- the places of those left out because of an open transaction
+	held_up integer[] := '{}'; -- the places of the tasks that were left out because of an open transaction
 	before integer;
 	patience integer := 100; -- milliseconds
 	made bigint := 0;
 	made_with_key uuid[];
 	n integer;
-	replaced_here integer[] := '{}'; -- the places of those that have replaced another one
-	kept_off integer[] := '{}'; -- and of those that an open transaction keeps from it
+	replaced_here integer[] := '{}'; -- the places of the tasks that have replaced another one
+	kept_off integer[] := '{}'; -- the places of those that an open transaction prevents from doing so
 begin
 	if keys is not null and exists (select 1 from @.keys k where k.ended and k.until <= now() limit 1) then
 		delete from @.keys d where d.ctid = any (array(
@@ -369,7 +375,7 @@ begin
 					lock table @.keys, @.tasks in row exclusive mode nowait;
 					for n in 1 .. cardinality(ids) loop
 						continue when left_out[n];
-						begin -- undone in any case
+						begin -- is rolled back in any case
 							insert into @.keys (kind, key, task) select kinds[n], keys[n], ids[n] where keys[n] is not null on conflict do nothing;
 							insert into @.tasks (id, kind, queue, route, priority, payload) values (ids[n], '', '', 0, 0, '') on conflict do nothing;
 							raise exception using errcode = 'LC000';
@@ -382,9 +388,9 @@ begin
 						exit when cardinality(held_up) - before > 500;
 					end loop;
 				exception
-					when lock_not_available then null; -- no task is to blame for a table that is locked
+					when lock_not_available then null; -- a table is locked: that says nothing about a task
 				end;
-				if cardinality(held_up) = before then -- it is not about tasks: a table is locked, or the machine is slow to make it longer
+				if cardinality(held_up) = before then -- no task is the reason: a table is locked, or takes long to grow
 					if patience >= 10000 then
 						raise;
 					end if;
@@ -398,7 +404,7 @@ begin
 	if made = cardinality(ids) then
 		return;
 	end if;
-	if replacing is not null and made + cardinality(array_positions(left_out, true)) < cardinality(ids) then -- one of the call has the key now, or somebody since
+	if replacing is not null and made + cardinality(array_positions(left_out, true)) < cardinality(ids) then -- another task of the call has the key now, or another transaction has taken it
 		select replaced_here || r.done, kept_off || r.stuck into replaced_here, kept_off
 		from @.replace_tasks(ids, kinds, keys, priorities, delays, payloads, metas, start_befores, inline, replacing, places, left_out) r;
 	end if;
@@ -410,11 +416,12 @@ begin
 	where a.left_out is true or a.key is not null and not exists (select 1 from unnest(made_with_key) m where m = a.id);
 end $$;
 
--- replace_tasks gives to tasks that wait what new ones with their keys bring: of those with one key
--- the last one counts. The answer is the places of the new tasks that have replaced another one,
--- now or before, and of those that an open transaction keeps from it, for which it waits a little.
--- The deleted row of ready or delayed is the guard: who has it, and nobody else, changes the row of
--- tasks. add_tasks calls it, with its settings.
+-- replace_tasks gives waiting tasks the content of new tasks with the same keys. Of several new
+-- tasks with one key the last one counts. It returns the places of the new tasks that have replaced
+-- another one, now or before, and the places of those that an open transaction prevents from doing
+-- so, for which it waits a little. The deleted row of ready or delayed is the guard: only the
+-- transaction that has deleted it updates the row of tasks. add_tasks calls this function, with its
+-- own settings.
 create function @.replace_tasks(ids uuid[], kinds text[], keys text[], priorities integer[], delays bigint[], payloads bytea[], metas text[], start_befores bigint[], inline integer,
 		replacing integer[], places integer[], left_out boolean[], out done integer[], out stuck integer[])
 	language plpgsql as $$
@@ -438,7 +445,7 @@ begin
 			lateral (select k.task from @.keys k where k.kind = a.kind and k.key = a.key and not k.ended limit 1) k,
 			lateral (select t.ctid as place_of, t.created, t.replaced_by from @.tasks t where t.id = k.task limit 1) t
 			where a.replaces = 1 and a.left_out is not true and (a.n in (select unnest(done))) is not true
-				and (select true from @.tasks t where t.id = a.id limit 1) is null -- else it is there already
+				and (select true from @.tasks t where t.id = a.id limit 1) is null -- otherwise the new task exists already
 		), wanted as materialized (
 			select * from asked where last and replaced_by is distinct from id
 		), from_ready as (
@@ -488,15 +495,16 @@ begin
 	end loop;
 end $$;
 
--- For SQL of your own: every task as it is. docs/stores.md describes the columns. All other tables
--- are private, and change from one version to the next.
+-- For your own SQL: every task as it is. docs/sql.md describes the columns. All other tables are
+-- private, and change from one version to the next.
 --
 -- The view is quick with a condition on what a task is (id, kind, queue, key, created), which is
--- looked for in tasks, and with one on its status, which decides the table. For this the parts of
--- the union have no conditions, and tasks are joined by both columns, so that either side has the
--- order of created. Both columns name the same task, but the planner takes them for independent
--- conditions, expects hardly a row of the join, and then reads all tables to the end. With few
--- distinct values of created it expects more rows. 200 is what it assumes of the union in any case.
+-- looked up in tasks, and with one on the status, which decides the table. For this the parts of
+-- the union have no conditions, and tasks are joined by both columns, so that either side can give
+-- the order of created. Both columns identify the same task, but the planner takes them for
+-- independent conditions. So it expects hardly a row of the join, and then reads all tables to the
+-- end. With few distinct values of created it expects more rows. 200 is what it assumes for the
+-- union in any case.
 alter table @.tasks alter column created set (n_distinct = 200);
 create view @.task_records as
 select t.id, t.kind, t.queue, t.key, t.meta, t.priority, s.status, s.reason, coalesce(s.error, l.error) as error, t.created,
@@ -525,6 +533,6 @@ from (
 	from @.delayed
 ) s
 join @.tasks t on t.created = s.created and t.id = s.id
-left join @.runs l on l.task = s.id and l.run = s.last_run -- the last one before; of a task that was cancelled while it waited, too
+left join @.runs l on l.task = s.id and l.run = s.last_run -- the last run before; also for a task that was cancelled while it waited
 left join @.checkpoints k on k.task = s.id and k.step = ''
 left join @.workers w on w.worker = coalesce(s.worker, l.worker);

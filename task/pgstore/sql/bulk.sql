@@ -1,6 +1,6 @@
--- Commands to many tasks, each of which must stand as it was seen: $1 to $3 are the ids, the times
--- of creation, and since when each was what it was. Rows that another transaction has locked are
--- skipped. The answers are the tasks to which it was done.
+-- Commands to many tasks, each of which must be as it was listed: $1 to $3 are the ids, the times
+-- of creation, and the times since when each task has been in its state. Rows that another
+-- transaction has locked are skipped. The answers are the tasks for which the command was done.
 
 -- name: CommandRuns
 with seen as materialized (
@@ -94,7 +94,7 @@ with seen as materialized (
 select array(select id from waited)
 
 -- name: RetryAllEnded
--- The second answer is those whose keys are other tasks'.
+-- The second answer is the tasks whose keys other tasks have.
 with seen as materialized (
 	select unnest($1::uuid[]) as id, unnest($2::timestamptz[]) as created, unnest($3::timestamptz[]) as since
 ), locked as materialized (
@@ -104,7 +104,7 @@ with seen as materialized (
 ), keyed as materialized (
 	select l.place, l.task, t.kind, t.key from locked l, lateral (select t.kind, t.key from @.tasks t where t.id = l.task limit 1) t
 ), key_taken as (
-	-- of those with one key the one that has it still, or else the first
+	-- of several tasks with the same key, the one that still has it, or else the first
 	insert into @.keys as k (kind, key, task)
 	select distinct on (a.kind, a.key) a.kind, a.key, a.task from keyed a
 	left join lateral (select k.task from @.keys k where k.kind = a.kind and k.key = a.key limit 1) h on true

@@ -1,9 +1,9 @@
 -- name: Claim
--- Moves tasks from ready to running. The worker's row is locked first, in a mode that beats do not
--- wait for: a process that marks the worker dead waits for its claims, and sees what they took.
+-- Moves tasks from ready to running. It locks the worker's row first, in a mode for which beats do
+-- not wait: a process that marks the worker dead waits for its claims, and sees what they took.
 -- Each route is read in the order of the index, from where the last claim ended. A row is locked
--- before it is deleted, and skipped if it is locked, so that claims do not wait for each other.
--- Suspects are picked apart, by indexes of their own: the first of all, or those of a group.
+-- before it is deleted, and skipped if it is locked, so claims do not wait for each other. Suspects
+-- are picked separately, by their own indexes: the first of all, or those of a group.
 with claimer as materialized (
 	select worker, floor(extract(epoch from now())::numeric * 1000::numeric)::bigint as clock from @.workers
 	where worker = $1 and gone is null and not dead and epoch <= $2 for key share
@@ -62,7 +62,7 @@ select c.clock, now(), a.*, b.* from claimer c, (
 		array_agg(p.id) filter (where t.meta is not null), array_agg(t.meta::text) filter (where t.meta is not null)
 	from picked p
 	left join lateral (select t.payload, t.meta from @.tasks t where t.id = case when p.payload is null then p.id end limit 1) t on true
-) a, ( -- those that have run before
+) a, ( -- the tasks that have run before
 	select array_agg(p.id), array_agg(coalesce(p.last_run, 0)), array_agg(p.runs), array_agg(coalesce(p.attempts, 0)), array_agg(coalesce(p.interruptions, 0)),
 		array_agg(coalesce(p.crashes, 0)), array_agg(coalesce(p.crash_streak, 0)), array_agg(coalesce(p.interrupt_streak, 0)), array_agg(coalesce(p.suspicion, 0)), array_agg(coalesce(p.reason, '')),
 		array_agg(coalesce(l.error, '')), array_agg(k.body), array_agg(coalesce(k.fraction, 0)), array_agg(coalesce(k.message, ''))
@@ -73,11 +73,12 @@ select c.clock, now(), a.*, b.* from claimer c, (
 ) b
 
 -- name: Poll
--- Reports whether a worker may claim, in how many microseconds the next delay runs out or the next
--- task expires, whether a neighbour's session is gone, if that is asked, whether tasks have
--- expired, and which routes have something to claim, with the position of the first task. It jumps
--- from each route to the next one in the index, within pieces of it that begin at a position, and
--- for suspects, all or those of a group, in indexes of their own. It writes nothing.
+-- Finds routes with something to claim. The first row of the answer reports whether the worker may
+-- claim, in how many microseconds the next delay runs out or the next task expires, whether the
+-- session of another worker is gone (if $3 asks for that), and whether tasks have expired. The
+-- other rows are the routes, each with the position of its first task. The statement jumps from
+-- each route to the next one in the index, within pieces of the index that begin at a position. For
+-- suspects, all or those of a group, it does so in their own indexes. It writes nothing.
 with recursive piece as materialized (
 	select unnest($4::bigint[]) as first, unnest($5::bigint[]) as last, unnest($6::integer[]) as sort_priority, unnest($7::boolean[]) as queued,
 		unnest($8::timestamptz[]) as run_at, unnest($9::uuid[]) as id
@@ -134,8 +135,8 @@ from (select * from found union all select * from suspects union all select * fr
 where not exists (select 1 from @.paused p where p.queue = f.queue)
 
 -- name: Expire
--- Ends tasks that were not claimed in time, those first that should have been first. Those that
--- another transaction has locked are skipped. The answer is how many.
+-- Ends tasks that were not claimed in time, those first whose time was over first. Tasks that
+-- another transaction has locked are skipped. The answer is how many were ended.
 with from_ready as (
 	delete from @.ready where ctid = any (array(
 		select ctid from @.ready where start_before <= now() order by start_before limit $1 for update skip locked

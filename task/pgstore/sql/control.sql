@@ -5,19 +5,19 @@ insert into @.paused (queue) values ($1) on conflict do nothing
 delete from @.paused where queue = $1
 
 -- name: AwaitClaims
--- Waits for the claims that have locked their workers.
+-- Waits for the claims that have locked the rows of their workers.
 select count(*) from (select worker from @.workers where gone is null and not dead order by worker for update) w
 
 -- name: OldClaims
--- Counts the claims that were sent before a time and are still under way, as far as this role may
--- see them, and tells the time. The snapshot of one that has not yet locked its worker may be older
--- than a pause that has been committed since.
+-- Counts the claims that were sent before a time and are still in progress, as far as this role may
+-- see them, and returns the server's time. The snapshot of a claim that has not yet locked its
+-- worker's row may be older than a pause that has been committed since.
 select count(*), clock_timestamp() from pg_stat_get_activity(null) a
 where a.state = 'active' and a.query_start <= $1::timestamptz and a.query like '%with claimer as materialized%' and a.pid <> pg_backend_pid()
 
 -- name: InterruptQueue
--- Asks what runs of a queue to hand over. Runs that another transaction has locked are passed over;
--- the answer is their tasks, or no row if there are none.
+-- Stores the command to interrupt in each run of a queue. Runs that another transaction has locked
+-- are skipped. The answer is the tasks of the skipped runs, or no row if there are none.
 with asked as (
 	update @.running set command = 'interrupt' where ctid = any (array(
 		select ctid from @.running where queue = $1 and command is null order by task for no key update skip locked
@@ -26,7 +26,7 @@ with asked as (
 select array_agg(task) from @.running where queue = $1 and command is null and task <> all (array(select task from asked)) having count(*) > 0
 
 -- name: CommandRun
--- Notes what is asked of a task's run. A cancellation stays one.
+-- Stores a command in the row of a task's run. A cancellation is not replaced by an interruption.
 with asked as (
 	update @.running set command = case when command = 'cancel' then command else $2 end where task = $1 returning task
 ), recorded as (
@@ -39,7 +39,7 @@ with asked as (
 select count(*) from asked
 
 -- name: CancelWaiting
--- Ends a task that waits.
+-- Ends a waiting task.
 with from_ready as (
 	delete from @.ready where created = (select created from @.tasks where id = $1) and id = $1 returning *
 ), from_delayed as (
@@ -71,8 +71,8 @@ with from_ready as (
 select count(*) from waited
 
 -- name: RetryWaiting
--- Makes a task that waits claimable now, from the start if that is wanted, and without the steps
--- that are to be skipped.
+-- Makes a waiting task claimable now, if wanted from the start, and without the steps that are to
+-- be skipped.
 with from_ready as (
 	delete from @.ready where created = (select created from @.tasks where id = $1) and id = $1 returning *
 ), from_delayed as (
@@ -98,9 +98,9 @@ with from_ready as (
 select count(*) from waited
 
 -- name: RetryEnded
--- Makes a failed or cancelled task claimable again, as RetryWaiting. The answer is whether there
--- was one, and whether it was moved: it is not if another task has its key. One whose own time is
--- not over has it still.
+-- Makes a failed or cancelled task claimable again, as RetryWaiting does. The answer is whether
+-- there was one, and whether it was moved: it is not moved if another task has its key. A task
+-- whose KeyFor is not over still has its key.
 with t as materialized (
 	select * from @.tasks where id = $1
 ), e as materialized (
@@ -142,7 +142,7 @@ with t as materialized (
 select (select count(*) from e), (select count(*) from again)
 
 -- name: DeleteEnded
--- Removes a task that has ended, with all that belongs to it, as Prune does.
+-- Removes an ended task, with everything that belongs to it, as Prune does.
 with gone as (
 	delete from @.ended where created = (select created from @.tasks where id = $1) and task = $1 returning task, kind, queue, status
 ), tasks_gone as (
@@ -163,7 +163,7 @@ with gone as (
 select count(*) from gone
 
 -- name: Place
--- Reports where a task is: its status if it has ended, or running, or waiting.
+-- Returns where a task is: its status if it has ended, otherwise running or waiting.
 select coalesce(e.status, case when r.task is not null then 'running' else 'waiting' end)
 from @.tasks t
 left join lateral (select e.status from @.ended e where e.created = t.created and e.task = t.id limit 1) e on true

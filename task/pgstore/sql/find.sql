@@ -1,6 +1,6 @@
 -- name: ReadPicked
--- Reads the tasks whose ids a part named p has picked. Of an array the planner expects few
--- elements, so each row is found by its key.
+-- Reads the tasks whose ids a part named p has picked. The planner expects few elements of an
+-- array, so each row is looked up by its key.
 select t.id, t.kind, t.queue, coalesce(t.key, ''), t.payload, coalesce(t.meta::text, ''), t.priority,
 	case when e.task is not null then e.status when r.task is not null then 'running' when q.queued then 'queued' else 'interrupted' end,
 	coalesce(r.reason, q.reason, e.reason, ''), case when e.started is not null then coalesce(e.error, '') else coalesce(l.error, '') end,
@@ -32,7 +32,7 @@ left join @.workers w on w.worker = coalesce(r.worker, e.worker, l.worker)
 order by t.created desc, t.id desc
 
 -- name: OutlinePicked
--- Where the tasks are that a part named p has picked, and since when.
+-- Reads the status of the tasks that a part named p has picked, and since when they have it.
 select p.id, p.created, case when e.task is not null then e.status when r.task is not null then 'running' when q.queued then 'queued' else 'interrupted' end,
 	coalesce(e.ended, r.started, q.since, p.created)
 from p
@@ -54,7 +54,7 @@ select r.task as id from @.running r where r.worker = $1 and exists (select 1 fr
 select created from @.tasks where id = $1
 
 -- name: KindsOfQueue
--- Jumps through the index from each kind that has tasks in a queue to the next.
+-- Jumps through the index from each kind that has tasks in a queue to the next kind.
 with recursive found as (
 	(select kind from @.tasks where queue = $1 order by kind limit 1)
 	union all
@@ -87,7 +87,7 @@ where t.id = $1
 order by k.place nulls last, k.step
 
 -- name: Commands
--- The last row is for a task of which nothing was asked.
+-- The last row is there for a task without commands.
 select c.at, c.verb, coalesce(c.asked_by, ''), coalesce(c.reason, '') from @.commands c where c.task = $1
 union all
 select null, '', '', '' from @.tasks t where t.id = $1
@@ -99,8 +99,9 @@ select coalesce((select l.body from @.logs l where l.task = $1), '')
 from @.tasks t where t.id = $1
 
 -- name: Count
--- The sums of the changes, and what runs: by queue and kind, so that the caller keeps one of them.
--- Without a kind come the numbers of suspects, and the paused queues.
+-- The sums of the changes, and the number of running tasks: sorted by queue and kind, so that the
+-- caller adds up one of them at a time. The rows without a kind are the numbers of suspects, and
+-- the paused queues.
 select queue, kind, status, sum(delta)::bigint from @.counts group by queue, kind, status
 union all
 select queue, kind, 'running', count(*) from @.running group by queue, kind

@@ -1,10 +1,9 @@
 -- name: FinishRuns
 -- Ends runs, whatever they leave. The runs are locked first, in the order of the ids of their
--- tasks; those that another transaction has locked are skipped, and ended one by one later. The
--- deleted row is the guard, and has what was asked of the run: no other table is joined to the
--- deletion, which would carry whole rows of it along. The answer is the tasks whose runs
--- were ended, or no row if all were. A column of the arguments is null where no change differs from
--- the default.
+-- tasks. Runs that another transaction has locked are skipped, and ended one by one later. The
+-- deleted row of running is the guard, and has the command to the run. No other table is joined to
+-- the deletion: that would carry whole rows of it along. The answer is the tasks whose runs were
+-- ended, or no row if all were. A column of the arguments is null if all changes have the default.
 with changes as materialized (
 	select unnest($1::uuid[]) as task, unnest($2::bigint[]) as run, unnest($3::uuid[]) as worker, unnest($4::text[]) as status, unnest($5::text[]) as reason,
 		unnest($6::text[]) as error, unnest($7::bigint[]) as delay, unnest($8::boolean[]) as crashed, unnest($9::boolean[]) as reclaimed, unnest($10::bigint[]) as suspicion,
@@ -28,12 +27,12 @@ with changes as materialized (
 		case when d.command <> 'cancel' or d.command is null then nullif(c.reason, '') end as reason,
 		case when c.status = 'succeeded' then d.keep_succeeded when c.status = 'failed' then d.keep_failed else d.keep_cancelled end as keep,
 		coalesce(c.delay, 0) as delay, c.run_at as given_back, nullif(c.suspicion, 0) as suspicion, d.route, d.sort_priority, d.concurrency_key
-	-- A full join is always made by hashing or sorting: of lists of which the planner expects a row
-	-- each it would compare every one with every other.
+	-- A full join is always done by hashing or sorting. For another join of lists, of which it expects
+	-- one row each, the planner might compare every row with every other.
 	from deleted d full join changes c on c.task = d.task where case when d.task is null then false else true end
 ), grouped as materialized (
 	select kind, queue, status, count(*) as n from outcome group by kind, queue, status
-), special as materialized ( -- runs that leave more than a row of ended
+), special as materialized ( -- runs that leave more than a row in ended
 	select * from outcome where status not in ('succeeded', 'failed', 'cancelled') or checkpoint is not null or key is not null
 ), into_ended as (
 	insert into @.ended (created, task, expires, started, run, worker, runs, attempts, interruptions, crashes, crash_streak, interrupt_streak,
@@ -93,8 +92,8 @@ with changes as materialized (
 select (select array_agg(task) from outcome) from grouped having coalesce(sum(n), 0)::bigint < cardinality($1::uuid[])
 
 -- name: Verdicts
--- Reports, for changes that were not made, whether the task exists, whether the run still goes on,
--- and how it ended.
+-- Reports, for changes that were not written, whether the task exists, whether the run still goes
+-- on, and how it ended.
 select t.id is not null, r.task is not null, coalesce(x.status, ''), coalesce(x.reason, ''), coalesce(x.reclaimed, false)
 from rows from (unnest($1::uuid[]), unnest($2::bigint[]), unnest($3::uuid[])) with ordinality as c(task, run, worker, n)
 left join lateral (select t.id, t.created from @.tasks t where t.id = c.task limit 1) t on true

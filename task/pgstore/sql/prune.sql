@@ -1,7 +1,8 @@
 -- name: Prune
 -- Removes tasks that ended long enough ago and have no retention of their own, in the order of
--- their ends, with all that belongs to them. Those that a command or another pruning has locked are
--- skipped. The answer is how many were removed, how many were read, and the position of the last.
+-- their ends, with everything that belongs to them. Tasks that a command or another pruning has
+-- locked are skipped. The answer is how many were removed, how many were read, and the position of
+-- the last one.
 with cutoff as materialized (
 	select least(now(), $1::timestamptz) - $2::bigint::double precision * interval '1 microsecond' as at
 ), old as materialized (
@@ -27,7 +28,7 @@ with cutoff as materialized (
 select (select count(*) from gone), (select count(*) from old), o.ended, o.task from (select ended, task from old order by ended desc, task desc limit 1) o
 
 -- name: PruneExpired
--- Removes tasks whose own retention is over. The answer is how many.
+-- Removes tasks whose own retention is over. The answer is how many were removed.
 with cutoff as materialized (
 	select least(now(), $1::timestamptz) as at
 ), old as materialized (
@@ -62,8 +63,8 @@ delete from @.keys where ctid = any (array(
 delete from @.workers where gone < least(now(), $1::timestamptz) - $2::bigint::double precision * interval '1 microsecond'
 
 -- name: CompactCounts
--- Adds up the rows of those counts that have many, or of all when that leaves half of the rows at
--- most, unless another process is doing so.
+-- Adds up the rows of those counts that have more than $1, or of all counts if that removes at
+-- least half of the rows. It does nothing if another process is doing so.
 with turn as materialized (
 	select 1 from @.lastcall where key = 'version' for update skip locked
 ), rows as materialized (
@@ -77,6 +78,6 @@ with turn as materialized (
 insert into @.counts (kind, queue, status, delta) select kind, queue, status, sum(delta) from gone group by kind, queue, status having sum(delta)::bigint <> 0
 
 -- name: Bloat
--- The tables that have far more dead rows than others, by the server's own statistics.
+-- Returns the tables that have far more dead rows than live ones, by the statistics of the server.
 select c.relname from pg_catalog.pg_class c join pg_catalog.pg_stat_user_tables s on s.relid = c.oid
 where c.relnamespace = '@.'::regnamespace::oid and c.relkind = 'r' and s.n_dead_tup > $1 and s.n_dead_tup > 2 * s.n_live_tup

@@ -1,7 +1,7 @@
 -- name: SaveRuns
 -- Writes checkpoints, steps, progress and logs of runs that go on. The runs are locked, so that
--- none ends meanwhile; those that another transaction has locked are skipped, and written one by
--- one later. The answer is the tasks whose changes were written, or no row if all were.
+-- none ends meanwhile. Runs that another transaction has locked are skipped, and written one by one
+-- later. The answer is the tasks whose changes were written, or no row if all were.
 with changes as materialized (
 	select unnest($1::uuid[]) as task, unnest($2::bigint[]) as run, unnest($3::uuid[]) as worker, unnest($4::integer[]) as attempts, unnest($5::integer[]) as interruptions,
 		unnest($6::integer[]) as crashes, unnest($7::integer[]) as crash_streak, unnest($8::integer[]) as interrupt_streak,

@@ -18,7 +18,7 @@ where s.set = $1 and s.name = r.former and not exists (select 1 from @.schedules
 delete from @.schedules where set = $1 and generation <> $2
 
 -- name: PutSchedules
--- One whose timing is the same keeps its tick, unless the new one is earlier.
+-- A schedule whose timing is the same keeps its next tick, unless the new tick is earlier.
 insert into @.schedules as s (set, name, generation, timing, words, template, tick, due)
 select $1, n.name, $2, n.timing, n.words, n.template, n.tick, n.tick
 from (select unnest($3::text[]) as name, unnest($4::text[]) as timing, unnest($5::text[]) as words, unnest($6::bytea[]) as template, unnest($7::timestamptz[]) as tick) n
@@ -35,21 +35,22 @@ order by s.set, s.name limit $5
 update @.schedule_sets set beats = beats + 1 where name = $1 and generation = $2
 
 -- name: DueSchedules
--- What is due by both clocks, and one more, which tells how long it is until then.
+-- Returns the schedules that are due first. The caller finds out which of them are due by now, and
+-- how long it is until the next one.
 select s.name, s.tick, s.due, s.paused from @.schedules s
 where s.set = $1 and s.generation = $2 and s.due is not null order by s.due limit $3
 
 -- name: LockSchedules
--- Locks the schedules whose ticks are those that are named, and tells their last tasks. Those that
--- somebody else has locked are left out.
+-- Locks the named schedules if their next ticks are the given ones, and returns their last tasks.
+-- Schedules that another transaction has locked are left out.
 select s.name, s.paused, s.last_task
 from (select unnest($3::text[]) as name, unnest($4::timestamptz[]) as at) n
 join @.schedules s on s.set = $1 and s.name = n.name and (n.at is null or s.tick = n.at) and ($2::uuid is null or s.generation = $2)
 order by s.name for update of s skip locked
 
 -- name: Unfinished
--- Which of some tasks have not ended. It comes after the lock of the schedules, to see what was
--- added before it.
+-- Returns which of some tasks have not ended. It runs after the lock of the schedules, so that it
+-- sees what was added before.
 select t.id from (select unnest($1::uuid[]) as id) l, lateral (select t.id, t.created from @.tasks t where t.id = l.id limit 1) t
 left join lateral (select e.task from @.ended e where e.created = t.created and e.task = t.id limit 1) e on true
 where e.task is null

@@ -1,12 +1,12 @@
--- A worker is known by the session of its process: by a name that nobody can guess, which is the
--- session's application_name, and by the role that has logged in. When the server has no session of
--- that name and role, the process has ended or has lost its connection. Everybody may read the
--- name, and no other role can have a session that counts. No lock is needed, which a stranger could
--- take.
+-- A worker is recognised by the session of its process: by a name that nobody can guess, which is
+-- the session's application_name, and by the role that has logged in. When the server has no
+-- session with that name and role, the process has ended or has lost its connection. Every role may
+-- read the name, but a session of another role does not count. No lock is used: any role could take
+-- it.
 
 -- name: RecordSession
--- Writes that the session $3 is that of the workers $1, and is evidence of their death when it has
--- been gone for $2 microseconds, or is none if that is zero.
+-- Records that the session $3 is that of the workers $1, and is evidence of their death when it has
+-- been gone for $2 microseconds. Zero means that it is never evidence.
 with own as materialized (
 	select usesysid as role from pg_stat_get_activity(pg_backend_pid())
 )
@@ -20,9 +20,9 @@ where id = any ($1::text[]) and not dead
 update @.workers set boot = null where id = any ($1::text[]) and boot is not null and not dead
 
 -- name: SessionSettings
--- Gives a session its name, and makes it notice a vanished peer, and never end for idling. A
--- vanished peer is noticed after 20 s and not before a usual lease has run out: it may be alive,
--- and cut off. The settings that this version of the server does not know are left out.
+-- Gives a session its name. The session never ends for being idle, and notices a vanished peer. It
+-- does so after 20 s, and not before a usual lease has run out: the peer may be alive, and only cut
+-- off. Settings that this version of the server does not have are left out.
 select set_config(name, value, false) from (values
 	('search_path', 'pg_catalog, pg_temp'), ('statement_timeout', '3s'), ('lock_timeout', '1s'), ('idle_session_timeout', '0'),
 	('client_connection_check_interval', '5s'), ('tcp_keepalives_idle', '5'), ('tcp_keepalives_interval', '5'), ('tcp_keepalives_count', '3'),

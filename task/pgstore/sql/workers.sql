@@ -3,9 +3,8 @@ insert into @.workers (worker, id, name, host, pid, kinds, queues, slots, lease,
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict do nothing
 
 -- name: Beat
--- Renews a worker. The answer is a row for the worker, one for each run that is lost, by its place
--- in the list, and one for each run of which something was asked. The worker's row has the start of
--- the server.
+-- Renews a worker. The answer is a row for the worker, with the start of the server; a row for each
+-- lost run, with its place in the list; and a row for each run that has a command.
 with beat as (
 	update @.workers set seq = greatest(seq, $2), state = case when seq < $2 then $3 else state end,
 		unresponsive = case when seq < $2 then $7::text[] else unresponsive end,
@@ -23,31 +22,32 @@ union all
 select 0, r.task, r.run, r.command, null from @.running r where r.worker = $1 and r.command is not null and exists (select 1 from beat)
 
 -- name: LockWorker
--- Waits for the claims of a worker that are under way, and keeps new ones out.
+-- Waits for the claims of a worker that are in progress, and has new ones wait.
 select 1 from @.workers where worker = $1 for update
 
 -- name: RaiseEpoch
 update @.workers set epoch = greatest(epoch, $2) where worker = $1
 
 -- name: HeldRuns
--- The runs of a worker.
+-- Returns the runs of a worker.
 select array_agg(task), array_agg(run) from @.running where worker = $1
 
 -- name: RemoveStoppedWorker
 update @.workers set gone = now() where worker = $1 and state = 'stopped' and gone is null and not exists (select 1 from @.running where worker = $1)
 
 -- name: Workers
--- The last but one column is whether the worker's session is gone, null where that is no evidence.
+-- The last column but one is whether the worker's session is gone, null if that is no evidence.
 select w.id, w.name, w.host, w.pid, w.kinds, w.queues, w.slots, w.lease, w.seq, w.state, w.unresponsive, w.paused, w.since, w.dead,
 	case when w.boot = pg_postmaster_start_time()
 		then not exists (select 1 from pg_stat_get_activity(null) a where a.application_name = w.session and a.usesysid = w.role) end, w.confirm
 from @.workers w where w.gone is null order by w.id
 
 -- name: MarkDead
--- The worker's row is locked, so that what says that the worker is back comes before this, or too
--- late. Its suspects are counted and halved now, as they are when its runs begin to be moved: those
--- whose run has saved a new checkpoint are none any more. Where there are none, those that were in
--- a crash are halved, which may become some.
+-- Marks a worker dead, unless its beat or its session shows that it lives. The caller has locked
+-- the worker's row, so a statement that says that the worker is back comes either before this one,
+-- or too late. The worker's suspects are counted and split in halves now, before the first of its
+-- runs is ended. A suspect whose run has saved a new checkpoint no longer counts as one. If there
+-- are no suspects, the tasks that were in a crash before are split, since they may become suspects.
 update @.workers w set dead = true, evidence = $2, (suspects, split) = (
 	select s.n, s.ids[(cardinality(s.ids) + 1) / 2 + 1] from (
 		select count(r.suspicion) as n,

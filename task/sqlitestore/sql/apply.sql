@@ -17,7 +17,7 @@ from (
 ) v where task = v.column1
 
 -- name: KeepCheckpoints
--- null leaves what is there
+-- null keeps what is stored
 insert into checkpoints (task, checkpoint, fraction, message)
 values (?, ?, ?, ?)
 on conflict (task) do update set checkpoint = coalesce(excluded.checkpoint, checkpoint),
@@ -66,8 +66,8 @@ values (?, ?, ?, ?)
 on conflict (queue, kind, status) do update set n = n + excluded.n
 
 -- name: OutcomeOfRun
--- what is known of a run that is no longer held; a task's last run may be in both tables, when
--- the task was cancelled while it waited
+-- what is stored of a run that is no longer held; the last run of a task that was cancelled while
+-- it waited may be in both tables
 select r.status, r.reason, r.reclaimed from tasks t
 join runs r on r.task = t.n where t.id = ?1 and r.run = ?2 and r.worker = ?3
 union all

@@ -11,7 +11,7 @@ update waiting set due = 1 where due = 0 and task in (
 select queue from paused
 
 -- name: FirstQueues
--- the queues that are not paused and whose first ready tasks come first; one step in the index
+-- of the queues that are not paused, those with the most urgent first tasks; one step in the index
 -- finds the next queue that is not empty, and another its first task
 with recursive q (queue) as (
 	select min(queue) from waiting where due = 1 and kind = ?1 and suspect = ?2
@@ -36,14 +36,14 @@ where due = 1 and kind = ?1 and queue = ?4 and suspect = ?2
 order by priority desc, interrupted desc, run_at, id limit ?3
 
 -- name: InterruptedOfKind
--- what is interrupted and no suspect is little, so its other queues are stepped over
+-- few tasks are interrupted and no suspects, so those of other queues are stepped over
 select task, id, priority, interrupted, run_at from waiting
 where due = 1 and interrupted = 1 and suspect = 0 and kind = ?1
 	and queue not in (select queue from paused) and (?3 = '[]' or queue in (select value from json_each(?3)))
 order by priority desc, run_at, id limit ?2
 
 -- name: ReadyOfGroup
--- a group of suspects is as large as what a worker can hold, so its other queues are stepped over
+-- a group of suspects has no more tasks than a worker had, so other queues are stepped over
 select task, id, priority, interrupted, run_at from waiting
 where due = 1 and suspicion <> 0 and suspicion = ?1 and kind = ?2
 	and queue not in (select queue from paused) and (?4 = '[]' or queue in (select value from json_each(?4)))

@@ -11,7 +11,7 @@ select t.n, t.kind, t.queue, t.key, coalesce(r.task is not null, 0), coalesce(e.
 from tasks t left join running r on r.task = t.n left join ended e on e.task = t.n left join waiting w on w.task = t.n where t.id = ?
 
 -- name: KeepCommand
--- no two of a task have one time
+-- no two commands of a task have the same time
 insert into asked (task, at, verb, asked_by, reason)
 values (?1, max(?2, coalesce((select max(at) + 1 from asked where task = ?1), 0)), ?3, ?4, ?5)
 
@@ -19,7 +19,7 @@ values (?1, max(?2, coalesce((select max(at) + 1 from asked where task = ?1), 0)
 delete from asked where task = ?1 and at < (select at from asked where task = ?1 order by at desc limit 1 offset ?2 - 1)
 
 -- name: Command
--- a cancellation outweighs an interruption
+-- an interruption does not replace a cancellation
 update running set command = case command when 'cancel' then command else ?2 end where task = ?1
 
 -- name: InterruptQueue
@@ -53,7 +53,7 @@ select e.task, t.id, t.kind, t.queue, 1, t.priority, ?2, ?2, e.run, e.runs,
 from ended e join tasks t on t.n = e.task where e.task = ?1
 
 -- name: KeepLastRun
--- its task goes on; when the task was cancelled while it waited, the run is there already
+-- the task goes on; if it was cancelled while it waited, runs already has its last run
 insert into runs (task, run, worker, host, pid, started, ended, status, reason, error, crashed, reclaimed)
 select task, run, worker, host, pid, started, ended, status, reason, error, crashed, reclaimed from ended where task = ? and run > 0
 on conflict (task, run) do nothing
@@ -65,7 +65,7 @@ delete from windows where kind = ?1 and key = ?2 and id = ?3
 delete from ended where task = ?
 
 -- name: SkipStep
--- what is done stays done
+-- a step that is done stays done
 insert into steps (task, name, place, state, version, run, saved) values (?1, ?2, 0, 'skipped', '', 0, ?3)
 on conflict (task, name) do update set place = 0, state = 'skipped', version = '', run = 0, saved = excluded.saved, body = null
 where state <> 'done'

@@ -71,7 +71,7 @@ select * from (
 ) order by run desc limit ?2
 
 -- name: Steps
--- and a row without a name for a task that has none
+-- a task without steps has one row without a name
 select coalesce(s.name, ''), coalesce(s.place, 0), coalesce(s.state, ''), coalesce(s.version, ''), coalesce(s.run, 0), coalesce(s.saved, 0), s.body
 from tasks t left join steps s on s.task = t.n where t.id = ? order by s.place = 0, s.place, s.name
 

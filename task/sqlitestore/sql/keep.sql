@@ -1,9 +1,10 @@
 -- Statements of Count and Prune.
 
 -- name: Counts
--- What can be claimed is counted along an index, and merged with what is delayed: a kind and a
--- queue come in up to three rows, one behind the other, and the caller adds these up. The last
--- column are the suspects that wait; those that run, and the paused queues, have no kind.
+-- The tasks that can be claimed are counted by an index, and merged with the delayed ones: a kind
+-- and a queue have up to three rows, one after the other, which the caller adds up. The last column
+-- is the number of waiting suspects. The rows without a kind are the running suspects, and the
+-- paused queues.
 select kind, queue, 'queued' as status, n, interrupted, suspects from (
 	select kind, queue, count(*) as n, sum(interrupted) as interrupted, sum(suspect) as suspects from waiting where due = 1 group by kind, suspect, queue
 	union all

@@ -13,7 +13,7 @@ update schedules set name = ?3 where schedule_set = ?1 and name = ?2
 	and not exists (select 1 from schedules where schedule_set = ?1 and name = ?3)
 
 -- name: PutSchedules
--- one whose timing is the same keeps its tick, unless the new one is earlier
+-- a schedule whose timing is the same keeps its next tick, unless the new tick is earlier
 insert into schedules (schedule_set, name, timing, words, template, tick, due) values (?, ?, ?, ?, ?, ?, ?)
 on conflict (schedule_set, name) do update set timing = excluded.timing, words = excluded.words, template = excluded.template,
 	tick = case when timing = excluded.timing and tick <= coalesce(excluded.tick, tick) then tick else excluded.tick end,
@@ -34,7 +34,7 @@ select s.name, s.tick, s.due, s.paused from schedule_sets g cross join schedules
 where g.name = ?1 and g.generation = ?2 and s.schedule_set = ?1 and s.due is not null order by s.due limit ?3
 
 -- name: ScheduleToTick
--- the last task is there unless it has ended
+-- returns the last task, unless it has ended
 select s.paused, coalesce(s.tick, 0), case when t.n is not null and e.task is null then t.id else '' end
 from schedules s left join tasks t on t.id = s.last_task left join ended e on e.task = t.n
 where s.schedule_set = ? and s.name = ?

@@ -8,7 +8,7 @@ values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (id) do nothing
 update workers set seq = ?2, state = ?3, unresponsive = ?4, paused = ?5 where id = ?1 and seq < ?2
 
 -- name: LostRuns
--- of a list of triples of a task, a run and a worker, the places of those that are not held
+-- for a list of triples of a task, a run and a worker: the places of those that are not held
 select j.key from json_each(?) j where not exists (
 	select 1 from tasks t cross join running r on r.task = t.n
 	where t.id = j.value ->> 0 and r.run = j.value ->> 1 and r.worker = j.value ->> 2)
@@ -30,8 +30,8 @@ select id, name, host, pid, kinds, queues, slots, lease, seq, state, unresponsiv
 select seq, state, boot, dead, evidence, suspects, split from workers where id = ?
 
 -- name: MarkDead
--- counts and halves its suspects or, where there are none, those that were in a crash, which may
--- become some
+-- counts and halves the worker's suspects or, if there are none, its tasks that were in a crash
+-- before, which may become suspects
 with crashed as materialized (
 	select t.id, r.suspicion from running r cross join tasks t on t.n = r.task where r.worker = ?1 and r.crash_streak > 0
 ), halved as materialized (
