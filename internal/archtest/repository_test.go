@@ -283,3 +283,11 @@ func TestRepository_EveryTestBeginsWithItsSubject(t *testing.T) {
 	}
 	report(t, breaches)
 }
+
+func TestRepository_ProseIsWrappedAndUsesTheWordsOfTheField(t *testing.T) {
+	breaches, err := archtest.Prose("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	report(t, breaches)
+}
