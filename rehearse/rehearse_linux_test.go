@@ -25,7 +25,7 @@ var server, probedServer string
 
 func TestMain(m *testing.M) {
 	// Rehearsals mostly wait, so more of them run at once than there are processors.
-	_ = flag.Set("test.parallel", "6")
+	_ = flag.Set("test.parallel", "4")
 	os.Exit(func() int {
 		if len(os.Args) > 4 && os.Args[1] == generateCommand {
 			if err := generate(os.Args[2:]); err != nil {
