@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net"
 	"syscall"
+	"time"
 )
 
 // accepted reports whether a server on this machine has accepted a connection and read what was
@@ -44,6 +45,11 @@ func socketOf(local, remote *net.TCPAddr) (s serverSocket, ok bool) {
 		return s, false
 	}
 	defer func() { _ = syscall.Close(fd) }() // nothing is written to it any more
+	// The kernel answers at once. One that does not answer must not hold up the rehearsal.
+	patience := syscall.NsecToTimeval(int64(100 * time.Millisecond))
+	if err := syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &patience); err != nil {
+		return s, false
+	}
 	b := make([]byte, syscall.NLMSG_HDRLEN+sizeOfRequest)
 	native := binary.NativeEndian
 	native.PutUint32(b, uint32(len(b)))
