@@ -22,7 +22,7 @@ func databases() []server {
 	smart.name = "PostgreSQL, SIGTERM"
 	smart.documented = "SIGTERM is a smart shutdown: no new connections, and it waits for all sessions to end."
 	smart.why = "A new client gets a FATAL message of its protocol, which counts as an answer for a client that only knows TCP. Two sessions stay open, and the server waits for them."
-	smart.want, smart.wantDelayed = findings{fails: "LC102", exit: -1}, findings{fails: "LC102", exit: -1}
+	smart.want, smart.wantDelayed = findings{fails: "LC102", exit: 137}, findings{fails: "LC102", exit: 137}
 	fast.name, fast.signal = "PostgreSQL, SIGINT", "INT"
 	fast.documented = "SIGINT is a fast shutdown: sessions are ended, and transactions rolled back. The official image has it as its STOPSIGNAL."
 	fast.want, fast.wantDelayed = findings{fails: "LC104"}, findings{}
