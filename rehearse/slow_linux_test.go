@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// A server that reads one request at a time must not delay the stop signal until its endpoint is gone.
+// A server that reads one request at a time must not delay the stop signal until its endpoint is
+// gone.
 func TestSlow_RequestsThatNobodyReadsHoldUpTheSignalForAMomentOnly(t *testing.T) {
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {

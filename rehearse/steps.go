@@ -168,7 +168,7 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 	}
 	select {
 	case <-r.program.exited:
-		if !r.program.endedAt.After(r.deadline.Add(r.lateness())) {
+		if r.endedInTime() {
 			return r.afterEnd(ctx)
 		}
 	default:
@@ -196,6 +196,12 @@ func (r *rehearsal) lateness() time.Duration {
 		return unmeasured
 	}
 	return unmeasured + r.traffic.late.total() - r.late
+}
+
+// endedInTime reports whether the program ended before the kubelet would have killed it. This
+// process may have been too late to kill it itself.
+func (r *rehearsal) endedInTime() bool {
+	return !r.program.endedAt.After(r.deadline.Add(r.lateness()))
 }
 
 // afterEnd records how the program has ended, and waits for what its clients meet then.
