@@ -17,7 +17,7 @@ import (
 // process waited for a processor: the start, the stop signal, the exit, and SIGKILL.
 func TestEvents_HaveTheTimesOfTheKernel(t *testing.T) {
 	if testing.Short() {
-		t.Skip("the times of the kernel want a machine that does nothing else: make test-full compares them")
+		t.Skip("make test-full: the times of the kernel, on a machine that does nothing else")
 	}
 	kernel := trace(t)
 	const exact, runs = 5 * time.Millisecond, 8

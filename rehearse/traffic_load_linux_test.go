@@ -122,7 +122,7 @@ func openSoon(t *testing.T, address string) {
 
 func TestTraffic_AThousandRequestsASecondTakeAFifthOfAProcessor(t *testing.T) {
 	if testing.Short() {
-		t.Skip("a generator without the race detector is built: make test-full measures it")
+		t.Skip("make test-full: the processor time of a generator without the race detector")
 	}
 	said := generated(t, 10_000, 1000, "http")
 	if share := said.Processor.Seconds() / said.Took.Seconds(); share > 0.2 {
@@ -138,7 +138,7 @@ func TestTraffic_AThousandRequestsASecondTakeAFifthOfAProcessor(t *testing.T) {
 
 func TestTraffic_OfAMillionRequestsNoneFailsThatTheServerAnswers(t *testing.T) {
 	if testing.Short() {
-		t.Skip("a million requests take minutes: make test-full sends them")
+		t.Skip("make test-full: a million requests, and 50,000 of each other sort")
 	}
 	t.Parallel()
 	for schemes, requests := range map[[3]string]int{{"http"}: 1_000_000, {"h2c", "grpc", "ws"}: 50_000} {

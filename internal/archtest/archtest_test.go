@@ -170,13 +170,7 @@ func helper()                           {}
 		"p/testdata/x_test.go":   "package p\n\nfunc TestNothing(t *testing.T) {}\n",
 		".hidden/hidden_test.go": "package p\n\nfunc TestNothing(t *testing.T) {}\n",
 	} {
-		path := filepath.Join(root, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		write(t, root, name, content)
 	}
 	got, err := archtest.TestNames(root)
 	if err != nil {
@@ -188,4 +182,48 @@ func helper()                           {}
 		"p/p_test.go: TestClaim_takesTheOldest" + breach,
 		"p/p_test.go: FuzzALine" + breach,
 	})
+}
+
+func TestShortSkips_WithAnotherReasonAreFound(t *testing.T) {
+	root := t.TempDir()
+	write(t, root, "p/p_test.go", `package p
+
+func TestLong_Is(t *testing.T) {
+	if testing.Short() {
+		t.Skip("make test-full: an hour of it")
+	}
+	if !linux {
+		t.Skip("there are no namespaces here")
+	}
+	for range 2 {
+		if testing.Short() && quick {
+			t.Logf("make test-full: more")
+			t.Skipf("takes %d hours: make test-full", hours)
+		}
+	}
+	if testing.Short() {
+		t.SkipNow()
+	}
+}
+`)
+	got, err := archtest.ShortSkips(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, got, []string{
+		`p/p_test.go: a skip with -short gives "takes %d hours: make test-full" as its reason: begin it with "make test-full: "`,
+		`p/p_test.go: a skip with -short gives "" as its reason: begin it with "make test-full: "`,
+	})
+}
+
+// write makes a file below root.
+func write(t *testing.T, root, name, content string) {
+	t.Helper()
+	path := filepath.Join(root, filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }

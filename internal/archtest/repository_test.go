@@ -284,6 +284,14 @@ func TestRepository_EveryTestBeginsWithItsSubject(t *testing.T) {
 	report(t, breaches)
 }
 
+func TestRepository_WhatIsSkippedWithShortIsSaidToBeInTestFull(t *testing.T) {
+	breaches, err := archtest.ShortSkips("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	report(t, breaches)
+}
+
 func TestRepository_ProseIsWrappedAndUsesTheWordsOfTheField(t *testing.T) {
 	breaches, err := archtest.Prose("../..")
 	if err != nil {
