@@ -33,6 +33,7 @@ func TestTraffic_FindsWhatBecomesOfEachSortOfClient(t *testing.T) {
 		fails, warns []Code
 		exit         int
 		event        string // part of an event's detail
+		long         bool
 	}{
 		"good":           {},
 		"cuts-streams":   {fails: []Code{StreamCut}},
@@ -43,9 +44,15 @@ func TestTraffic_FindsWhatBecomesOfEachSortOfClient(t *testing.T) {
 		"answers-late":   {warns: []Code{AnswersLate}},
 		"answers-never":  {only: "http", fails: []Code{NotAnswered}, warns: []Code{TooSlow, AnswersLate}, exit: -1},
 		"unavailable":    {fails: []Code{NotAnswered}},
+
+		"waits-gracefully":       {only: "grpc", warns: []Code{TooSlow}, exit: -1, event: "1 x stream", long: true},
+		"stops-after-a-deadline": {only: "grpc", long: true},
 	} {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
+			if testing.Short() && c.long {
+				t.Skip("make test-full: a gRPC server that waits for a stream; TestStreamHTTP2_OfGRPCOutlivesAGoAway is its short form")
+			}
 			where, lines := freeAddress(t), freeAddress(t)
 			all := []Target{
 				{URL: "http://" + where}, {URL: "http://" + where + "/events", Use: Stream}, {URL: "ws://" + where + "/ws"},

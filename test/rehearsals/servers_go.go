@@ -71,10 +71,14 @@ func goServers() []server {
 			continue
 		}
 		s.target = []string{"--grpc", "127.0.0.1:{{.Port}}"}
-		s.want, s.wantDelayed = findings{fails: "LC104"}, findings{}
-		if s.name == "gRPC-Go" {
+		switch s.name {
+		case "gRPC-Go":
 			s.want = findings{fails: "LC104 LC107 LC141", warns: "LC143", exit: 143}
 			s.wantDelayed = findings{fails: "LC107 LC141", warns: "LC143", exit: 143}
+		case "gRPC-Go, GracefulStop":
+			s.want, s.wantDelayed = findings{fails: "LC102 LC104", exit: 137}, findings{fails: "LC102", exit: 137}
+		default:
+			s.want, s.wantDelayed = findings{fails: "LC104"}, findings{}
 		}
 	}
 	return all
@@ -87,10 +91,17 @@ func grpcServers() []server {
 		documented: noHandler, source: "https://grpc.io/docs/languages/go/quickstart/",
 	}, {
 		name: "gRPC-Go, GracefulStop", module: "grpc", product: grpc, command: []string{"{{.Go}}/grpc", "graceful"},
-		documented: "GracefulStop stops accepting, sends GOAWAY, and waits for the calls in flight, however long they take.",
-		source:     "https://pkg.go.dev/google.golang.org/grpc#Server.GracefulStop",
-		why:        "The clients here end their health watch at the GOAWAY; a stream that stays open would keep the server from exiting.",
+		documented: gracefulStop, source: sourceOfGracefulStop,
+		why: "A client watches the health of the server. It keeps its stream after the GOAWAY, and the health service does not end it. A deadline must: the next row.",
+	}, {
+		name: "gRPC-Go, GracefulStop, then Stop", module: "grpc", product: grpc, command: []string{"{{.Go}}/grpc", "graceful", "3s"},
+		documented: gracefulStop + " Stop closes all connections, after 3 s here.", source: sourceOfGracefulStop,
 	}}
 }
+
+const (
+	gracefulStop         = "GracefulStop stops accepting, sends GOAWAY, and waits for the calls in flight, however long they take."
+	sourceOfGracefulStop = "https://pkg.go.dev/google.golang.org/grpc#Server.GracefulStop"
+)
 
 const noHandler = "Like every Go program without signal.Notify."
