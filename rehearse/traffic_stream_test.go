@@ -187,21 +187,30 @@ func TestStreamHTTP2_OfGRPCOutlivesAGoAway(t *testing.T) {
 	}
 }
 
-func TestTCP_IsAnsweredByAByteOrByNothingButPatience(t *testing.T) {
+func TestTCP_IsAnsweredByWhatIsExpectedAByteOrNothingButPatience(t *testing.T) {
+	says := func(text string) func(*net.TCPConn) {
+		return func(c *net.TCPConn) { _, _ = c.Read(make([]byte, 9)); _, _ = io.WriteString(c, text) }
+	}
 	for name, c := range map[string]struct {
-		body   string
-		server func(*net.TCPConn)
-		want   failure
+		body, answer string
+		server       func(*net.TCPConn)
+		want         failure
 	}{
-		"an answer":             {"ping\n", func(c *net.TCPConn) { _, _ = c.Read(make([]byte, 9)); _, _ = io.WriteString(c, "pong\n") }, ""},
-		"no answer":             {"ping\n", func(c *net.TCPConn) { _, _ = c.Read(make([]byte, 9)) }, dropped},
-		"a greeting":            {"", func(c *net.TCPConn) { _, _ = io.WriteString(c, "220\n"); _, _ = io.Copy(io.Discard, c) }, ""},
-		"patience":              {"", func(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) }, ""},
-		"closed without a word": {"", func(c *net.TCPConn) { _ = c.CloseWrite(); _, _ = io.Copy(io.Discard, c) }, dropped},
-		"reset without a word":  {"ping\n", func(c *net.TCPConn) { _, _ = c.Read(make([]byte, 9)); _ = c.SetLinger(0) }, reset},
+		"an answer":             {"ping\n", "", says("pong\n"), ""},
+		"no answer":             {"ping\n", "", says(""), dropped},
+		"a greeting":            {"", "", func(c *net.TCPConn) { _, _ = io.WriteString(c, "220\n"); _, _ = io.Copy(io.Discard, c) }, ""},
+		"patience":              {"", "", func(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) }, ""},
+		"closed without a word": {"", "", func(c *net.TCPConn) { _ = c.CloseWrite(); _, _ = io.Copy(io.Discard, c) }, dropped},
+		"reset without a word":  {"ping\n", "", func(c *net.TCPConn) { _, _ = c.Read(make([]byte, 9)); _ = c.SetLinger(0) }, reset},
+		"the right answer":      {"ping\n", "+po", says("+pong\n"), ""},
+		"an error":              {"ping\n", "+pong\n", says("-no\n"), serverSaid},
+		"half an answer":        {"ping\n", "+pong\n", says("+po"), cut},
+		"nothing":               {"ping\n", "+pong\n", says(""), dropped},
+		"the right greeting":    {"", "220", func(c *net.TCPConn) { _, _ = io.WriteString(c, "220\n") }, ""},
+		"a wrong greeting":      {"", "220", func(c *net.TCPConn) { _, _ = io.WriteString(c, "421 stopping\n") }, serverSaid},
 	} {
 		tr := newTraffic(nil, 1)
-		tr.connectOnce(targets(t, Target{URL: "tcp://" + accepting(t, c.server), Body: c.body})[0])
+		tr.connectOnce(targets(t, Target{URL: "tcp://" + accepting(t, c.server), Body: c.body, Answer: c.answer})[0])
 		tr.stop()
 		var failed result
 		if len(tr.failed) > 0 {

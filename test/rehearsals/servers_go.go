@@ -91,17 +91,14 @@ func grpcServers() []server {
 		documented: noHandler, source: "https://grpc.io/docs/languages/go/quickstart/",
 	}, {
 		name: "gRPC-Go, GracefulStop", module: "grpc", product: grpc, command: []string{"{{.Go}}/grpc", "graceful"},
-		documented: gracefulStop, source: sourceOfGracefulStop,
+		documented: "GracefulStop stops accepting, sends GOAWAY, and waits for the calls in flight, however long they take.",
+		source:     "https://pkg.go.dev/google.golang.org/grpc#Server.GracefulStop",
 		why: "A client watches the health of the server. It keeps its stream after the GOAWAY, and the health service does not end it. A deadline must: the next row.",
 	}, {
 		name: "gRPC-Go, GracefulStop, then Stop", module: "grpc", product: grpc, command: []string{"{{.Go}}/grpc", "graceful", "3s"},
-		documented: gracefulStop + " Stop closes all connections, after 3 s here.", source: sourceOfGracefulStop,
+		documented: "Its example calls Stop, which closes all connections, when GracefulStop takes longer than 10 s; here 3 s.",
+		source:     "https://github.com/grpc/grpc-go/tree/master/examples/features/gracefulstop",
 	}}
 }
-
-const (
-	gracefulStop         = "GracefulStop stops accepting, sends GOAWAY, and waits for the calls in flight, however long they take."
-	sourceOfGracefulStop = "https://pkg.go.dev/google.golang.org/grpc#Server.GracefulStop"
-)
 
 const noHandler = "Like every Go program without signal.Notify."
