@@ -41,10 +41,13 @@ const (
 	drainTime = time.Second
 	// maxFailures bounds the failures that are kept; the others are only counted.
 	maxFailures = 100_000
-	// keepAliveClients is how many clients keep their connections, and keepAlivePause how long each of
-	// them waits before it asks again.
+	// keepAlivePause is how long a client that keeps its connection waits before it asks again, and
+	// idlePause the same for another one: servers treat a connection that has been idle for some
+	// hundred milliseconds in another way.
+	keepAlivePause = 50 * time.Millisecond
+	idlePause      = 500 * time.Millisecond
+	// keepAliveClients is how many clients keep their connections.
 	keepAliveClients = 2
-	keepAlivePause   = 50 * time.Millisecond
 	slowRequests     = 3
 	// arrivals is how often per second clients arrive, several at once if the rate is higher: a
 	// process that wakes up for each of a thousand clients has no time for what it measures.
@@ -121,6 +124,11 @@ func (t *traffic) talk(to *target) {
 			t.clients.Go(func() { t.hold(to, one) })
 		}
 	}
+	keep := func(one func(*target, time.Duration)) {
+		for _, every := range [keepAliveClients]time.Duration{keepAlivePause, idlePause} {
+			t.clients.Go(func() { t.hold(to, func(to *target) { one(to, every) }) })
+		}
+	}
 	switch scheme := to.scheme; {
 	case to.Use == Stream && scheme == "h2c":
 		stay(1, t.oneStreamHTTP2)
@@ -134,15 +142,15 @@ func (t *traffic) talk(to *target) {
 		stay(keepAliveClients, t.oneTCP)
 	case scheme == "h2c", to.grpc:
 		t.clients.Go(func() { t.arrive(to, t.askOnceHTTP2) })
-		stay(keepAliveClients, t.oneHTTP2)
+		keep(t.oneHTTP2)
 		if to.grpc {
 			t.clients.Go(func() { t.hold(to.watch, t.oneStreamHTTP2) })
 		}
 	default:
 		t.clients.Go(func() { t.arrive(to, t.askOnce) })
-		stay(keepAliveClients, t.oneConnection)
+		keep(t.oneConnection)
 		if to.offersHTTP2 {
-			stay(keepAliveClients, t.oneHTTP2)
+			keep(t.oneHTTP2)
 		}
 	}
 }

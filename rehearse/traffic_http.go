@@ -65,8 +65,9 @@ func (t *traffic) askOnce(to *target) {
 	t.add(to, newConnection, begun, err, status)
 }
 
-// oneConnection asks repeatedly on one connection, for as long as the server keeps it.
-func (t *traffic) oneConnection(to *target) {
+// oneConnection asks repeatedly on one connection, with a pause in between, for as long as the server
+// keeps it.
+func (t *traffic) oneConnection(to *target, every time.Duration) {
 	begun := time.Now()
 	w, err := t.dial(to)
 	if err != nil {
@@ -76,7 +77,7 @@ func (t *traffic) oneConnection(to *target) {
 	defer w.close()
 	who := newConnection // until the first answer
 	for ; ; who = keepAlive {
-		switch w.idle(keepAlivePause) {
+		switch w.idle(every) {
 		case still:
 		case spoke: // such as 408 before it closes
 			if _, last, err := w.answer(to); err != nil || last {

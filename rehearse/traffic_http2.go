@@ -278,8 +278,9 @@ func (t *traffic) askOnceHTTP2(to *target) {
 	t.add(to, newConnection, begun, err, status)
 }
 
-// oneHTTP2 asks repeatedly on one connection, until the server sends a GOAWAY.
-func (t *traffic) oneHTTP2(to *target) {
+// oneHTTP2 asks repeatedly on one connection, with a pause in between, until the server sends a
+// GOAWAY.
+func (t *traffic) oneHTTP2(to *target, every time.Duration) {
 	begun := time.Now()
 	h, err := t.dialHTTP2(to, 0)
 	if err != nil {
@@ -287,7 +288,7 @@ func (t *traffic) oneHTTP2(to *target) {
 		return
 	}
 	defer h.close()
-	for who := newConnection; t.still(h, who); who = keptHTTP2 {
+	for who := newConnection; t.still(h, who, every); who = keptHTTP2 {
 		begun := time.Now()
 		status, err := h.ask(t.ctx, t, to, requestTimeout)
 		if errors.Is(err, errLater) {
@@ -301,8 +302,8 @@ func (t *traffic) oneHTTP2(to *target) {
 }
 
 // still waits for the pause between two requests, and reports whether to send another one.
-func (t *traffic) still(h *http2, who client) bool {
-	timer := time.NewTimer(keepAlivePause)
+func (t *traffic) still(h *http2, who client, every time.Duration) bool {
+	timer := time.NewTimer(every)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

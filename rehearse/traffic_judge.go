@@ -16,6 +16,11 @@ func (r *rehearsal) judgeTraffic(add adder) {
 		switch {
 		case f.end.Before(r.deleted):
 			before = append(before, f)
+		case f.failure == serverSaid && r.endedBefore(f.begun):
+			// A proxy before the program has answered: without it the connection would have been refused.
+			if r.traffic.there(f.end) {
+				early = append(early, f)
+			}
 		case f.failure == serverSaid:
 			bad = append(bad, f)
 		case f.client == stream, f.client == webSocket, f.client == openConnection:
@@ -64,6 +69,11 @@ func (r *rehearsal) judgeTraffic(add adder) {
 	}
 	r.judgeKept(add, ClosedUnderRequest, keepAlive, under[keepAlive], "kept connections closed", "Connection: close in the answer before")
 	r.judgeKept(add, NoGoAway, keptHTTP2, under[keptHTTP2], "connections of HTTP/2 closed", "a GOAWAY")
+}
+
+// endedBefore reports whether the program had exited before a time.
+func (r *rehearsal) endedBefore(when time.Time) bool {
+	return r.stopped != nil && r.ranOn == 0 && r.stopped.endedAt.Before(when)
 }
 
 // judgeSlow is about answers that take much longer than the slowest one before the stop.
