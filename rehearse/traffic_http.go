@@ -65,8 +65,8 @@ func (t *traffic) askOnce(to *target) {
 	t.add(to, newConnection, begun, err, status)
 }
 
-// oneConnection asks repeatedly on one connection, with a pause in between, for as long as the server
-// keeps it.
+// oneConnection asks repeatedly on one connection, with a pause in between, for as long as the
+// server keeps it.
 func (t *traffic) oneConnection(to *target, every time.Duration) {
 	begun := time.Now()
 	w, err := t.dial(to)
