@@ -56,7 +56,7 @@ func untilDead(t *testing.T, s *Store) time.Duration {
 }
 
 func TestSession_IsBackInTimeOverASlowNetworkThatBreaks(t *testing.T) {
-	dsn := pgtest.DSN(t)
+	dsn := migrated.DSN(t)
 	near := openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, near)
 	p, through := newProxy(t, dsn)
@@ -102,7 +102,7 @@ func TestSession_IsBackInTimeOverASlowNetworkThatBreaks(t *testing.T) {
 }
 
 func TestSession_ThatDoesNotComeBackKillsNobodyWhoseOtherConnectionsWork(t *testing.T) {
-	dsn := pgtest.DSN(t)
+	dsn := migrated.DSN(t)
 	near := openAt(t, Config{DSN: dsn, Migrate: true})
 	defer closed(t, near)
 	p, through := newProxy(t, dsn)
@@ -132,7 +132,7 @@ func TestSession_ThatDoesNotComeBackKillsNobodyWhoseOtherConnectionsWork(t *test
 }
 
 func TestSession_ThatIsLostTimeAndAgainIsNoEvidenceUntilItIsSteady(t *testing.T) {
-	dsn := pgtest.DSN(t)
+	dsn := migrated.DSN(t)
 	s := openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, s)
 	const long = time.Hour
@@ -171,7 +171,7 @@ func TestSession_ThatIsLostTimeAndAgainIsNoEvidenceUntilItIsSteady(t *testing.T)
 }
 
 func TestFailureDetector_ADeadProcessIsKnownAfterABreathOnALocalNetwork(t *testing.T) {
-	dsn := pgtest.DSN(t)
+	dsn := migrated.DSN(t)
 	a := openAt(t, Config{DSN: dsn, Migrate: true})
 	defer closed(t, a)
 	b := openAt(t, Config{DSN: dsn})
@@ -192,7 +192,7 @@ func TestFailureDetector_ADeadProcessIsKnownAfterABreathOnALocalNetwork(t *testi
 
 // A beat after the last reading makes that reading worthless.
 func TestReclaim_BelievesNoSessionOfAWorkerWhoseBeatHasMovedSince(t *testing.T) {
-	dsn := pgtest.DSN(t)
+	dsn := migrated.DSN(t)
 	a := openAt(t, Config{DSN: dsn, Migrate: true})
 	defer closed(t, a)
 	b := openAt(t, Config{DSN: dsn})
@@ -211,7 +211,7 @@ func TestReclaim_BelievesNoSessionOfAWorkerWhoseBeatHasMovedSince(t *testing.T) 
 }
 
 func TestHeartbeat_DoesNotWaitForAPoolThatRequestsHaveExhausted(t *testing.T) {
-	dsn := pgtest.DSN(t)
+	dsn := migrated.DSN(t)
 	a := openAt(t, Config{DSN: pgtest.Keywords(dsn, "pool_max_conns", "4"), Migrate: true})
 	defer closed(t, a)
 	b := openAt(t, Config{DSN: dsn})

@@ -78,7 +78,7 @@ func awaitUp(t *testing.T, s *Store) {
 }
 
 func TestSession_RunsARequestAgainOnASpareConnectionWhenItIsLostInTheMiddle(t *testing.T) {
-	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true, Logger: slog.New(slog.DiscardHandler)})
+	s := openAt(t, Config{DSN: migrated.DSN(t), Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, s)
 	awaitUp(t, s)
 	var pids []uint32
@@ -106,7 +106,7 @@ func TestSession_RunsARequestAgainOnASpareConnectionWhenItIsLostInTheMiddle(t *t
 }
 
 func TestSession_KeepsItsConnectionWhenARequestFailsOrItsCallerLeaves(t *testing.T) {
-	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true, Logger: slog.New(slog.DiscardHandler)})
+	s := openAt(t, Config{DSN: migrated.DSN(t), Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, s)
 	awaitUp(t, s)
 	wrong := func(ctx context.Context, c *pgx.Conn) error {
@@ -137,7 +137,7 @@ func TestSession_KeepsItsConnectionWhenARequestFailsOrItsCallerLeaves(t *testing
 }
 
 func TestSession_EndsARequestThatWaitsForSomebodysLock(t *testing.T) {
-	dsn := pgtest.DSN(t)
+	dsn := migrated.DSN(t)
 	s := openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, s)
 	beat := beatAt(t, s, 15*time.Second)
@@ -164,7 +164,7 @@ func TestSession_EndsARequestThatWaitsForSomebodysLock(t *testing.T) {
 }
 
 func TestSession_IsRecordedAgainWhenItWasWithdrawnTooLate(t *testing.T) {
-	dsn := pgtest.DSN(t)
+	dsn := migrated.DSN(t)
 	s := openAt(t, Config{DSN: dsn, Migrate: true})
 	defer closed(t, s)
 	beatAt(t, s, 15*time.Second)
@@ -175,7 +175,7 @@ func TestSession_IsRecordedAgainWhenItWasWithdrawnTooLate(t *testing.T) {
 }
 
 func TestSession_ThatIsClosedBeforeItBeginsDoesNotBegin(t *testing.T) {
-	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true})
+	s := openAt(t, Config{DSN: migrated.DSN(t), Migrate: true})
 	closed(t, s)
 	s.session.begin()
 	if s.session.isUp() {
