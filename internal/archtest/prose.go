@@ -2,15 +2,16 @@ package archtest
 
 import (
 	"fmt"
-	"io/fs"
-	"os"
+	"go/token"
+	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
 
-// maxProse is the maximum length of a line of a comment or of prose in Markdown, in characters.
+// maxProse is the maximum length of a line with a comment, or of prose, in characters.
 const maxProse = 100
 
 // phrase is a phrase that makes readers stumble, and what to write instead.
@@ -36,87 +37,168 @@ var phrases = []phrase{
 	{`\bcomes by\b`, "runs, looks, polls"},
 }
 
-var compiledPhrases = func() (all []*regexp.Regexp) {
+// anyPhrase matches whatever one of the phrases matches: most files have none of them.
+var anyPhrase, eachPhrase = func() (anyOf *regexp.Regexp, each []*regexp.Regexp) {
+	var all []string
 	for _, p := range phrases {
-		all = append(all, regexp.MustCompile(p.not))
+		all = append(all, p.not)
+		each = append(each, regexp.MustCompile(p.not))
 	}
-	return all
+	return regexp.MustCompile(strings.Join(all, "|")), each
 }()
 
 // quoted matches text in backticks or quotation marks, such as quotations and output of a program.
 var quoted = regexp.MustCompile("`[^`]*`|\"[^\"]*\"")
 
-// Prose returns the lines of comments and of Markdown in a repository that are too long or contain
-// one of the phrases. Tables, code between fences and lines with a URL may have any length; text in
-// quotation marks or backticks may contain any phrase.
-func Prose(root string) (breaches []string, err error) {
-	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() {
-			if path != root && (skipped(d.Name()) || d.Name() == "testdata") {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		name, err := filepath.Rel(root, path)
-		if err != nil || filepath.ToSlash(name) == "internal/archtest/prose.go" {
-			return err
-		}
-		var comment string
-		switch filepath.Ext(path) {
-		case ".md":
-		case ".go":
-			comment = "//"
-		case ".sql":
-			comment = "--"
-		default:
-			return nil
-		}
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		breaches = append(breaches, prose(filepath.ToSlash(name), string(text), comment)...)
-		return nil
-	})
-	return breaches, err
+// marks are the beginnings of comments, by the extension of a file or, without one, by its name.
+// Prose has none.
+var marks = map[string]string{
+	".go": "//", ".java": "//", ".js": "//", ".mod": "//", ".work": "//",
+	".sql": "--",
+	".py":  "#", ".rb": "#", ".ru": "#", ".sh": "#", ".service": "#", ".yaml": "#", ".yml": "#",
+	"Containerfile": "#", "Dockerfile": "#", "Makefile": "#",
+	".md": "", "llms.txt": "",
 }
 
-// prose checks one file: its comments, which begin with the given mark, or the whole text if the
-// mark is empty.
-func prose(name, text, comment string) (breaches []string) {
+// markOf returns how comments begin in a file, and whether the file has prose at all. Files in
+// scripts have no extension.
+func markOf(name string) (mark string, has bool) {
+	if path.Base(path.Dir(name)) == "scripts" && path.Ext(name) == "" {
+		return "#", true
+	}
+	if mark, has = marks[path.Base(name)]; has {
+		return mark, true
+	}
+	mark, has = marks[path.Ext(name)]
+	return mark, has
+}
+
+func hasProse(name string) bool {
+	_, has := markOf(filepath.ToSlash(name))
+	return has
+}
+
+// words is the prose of one line of a file.
+type words struct {
+	line int // from 1
+	text string
+}
+
+// Prose returns the lines with comments, and of Markdown, that are too long, and the phrases in
+// them, also across the end of a line. Tables, code between fences and lines with a URL may have
+// any length; text in quotation marks or backticks may contain any phrase.
+func Prose(t *Tree) (breaches []string) {
+	for _, f := range t.files {
+		if f.name != "internal/archtest/prose.go" && hasProse(f.name) {
+			breaches = append(breaches, prose(t, f)...)
+		}
+	}
+	return breaches
+}
+
+func prose(t *Tree, f file) (breaches []string) {
+	mark, _ := markOf(f.name)
+	var found []words
+	switch {
+	case f.parsed != nil:
+		found = commentsOfGo(t.set, f)
+	case mark == "":
+		found = markdown(f.text)
+	default:
+		found = comments(f.text, mark)
+	}
+	lines := strings.Split(f.text, "\n")
+	for _, w := range found {
+		line := lines[w.line-1]
+		table := mark == "" && strings.HasPrefix(line, "|")
+		if n := utf8.RuneCountInString(line); n > maxProse && !table && !strings.Contains(line, "://") {
+			breaches = append(breaches, fmt.Sprintf("%s:%d: %d characters, more than %d: wrap it", f.name, w.line, n, maxProse))
+		}
+	}
+	return append(breaches, phrasesIn(f.name, found)...)
+}
+
+// commentsOfGo returns the comments of a file of Go, without directives for the compiler.
+func commentsOfGo(set *token.FileSet, f file) (found []words) {
+	for _, group := range f.parsed.Comments {
+		for _, comment := range group.List {
+			if strings.HasPrefix(comment.Text, "//go:") {
+				continue
+			}
+			first := set.Position(comment.Pos()).Line
+			for i, text := range strings.Split(comment.Text, "\n") {
+				found = append(found, words{first + i, strings.TrimPrefix(text, "//")})
+			}
+		}
+	}
+	return found
+}
+
+// comments returns the comments that begin with a mark: at the beginning of a line, or behind white
+// space that is not in a text in quotation marks.
+func comments(text, mark string) (found []words) {
+	for i, line := range strings.Split(text, "\n") {
+		for from := 0; ; {
+			at := strings.Index(line[from:], mark)
+			if at < 0 {
+				break
+			}
+			at += from
+			from = at + len(mark)
+			before := line[:at]
+			if at > 0 && !strings.HasSuffix(before, " ") && !strings.HasSuffix(before, "\t") {
+				continue
+			}
+			if strings.Count(before, `"`)%2 == 0 && strings.Count(before, "'")%2 == 0 {
+				found = append(found, words{i + 1, line[from:]})
+				break
+			}
+		}
+	}
+	return found
+}
+
+// markdown returns the lines that are not code between fences.
+func markdown(text string) (found []words) {
 	fenced := false
 	for i, line := range strings.Split(text, "\n") {
-		words := line
-		if comment == "" {
-			if strings.HasPrefix(strings.TrimSpace(line), "```") {
-				fenced = !fenced
-				continue
-			}
-			if fenced {
-				continue
-			}
+		if strings.HasPrefix(strings.TrimSpace(line), "```") {
+			fenced = !fenced
+		} else if !fenced {
+			found = append(found, words{i + 1, line})
+		}
+	}
+	return found
+}
+
+// phrasesIn returns the phrases in a file. Lines that follow each other are read as one text, up to
+// an empty line and to one that begins a list, a table's row or a heading.
+func phrasesIn(name string, found []words) (breaches []string) {
+	var text strings.Builder
+	var starts []int // of each of found, in text
+	for i, w := range found {
+		trimmed := strings.TrimSpace(w.text)
+		if i > 0 && (w.line != found[i-1].line+1 || trimmed == "" || strings.ContainsAny(trimmed[:1], "-*|#")) {
+			text.WriteByte('\n')
 		} else {
-			trimmed := strings.TrimSpace(line)
-			if !strings.HasPrefix(trimmed, comment) || strings.HasPrefix(trimmed, "//go:") {
-				continue
+			text.WriteByte(' ')
+		}
+		starts = append(starts, text.Len())
+		text.WriteString(trimmed)
+	}
+	blank := func(s string) string { return strings.Repeat("\x00", len(s)) }
+	all := text.String()
+	if !anyPhrase.MatchString(all) {
+		return nil
+	}
+	all = quoted.ReplaceAllStringFunc(all, blank)
+	for i, p := range eachPhrase {
+		for _, at := range p.FindAllStringIndex(all, -1) {
+			n, exact := slices.BinarySearch(starts, at[0])
+			if !exact {
+				n--
 			}
-			words = trimmed
-		}
-		add := func(format string, args ...any) {
-			breaches = append(breaches, fmt.Sprintf("%s:%d: %s", name, i+1, fmt.Sprintf(format, args...)))
-		}
-		table := comment == "" && strings.HasPrefix(line, "|")
-		if n := utf8.RuneCountInString(line); n > maxProse && !table && !strings.Contains(line, "://") {
-			add("%d characters, more than %d: wrap it", n, maxProse)
-		}
-		words = quoted.ReplaceAllString(words, "")
-		for j, p := range compiledPhrases {
-			if found := p.FindString(words); found != "" {
-				add("%q: write %s", found, phrases[j].but)
-			}
+			breaches = append(breaches, fmt.Sprintf("%s:%d: %q: write %s", name, found[n].line, all[at[0]:at[1]], phrases[i].but))
 		}
 	}
 	return breaches
