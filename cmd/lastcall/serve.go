@@ -122,7 +122,8 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 		return err
 	}
 	programs := s.registerPrograms(&mux, opened)
-	g.Defer("programs", programs.Close) // this runs before the store is closed, which releases the worker's lock
+	// This runs before the store is closed, which releases the worker's lock.
+	g.Defer("programs", programs.Close)
 	if err := s.sweep(g, programs); err != nil {
 		return err
 	}

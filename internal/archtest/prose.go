@@ -80,13 +80,15 @@ func hasProse(name string) bool {
 
 // words is the prose of one line of a file.
 type words struct {
-	line int // from 1
-	text string
+	line   int // from 1
+	text   string
+	begins bool // it does not go on with the text of the line before
+	long   bool // the line may have any length
 }
 
 // Prose returns the lines with comments, and of Markdown, that are too long, and the phrases in
-// them, also across the end of a line. Tables, code between fences and lines with a URL may have
-// any length; text in quotation marks or backticks may contain any phrase.
+// them, also across the end of a line. Tables, code (indented or between fences) and lines with a URL
+// or with nolint may have any length; text in quotation marks or backticks may contain any phrase.
 func Prose(t *Tree) (breaches []string) {
 	for _, f := range t.files {
 		if f.name != "internal/archtest/prose.go" && hasProse(f.name) {
@@ -110,8 +112,7 @@ func prose(t *Tree, f file) (breaches []string) {
 	lines := strings.Split(f.text, "\n")
 	for _, w := range found {
 		line := lines[w.line-1]
-		table := mark == "" && strings.HasPrefix(line, "|")
-		if n := utf8.RuneCountInString(line); n > maxProse && !table && !strings.Contains(line, "://") {
+		if n := utf8.RuneCountInString(line); n > maxProse && !w.long && !strings.Contains(line, "://") {
 			breaches = append(breaches, fmt.Sprintf("%s:%d: %d characters, more than %d: wrap it", f.name, w.line, n, maxProse))
 		}
 	}
@@ -127,7 +128,9 @@ func commentsOfGo(set *token.FileSet, f file) (found []words) {
 			}
 			first := set.Position(comment.Pos()).Line
 			for i, text := range strings.Split(comment.Text, "\n") {
-				found = append(found, words{first + i, strings.TrimPrefix(text, "//")})
+				text = strings.TrimPrefix(text, "//")
+				found = append(found, words{line: first + i, text: text, begins: comment == group.List[0] && i == 0,
+					long: isCode(text) || strings.HasPrefix(text, "nolint:")})
 			}
 		}
 	}
@@ -137,6 +140,7 @@ func commentsOfGo(set *token.FileSet, f file) (found []words) {
 // comments returns the comments that begin with a mark: at the beginning of a line, or behind white
 // space that is not in a text in quotation marks.
 func comments(text, mark string) (found []words) {
+	trailed := -1 // the line behind the last one with code and a comment
 	for i, line := range strings.Split(text, "\n") {
 		for from := 0; ; {
 			at := strings.Index(line[from:], mark)
@@ -150,13 +154,20 @@ func comments(text, mark string) (found []words) {
 				continue
 			}
 			if strings.Count(before, `"`)%2 == 0 && strings.Count(before, "'")%2 == 0 {
-				found = append(found, words{i + 1, line[from:]})
+				trails := strings.TrimSpace(before) != ""
+				found = append(found, words{line: i + 1, text: line[from:], begins: trails || trailed == i, long: isCode(line[from:])})
+				if trails {
+					trailed = i + 1
+				}
 				break
 			}
 		}
 	}
 	return found
 }
+
+// isCode reports whether a line of a comment is code, which is indented.
+func isCode(text string) bool { return strings.HasPrefix(text, "  ") || strings.HasPrefix(text, "\t") }
 
 // markdown returns the lines that are not code between fences.
 func markdown(text string) (found []words) {
@@ -165,7 +176,7 @@ func markdown(text string) (found []words) {
 		if strings.HasPrefix(strings.TrimSpace(line), "```") {
 			fenced = !fenced
 		} else if !fenced {
-			found = append(found, words{i + 1, line})
+			found = append(found, words{line: i + 1, text: line, long: strings.HasPrefix(line, "|")})
 		}
 	}
 	return found
@@ -178,7 +189,7 @@ func phrasesIn(name string, found []words) (breaches []string) {
 	var starts []int // of each of found, in text
 	for i, w := range found {
 		trimmed := strings.TrimSpace(w.text)
-		if i > 0 && (w.line != found[i-1].line+1 || trimmed == "" || strings.ContainsAny(trimmed[:1], "-*|#")) {
+		if i > 0 && (w.begins || w.line != found[i-1].line+1 || trimmed == "" || strings.ContainsAny(trimmed[:1], "-*|#")) {
 			text.WriteByte('\n')
 		} else {
 			text.WriteByte(' ')

@@ -43,7 +43,8 @@ func (f *facts) checkHolder(a add, id string, say say) {
 		return
 	}
 	ids := a.answered.Answer.IDs
-	for i, plan := range a.asked.Call.Plans { // the holder may be in the same transaction, which was rolled back
+	// The holder may be in the same transaction, which was rolled back.
+	for i, plan := range a.asked.Call.Plans {
 		if i != a.place && i < len(ids) && ids[i] == id && plan.Key == a.plan().Key && plan.Kind == a.plan().Kind {
 			return
 		}

@@ -92,7 +92,8 @@ const (
 	Stopped   ProcessEvent = "stopped"
 	Continued ProcessEvent = "continued"
 	Ended     ProcessEvent = "ended"
-	Outlived  ProcessEvent = "outlived" // of a worker: a run's program has ended, but a child of it has not
+	// Of a worker: a run's program has ended, but a child of it has not.
+	Outlived ProcessEvent = "outlived"
 )
 
 // Fault is the begin or the end of a fault.

@@ -157,7 +157,8 @@ func fills(r *rig, kind string) {
 	end()
 	ctx, cancel := r.soon()
 	defer cancel()
-	for r.try(`select pg_sleep(0.2)`) != nil { // the server may be about to notice that a session has crashed
+	// The server may be about to notice that a session has crashed.
+	for r.try(`select pg_sleep(0.2)`) != nil {
 		if !pause(ctx, again) {
 			r.Fatal("the server does not come back")
 		}

@@ -217,7 +217,8 @@ func (p *Plan) resource(ref *core.ResourceFieldSelector) string {
 	}
 	value, limited := quantities[core.ResourceName(name)]
 	if !limited && name == "cpu" {
-		value = *resource.NewQuantity(int64(runtime.NumCPU()), resource.DecimalSI) // the number of the node
+		// The number of the node.
+		value = *resource.NewQuantity(int64(runtime.NumCPU()), resource.DecimalSI)
 	}
 	divisor := ref.Divisor.DeepCopy()
 	if divisor.IsZero() {

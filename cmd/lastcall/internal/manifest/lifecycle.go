@@ -18,7 +18,8 @@ import (
 func (p *Plan) lifecycle(to *rehearse.Container, c *core.Container) error {
 	if l := c.Lifecycle; l != nil {
 		if l.StopSignal != nil {
-			to.StopSignal, _ = rehearse.ParseSignal(string(*l.StopSignal)) // check has refused invalid signals
+			// check has refused invalid signals.
+			to.StopSignal, _ = rehearse.ParseSignal(string(*l.StopSignal))
 		}
 		if l.PreStop != nil {
 			hook, err := p.hook(c, l.PreStop)
