@@ -126,7 +126,8 @@ func (r *rehearsal) judgeEnd(add adder) {
 	case p.code != 0:
 		add(ExitCode, false, "%s", p.ending())
 	}
-	if left := r.deadline.Sub(p.endedAt); !ran && left < min(time.Second, r.deadline.Sub(r.signalled)/10) {
-		add(Tight, false, "%.2f s were left of %v", max(left, 0).Seconds(), r.deadline.Sub(r.signalled))
+	whole := r.deadline.Sub(r.signalled)
+	if left := r.deadline.Sub(p.endedAt); !ran && left < min(time.Second, whole/10) { // as the advice of Tight says
+		add(Tight, false, "%.2f s were left of %v", max(left, 0).Seconds(), whole)
 	}
 }
