@@ -127,7 +127,8 @@ func (r *rehearsal) judgeEnd(add adder) {
 		add(ExitCode, false, "%s", p.ending())
 	}
 	whole := r.deadline.Sub(r.signalled)
-	if left := r.deadline.Sub(p.endedAt); !ran && left < min(time.Second, whole/10) { // as the advice of Tight says
+	// The advice of Tight names this bound.
+	if left := r.deadline.Sub(p.endedAt); !ran && left < min(time.Second, whole/10) {
 		add(Tight, false, "%.2f s were left of %v", max(left, 0).Seconds(), whole)
 	}
 }

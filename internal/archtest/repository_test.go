@@ -14,12 +14,12 @@ import (
 var table = []archtest.Row{
 	{
 		Package: ".",
-		Allow:   []string{archtest.Std, "internal/stackdump", "internal/safelog"},
+		Allow:   []string{archtest.Std, "internal/stackdump", "internal/safelog", "internal/suspend"},
 		Reason:  "any Go program may use the root package, so it has no dependencies",
 	},
 	{
 		Package: "task",
-		Allow:   []string{archtest.Std, ".", "internal/stackdump", "internal/safelog"},
+		Allow:   []string{archtest.Std, ".", "internal/stackdump", "internal/safelog", "internal/suspend"},
 		Reason:  "it decides about tasks for every store and imports none of them, so a user of one store does not fetch the others",
 	},
 	{
@@ -73,6 +73,11 @@ var table = []archtest.Row{
 		Package: "internal/stackdump",
 		Allow:   []string{archtest.Std},
 		Reason:  "the root package reads goroutine profiles with it, so it has no dependencies either",
+	},
+	{
+		Package: "internal/suspend",
+		Allow:   []string{archtest.Std},
+		Reason:  "the root package and task look for suspensions with it, so it has no dependencies either",
 	},
 	{
 		Package: "internal/safelog",
