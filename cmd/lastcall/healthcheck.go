@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,12 +38,7 @@ command line was not understood.`,
   lastcall healthcheck --live --server http://127.0.0.1:8322`,
 		Args: args(0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if server == "" {
-				server = os.Getenv(serverEnv)
-			}
-			if server == "" {
-				server = "http://" + defaultListen
-			}
+			server = cmp.Or(server, os.Getenv(serverEnv), "http://"+defaultListen)
 			path := "/readyz"
 			if live {
 				path = "/healthz"

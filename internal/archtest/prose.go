@@ -35,6 +35,7 @@ var phrases = []phrase{
 	{`\b(is|are) told\b`, "receives, gets, is notified"},
 	{`\ball the same\b`, "still, anyway, nevertheless"},
 	{`\bcomes by\b`, "runs, looks, polls"},
+	{`\b([Tt]he|a|each|every) begin\b`, "the beginning, the start"},
 }
 
 // anyPhrase matches whatever one of the phrases matches: most files have none of them.

@@ -83,7 +83,7 @@ func (p *Plan) probe(c *core.Container, what string, from *core.Probe) (*rehears
 	var err error
 	switch {
 	case from.Exec != nil:
-		var command []string
+		var command []string // unlike that of a hook it is expanded by the kubelet
 		for _, word := range from.Exec.Command {
 			command = append(command, p.expand(word))
 		}
@@ -151,7 +151,9 @@ func (w *Workload) check() error {
 	var all []error
 	seen := make(map[string]bool)
 	for _, c := range w.everyContainer() {
-		if c.Name == "" || seen[c.Name] {
+		if c.Name == "" {
+			all = append(all, w.errorAt(w.pathOf(c), "the container has no name"))
+		} else if seen[c.Name] {
 			all = append(all, w.errorAt(w.pathOf(c), "each container must have a name of its own, and there are two of %q", c.Name))
 		}
 		seen[c.Name] = true
