@@ -14,42 +14,82 @@ import (
 // maxProse is the maximum length of a line with a comment, or of prose, in characters.
 const maxProse = 100
 
-// phrase is a phrase that makes readers stumble, and what to write instead.
-type phrase struct{ not, but string }
-
-// phrases are words of our own for which the field has better ones, and turns of phrase that hide
-// the subject of a sentence. Each is a regular expression.
-var phrases = []phrase{
-	{`says whether`, "reports whether"},
-	{`tells of`, "reports, names, lists"},
-	{`(stands|stood) (in|on|there)\b`, "is stored in, is in, is"},
-	{`\b[Ww]hoever\b`, "the caller, another process, the claiming worker"},
-	{`\b(comes|come|became|become|becomes) of\b`, "outcome, result, state"},
-	{`looks after`, "monitors"},
-	{`\bbesides?\b`, "alongside, next to, also"},
-	{`\ba sort of\b`, "a kind of, a type of"},
-	{`\banew\b`, "again, recreate, a new one"},
-	{`\b(takes?|taken|took) (it|them|tasks?) up\b|\b(takes?|taken|took) up\b`, "resume, pick up"},
-	{`\bdeaf\b`, "unresponsive"},
-	{`claims ahead`, "prefetches"},
-	{`\b(is|are) told\b`, "receives, gets, is notified"},
-	{`\ball the same\b`, "still, anyway, nevertheless"},
-	{`\bcomes by\b`, "runs, looks, polls"},
-	{`\b([Tt]he|a|each|every) begin\b`, "the beginning, the start"},
+// phrase is a phrase that makes readers stumble: a regular expression, the texts of which each
+// match has one, and what to write instead.
+type phrase struct {
+	not  *regexp.Regexp
+	with []string
+	but  string
 }
 
-// anyPhrase matches whatever one of the phrases matches: most files have none of them.
-var anyPhrase, eachPhrase = func() (anyOf *regexp.Regexp, each []*regexp.Regexp) {
-	var all []string
-	for _, p := range phrases {
-		all = append(all, p.not)
-		each = append(each, regexp.MustCompile(p.not))
-	}
-	return regexp.MustCompile(strings.Join(all, "|")), each
-}()
+// phrases are words of our own for which the field has better ones, and turns of phrase that hide
+// the subject of a sentence.
+var phrases = []phrase{
+	{re(`says whether`), []string{"says whether"}, "reports whether"},
+	{re(`tells of`), []string{"tells of"}, "reports, names, lists"},
+	{re(`(stands|stood) (in|on|there)\b`), []string{"stands ", "stood "}, "is stored in, is in, is"},
+	{re(`\b[Ww]hoever\b`), []string{"hoever"}, "the caller, another process, the claiming worker"},
+	{re(`\b(comes|come|became|become|becomes) of\b`), []string{"ome of", "omes of", "ame of"}, "outcome, result, state"},
+	{re(`looks after`), []string{"looks after"}, "monitors"},
+	{re(`\bbesides?\b`), []string{"beside"}, "alongside, next to, also"},
+	{re(`\ba sort of\b`), []string{"sort of"}, "a kind of, a type of"},
+	{re(`\banew\b`), []string{"anew"}, "again, recreate, a new one"},
+	{re(`\b(takes?|taken|took) ((it|them|tasks?) )?up\b`), []string{"take", "took"}, "resume, pick up"},
+	{re(`\bdeaf\b`), []string{"deaf"}, "unresponsive"},
+	{re(`claims ahead`), []string{"claims ahead"}, "prefetches"},
+	{re(`\b(is|are) told\b`), []string{" told"}, "receives, gets, is notified"},
+	{re(`\ball the same\b`), []string{"all the same"}, "still, anyway, nevertheless"},
+	{re(`\bcomes by\b`), []string{"comes by"}, "runs, looks, polls"},
+	{re(`\b([Tt]he|a|each|every) begin\b`), []string{" begin"}, "the beginning, the start"},
+}
 
-// quoted matches text in backticks or quotation marks, such as quotations and output of a program.
-var quoted = regexp.MustCompile("`[^`]*`|\"[^\"]*\"")
+func re(text string) *regexp.Regexp { return regexp.MustCompile(text) }
+
+// longestPhrase is more than the length of any phrase.
+const longestPhrase = 40
+
+// find returns where the phrase is in a text. It looks only around the texts that are in each
+// match, since regular expressions are slow.
+func (p phrase) find(text string) (all [][]int) {
+	for _, with := range p.with {
+		for from := 0; ; {
+			at := strings.Index(text[from:], with)
+			if at < 0 {
+				break
+			}
+			at += from
+			from = at + len(with)
+			begin := max(0, at-longestPhrase)
+			for _, found := range p.not.FindAllStringIndex(text[begin:min(len(text), from+longestPhrase)], -1) {
+				one := []int{begin + found[0], begin + found[1]}
+				if one[0] < from && one[1] > at {
+					all = append(all, one)
+				}
+			}
+		}
+	}
+	return all
+}
+
+// unquoted replaces text in backticks or quotation marks, such as quotations and output of a
+// program, by as many NULs.
+func unquoted(text string) string {
+	plain := []byte(text)
+	for at := 0; ; {
+		open := strings.IndexAny(text[at:], "`\"")
+		if open < 0 {
+			return string(plain)
+		}
+		open += at
+		length := strings.IndexByte(text[open+1:], text[open])
+		if length < 0 {
+			at = open + 1
+			continue
+		}
+		at = open + length + 2
+		clear(plain[open:at])
+	}
+}
 
 // marks are the beginnings of comments, by the extension of a file or, without one, by its name.
 // Prose has none.
@@ -198,19 +238,14 @@ func phrasesIn(name string, found []words) (breaches []string) {
 		starts = append(starts, text.Len())
 		text.WriteString(trimmed)
 	}
-	blank := func(s string) string { return strings.Repeat("\x00", len(s)) }
-	all := text.String()
-	if !anyPhrase.MatchString(all) {
-		return nil
-	}
-	all = quoted.ReplaceAllStringFunc(all, blank)
-	for i, p := range eachPhrase {
-		for _, at := range p.FindAllStringIndex(all, -1) {
+	all := unquoted(text.String())
+	for _, p := range phrases {
+		for _, at := range p.find(all) {
 			n, exact := slices.BinarySearch(starts, at[0])
 			if !exact {
 				n--
 			}
-			breaches = append(breaches, fmt.Sprintf("%s:%d: %q: write %s", name, found[n].line, all[at[0]:at[1]], phrases[i].but))
+			breaches = append(breaches, fmt.Sprintf("%s:%d: %q: write %s", name, found[n].line, all[at[0]:at[1]], p.but))
 		}
 	}
 	return breaches
