@@ -46,7 +46,8 @@ type Group struct {
 	endLoops                            context.CancelCauseFunc // at last call
 	endWork                             context.CancelCauseFunc // at Interrupt
 	endLast                             context.CancelCauseFunc // at Abandon
-	endSetup                            context.CancelCauseFunc // at last call while setup runs, else at Interrupt
+	// At last call while setup runs, else at Interrupt.
+	endSetup context.CancelCauseFunc
 
 	registry registry
 	journal  journal
@@ -234,7 +235,8 @@ func (g *Group) begin(cause error, sig os.Signal) bool {
 		g.closeGate() // no server still accepts requests: from now on nothing starts
 	}
 	g.pulse.start(now, stopPulse)
-	g.phase.Store(int32(lastCall)) // before any context ends: code that sees the end finds the phase set
+	// Before any context ends: code that sees the end finds the phase set.
+	g.phase.Store(int32(lastCall))
 	setupRuns := g.setupRuns
 	g.mu.Unlock()
 

@@ -51,7 +51,8 @@ func (g *Group) drive() {
 	if inTime {
 		inTime = g.await(toInterrupt, served)
 	} else {
-		g.await(toContexts, served) // gives the requests that arrived last a moment before they are interrupted
+		// Gives the requests that arrived last a moment before they are interrupted.
+		g.await(toContexts, served)
 	}
 	g.closeGate()
 	inTime = inTime && g.await(toInterrupt, idle)

@@ -57,7 +57,8 @@ func (h *Hook) run(ctx context.Context, p *program) error {
 		return nil
 	case h.HTTPGet != nil:
 		_, err := h.HTTPGet.get(ctx, lifecycleAgent)
-		if errors.Is(err, http.ErrSchemeMismatch) { // plain text instead of https: the request is sent again without TLS
+		// Plain text instead of https: the request is sent again without TLS.
+		if errors.Is(err, http.ErrSchemeMismatch) {
 			plain := *h.HTTPGet
 			plain.Scheme = "http"
 			_, err = plain.get(ctx, lifecycleAgent)

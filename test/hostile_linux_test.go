@@ -101,7 +101,8 @@ func (d *den) leave() {
 	err := filepath.WalkDir(d.dir, func(path string, _ os.DirEntry, err error) error {
 		return errors.Join(err, os.Chown(path, denUser, denUser))
 	})
-	if err = errors.Join(err, os.Chmod(filepath.Dir(d.dir), 0o711)); err != nil { // the directory of t.TempDir belongs to root alone
+	// The directory of t.TempDir belongs to root alone.
+	if err = errors.Join(err, os.Chmod(filepath.Dir(d.dir), 0o711)); err != nil {
 		d.t.Fatal(err)
 	}
 }
@@ -162,7 +163,8 @@ func (d *den) submit(s *server, suffix string) map[string]string {
 		s.until(name+" played", func() bool {
 			_, err := os.Stat(filepath.Join(d.dir, "ready."+id))
 			r, taskErr := s.task(id)
-			return err == nil || taskErr == nil && (r.Crashes > 0 || r.Runs > 1) // the shim's death is the program's
+			// The shim's death is the program's.
+			return err == nil || taskErr == nil && (r.Crashes > 0 || r.Runs > 1)
 		})
 	}
 	return ids

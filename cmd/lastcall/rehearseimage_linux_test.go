@@ -188,7 +188,8 @@ func TestRehearseImage_LeavesNothingBehind(t *testing.T) {
 			t.Run(fmt.Sprint(network, " ", sig), func(t *testing.T) {
 				t.Parallel()
 				image := packImage(t, map[string]any{"Entrypoint": []string{"/server", "hangs"}, "Env": []string{"ADDRESS=127.0.0.1:0"}})
-				mark := filepath.Base(filepath.Dir(image)) + fmt.Sprint(time.Now().UnixNano()) // only in its environment
+				// Only in its environment.
+				mark := filepath.Base(filepath.Dir(image)) + fmt.Sprint(time.Now().UnixNano())
 				cmd, temporary := rehearsal(t, uint32(os.Geteuid()), "--network", network, "--image", image, "--env", "MARK="+mark, "--", "/server", "hangs")
 				var said bytes.Buffer
 				cmd.Stdout, cmd.Stderr = &said, &said

@@ -50,7 +50,8 @@ func (b *rig) begin() pgx.Tx {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { _ = tx.Rollback(context.WithoutCancel(b.Context())) }) // it has ended, unless the test has failed
+	// It has ended, unless the test has failed.
+	b.Cleanup(func() { _ = tx.Rollback(context.WithoutCancel(b.Context())) })
 	return tx
 }
 
@@ -287,7 +288,8 @@ func newFarRig(t *testing.T) *farRig {
 	p.stubborn.Store(true)
 	far := openAt(t, Config{DSN: pgtest.Keywords(through, "pool_max_conns", "1"), Logger: slog.New(slog.DiscardHandler)})
 	t.Cleanup(func() { closed(t, far) })
-	far.announcer.send = func(context.Context, string) error { return nil } // it would take the connection
+	// It would take the connection.
+	far.announcer.send = func(context.Context, string) error { return nil }
 	far.preparing.Do(func() {})
 	far.maintaining.Do(func() {})
 	far.expiry.at = time.Now().Add(time.Hour) // no call looks for expired tasks first

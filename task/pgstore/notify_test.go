@@ -82,7 +82,8 @@ func hangNotify(t *testing.T, dsn string) (release func()) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_, _ = c.Exec(ctx, `create table public.hang (); notify hang`) // one transaction, which is ended by cancel
+		// One transaction, which is ended by cancel.
+		_, _ = c.Exec(ctx, `create table public.hang (); notify hang`)
 	}()
 	release = func() {
 		cancel()

@@ -66,7 +66,8 @@ func beginPgx(t *testing.T, s task.Store) storetest.Transaction {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }) // it has ended, unless the case has failed
+	// It has ended, unless the case has failed.
+	t.Cleanup(func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) })
 	return storetest.Transaction{
 		Tx: Tx(tx), Commit: func() error { return tx.Commit(t.Context()) }, Rollback: func() error { return tx.Rollback(t.Context()) },
 	}

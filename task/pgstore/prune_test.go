@@ -54,8 +54,10 @@ func TestPrune_RemovesTasksOfEveryID(t *testing.T) {
 	b := newRig(t)
 	odd := []string{
 		"00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff", // nil and max
-		"c232ab00-9414-11ec-b3c8-9f6bdeced846", "919108f7-52d1-4320-9bac-f847db4148a8", // versions 1 and 4
-		"2ed6657d-e927-568b-95e1-2665a8aea6a2", "01a20590-8ee5-7b09-80e0-000000000001", // versions 5 and 7
+		// Versions 1 and 4.
+		"c232ab00-9414-11ec-b3c8-9f6bdeced846", "919108f7-52d1-4320-9bac-f847db4148a8",
+		// Versions 5 and 7.
+		"2ed6657d-e927-568b-95e1-2665a8aea6a2", "01a20590-8ee5-7b09-80e0-000000000001",
 	}
 	for _, id := range odd {
 		b.add(task.NewTask{ID: id})

@@ -28,8 +28,9 @@ type session struct {
 	spare spare
 	name  string // its application_name, which no other session has
 
-	mu        sync.Mutex
-	recorded  map[string]bool // for each worker of this process, whether its row describes the session as it is
+	mu sync.Mutex
+	// For each worker of this process, whether its row describes the session as it is.
+	recorded  map[string]bool
 	phase     phase
 	changed   chan struct{} // closed and replaced when recorded or phase change
 	since     time.Time     // when the connection was opened last
@@ -308,7 +309,8 @@ func (s *session) run() {
 			s.cfg.log.Warn("connection for beats and announcements lost; trying again", "error", explain(err))
 		}
 		failed = err.Error()
-		switch { // at once at first, since other workers see that the session is gone; then less and less often
+		// At once at first, since other workers see that the session is gone; then less and less often.
+		switch {
 		case up > time.Second:
 			pause = 0
 		case up > 0:

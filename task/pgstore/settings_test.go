@@ -250,7 +250,8 @@ func TestOpen_RefusesAPathThatHasAnotherSchemaBeforeTheServers(t *testing.T) {
 		"public": false, `"$user", public`: false, "pg_catalog, public": false, "pg_temp, public": false, `""`: false, ownPath: false,
 	} {
 		pool := pathPool(t, dsn, path)
-		if _, err := pool.Exec(t.Context(), `create temporary table tasks ()`); err != nil { // the session's own schema comes first then
+		// The session's own schema comes first then.
+		if _, err := pool.Exec(t.Context(), `create temporary table tasks ()`); err != nil {
 			t.Fatal(err)
 		}
 		s, err := Open(t.Context(), Config{Pool: pool, Logger: slog.New(slog.DiscardHandler)})

@@ -305,7 +305,8 @@ func TestFinishTx_InARepeatableReadTransactionFailsAndLeavesNothingBehind(t *tes
 	if got, err := d.client.Get(t.Context(), run.ID); err != nil || got.Status != task.StatusRunning {
 		t.Errorf("%s, %v", got.Status, err)
 	}
-	err = pgx.BeginTxFunc(t.Context(), d.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error { // once more
+	// Again, in an isolation level that sees no later commits.
+	err = pgx.BeginTxFunc(t.Context(), d.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error {
 		_, err := tx.Exec(t.Context(), `insert into public.rows values (1)`)
 		return errors.Join(err, d.FinishTx(t.Context(), Tx(tx), success(run)))
 	})

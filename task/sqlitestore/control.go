@@ -194,7 +194,8 @@ func (t *txn) retry(s state, now int64) error {
 		if err != nil {
 			return err
 		}
-		if holder, held := holders[kindKey{s.kind, s.key}]; held && holder != s.id { // if the task itself holds the key, it does so by a window
+		// If the task itself holds the key, it does so by a window.
+		if holder, held := holders[kindKey{s.kind, s.key}]; held && holder != s.id {
 			return task.ErrKeyBusy
 		}
 		if err := t.rows("AddKeys", []any{s.number, s.kind, s.key}); err != nil {

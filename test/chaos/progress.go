@@ -15,8 +15,9 @@ import (
 // the effects. The load uses it to choose its calls. It has no part in the verdict. Its methods are
 // safe for concurrent use.
 type progress struct {
-	mu       sync.Mutex
-	open     map[int]string // the ids of tasks that were accepted and have not ended as far as known, by number
+	mu sync.Mutex
+	// The ids of tasks that were accepted and have not ended as far as known, by number.
+	open     map[int]string
 	running  map[int]bool   // those of them that have begun
 	doomed   map[int]string // the ids of those that fail for good
 	over     map[int]string // the ids of some that have certainly ended, and were not deleted

@@ -74,7 +74,8 @@ create table waiting (
 	max_interruptions integer not null default 0,
 	reason            text    not null default '',
 	error             text    not null default '',
-	start_before      integer                     -- its first claim must come before this time, null for no such time
+	-- Its first claim must come before this time, null for no such time.
+	start_before      integer
 ) strict;
 
 create index expiring on waiting (start_before) where start_before is not null;
@@ -107,7 +108,8 @@ create table running (
 	max_interruptions integer not null,
 	reason            text    not null,
 	error             text    not null,
-	keep              text,                     -- the retention of the kind, null for none: see retention.go
+	-- The retention of the kind, null for none: see retention.go.
+	keep              text,
 	command           text    not null default '' -- the command to the run: cancel or interrupt
 ) strict;
 
@@ -255,7 +257,8 @@ create table schedules (
 	schedule_set text    not null,
 	name         text    not null,
 	tick         integer,          -- the next tick, null if there is none
-	due          integer,          -- equals tick, or is later while the tick waits for the end of last_task
+	-- Equals tick, or is later while the tick waits for the end of last_task.
+	due          integer,
 	paused       integer not null default 0,
 	last         integer,          -- the tick that made last_task
 	last_task    text    not null default '',

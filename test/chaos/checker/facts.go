@@ -202,7 +202,7 @@ func (f *facts) process(e *history.Event) {
 	}
 }
 
-// fault records the begin or the end of a fault.
+// fault records the beginning or the end of a fault.
 func (f *facts) fault(e *history.Event, known map[int]*fault) {
 	if e.Fault.Skipped != "" {
 		return

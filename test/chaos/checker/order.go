@@ -64,7 +64,8 @@ func (w *walk) step(e effect) {
 // begin checks where a run begins.
 func (w *walk) begin(e effect) {
 	least := 0
-	if w.t.plan.Save && w.t.plan.UnresponsiveMS == 0 { // a handler that was given up may do steps without saving
+	// A handler that was given up may do steps without saving.
+	if w.t.plan.Save && w.t.plan.UnresponsiveMS == 0 {
 		least = w.done - 1
 	}
 	switch {

@@ -92,14 +92,15 @@ const (
 	Stopped   ProcessEvent = "stopped"
 	Continued ProcessEvent = "continued"
 	Ended     ProcessEvent = "ended"
-	Outlived  ProcessEvent = "outlived" // of a worker: a run's program has ended, but a child of it has not
+	// Of a worker: a run's program has ended, but a child of it has not.
+	Outlived ProcessEvent = "outlived"
 )
 
-// Fault is the begin or the end of a fault.
+// Fault is the beginning or the end of a fault, as an event of the history.
 type Fault struct {
 	ID   int    // its number in the schedule
 	Kind string // as in the schedule
-	// Over is false at the begin. A fault that is over at once is recorded once, with Over set.
+	// Over is true at the end. A fault without a duration, such as a kill, has only that event.
 	Over bool `json:",omitempty"`
 	// Victims are the names of the processes that the fault hits. Empty means all of them.
 	Victims []string `json:",omitempty"`

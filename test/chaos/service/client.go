@@ -225,7 +225,8 @@ func (c *client) enqueueTx(ctx context.Context, call history.Call) (ids []string
 		return ids, existed, nil
 	}
 	if err := tx.Commit(); err != nil {
-		if answer, ok := errors.AsType[*pgconn.PgError](err); ok && strings.HasPrefix(answer.Code, "40") { // it was rolled back
+		// It was rolled back.
+		if answer, ok := errors.AsType[*pgconn.PgError](err); ok && strings.HasPrefix(answer.Code, "40") {
 			err = refused{err}
 		}
 		return nil, nil, err

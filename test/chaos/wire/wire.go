@@ -33,7 +33,8 @@ const (
 	// EnvHostile is the confinement of hostile children, separated by colons: the user that they run
 	// as, and the cgroup files that they write themselves into.
 	EnvHostile = "CHAOS_HOSTILE"
-	EnvBreak   = "CHAOS_BREAK" // the rule that this process must break, to test the checker; usually empty
+	// The rule that this process must break, to test the checker; usually empty.
+	EnvBreak = "CHAOS_BREAK"
 )
 
 // Message is what a process sends. Exactly one of its parts is set.

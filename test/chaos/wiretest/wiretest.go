@@ -113,7 +113,8 @@ func (h *Harness) take(name string, m wire.Message, out *json.Encoder) {
 		e.Stale = e.Fence < h.fences[e.Seq]
 		h.fences[e.Seq] = max(h.fences[e.Seq], e.Fence)
 		h.effects = append(h.effects, e)
-		_ = out.Encode(wire.Reply{Verdict: &wire.Verdict{N: m.N, Stale: e.Stale}}) // the process may have gone
+		// The process may have gone.
+		_ = out.Encode(wire.Reply{Verdict: &wire.Verdict{N: m.N, Stale: e.Stale}})
 	case m.Answer != nil:
 		h.answers <- *m.Answer
 	case m.Left != "":
