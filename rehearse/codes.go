@@ -91,7 +91,7 @@ var meanings = map[Code]meaning{
 	TooSlow: {
 		title:  "does not exit within its grace period",
 		why:    "It is killed: what it was doing is lost, and Kubernetes records exit code 137.",
-		change: "Give every wait a deadline. Together the waits must end a second before the program's time is up, which is terminationGracePeriodSeconds minus the time of the preStop hook. Or give the pod a longer grace period.",
+		change: "Give every wait a deadline. Together the waits must end a second before the program's time is up, which is terminationGracePeriodSeconds minus the time of the preStop hook. GracefulStop of gRPC-Go has none: call Stop when it takes too long. Or give the pod a longer grace period.",
 	},
 	CutOff: {
 		title:   "cuts off in-flight requests",
