@@ -265,3 +265,34 @@ func TestImage_WhatCannotBeStartedIsAnErrorThatSaysWhy(t *testing.T) {
 		}
 	}
 }
+
+// An absolute link whose name has ".." ends in the image too, also before its program runs.
+func TestImage_NoLinkLeadsToFilesOfThisMachine(t *testing.T) {
+	asNobody(t)
+	victim, err := os.MkdirTemp("/var/tmp", "victim") //nolint:usetesting // a rehearsal covers /tmp
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(victim)
+	if err := os.Chmod(victim, 0o777); err != nil { // for the users of images
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(victim, "hosts"), []byte("mine"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	im := imageOf(t, 0)
+	if err := os.Symlink("/.."+victim, filepath.Join(im.Root, "etc")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(im.Root, victim), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	own(t, im.Root)
+	confessed(t, Container{Command: []string{"/server", "rights"}, Dir: "/etc/work", Image: im}, false)
+	if all, err := os.ReadDir(victim); err != nil || len(all) != 1 {
+		t.Errorf("%v was created on this machine (%v)", all, err)
+	}
+	if text, err := os.ReadFile(filepath.Join(victim, "hosts")); err != nil || string(text) != "mine" {
+		t.Errorf("a file of this machine has %q (%v)", text, err)
+	}
+}

@@ -128,8 +128,9 @@ func (e *entry) enterRoot() error {
 	if err := errors.Join(syscall.Chdir(root), syscall.PivotRoot(".", ".")); err != nil {
 		return fmt.Errorf("change the root: %w", err)
 	}
-	// The old root is mounted over the new one now, and its contents can still be mounted.
-	if err := errors.Join(e.writeHosts(), mountSystem(devices)); err != nil {
+	// The old root is mounted over the new one now, and its contents can still be mounted. Until it is
+	// gone, a link of the image to /.. leads to it: nothing follows one.
+	if err := mountSystem(devices); err != nil {
 		return err
 	}
 	for _, fd := range devices {
@@ -137,6 +138,9 @@ func (e *entry) enterRoot() error {
 	}
 	if err := errors.Join(syscall.Fchdir(old), syscall.Unmount(".", syscall.MNT_DETACH), syscall.Close(old), syscall.Close(image), syscall.Chdir("/")); err != nil {
 		return fmt.Errorf("leave the old root: %w", err)
+	}
+	if err := e.writeHosts(); err != nil {
+		return err
 	}
 	// A namespace within this one would have all rights over it.
 	err = os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0)
