@@ -11,12 +11,11 @@ import (
 	"syscall"
 )
 
-// The ids of this machine that the users and groups of images get when root rehearses them. They
-// begin where systemd has reserved ids for containers, and belong to nobody.
+// manyIDs is how many users, and how many groups, of an image have ids of their own. One more id is
+// for a user or a group of the program that is above them all.
 const (
-	firstOwner = 0x60000000
-	manyIDs    = 1 << 16
-	nobodyID   = manyIDs - 2
+	manyIDs  = ImageOwners - 1
+	nobodyID = 65534
 )
 
 // ImageOwner returns the owner that a file below an image's Root must have on this machine if it
@@ -30,7 +29,7 @@ func ImageOwner(id int) (owner int, ok bool) {
 	if id < 0 || id >= manyIDs {
 		id = nobodyID
 	}
-	return firstOwner + id, true
+	return FirstImageOwner + id, true
 }
 
 // manyOwners reports whether this process may give an image's users and groups ids of their own.
@@ -46,7 +45,7 @@ func hasIDs(file string) bool {
 	}
 	for line := range strings.Lines(string(text)) {
 		var inside, outside, size int
-		if _, err := fmt.Sscan(line, &inside, &outside, &size); err == nil && inside <= firstOwner && firstOwner+manyIDs < inside+size {
+		if _, err := fmt.Sscan(line, &inside, &outside, &size); err == nil && inside <= FirstImageOwner && FirstImageOwner+ImageOwners <= inside+size {
 			return true
 		}
 	}
@@ -63,9 +62,9 @@ func (i *Image) mapOwners(attr *syscall.SysProcAttr) {
 		return
 	}
 	many := func(id int) []syscall.SysProcIDMap {
-		all := []syscall.SysProcIDMap{{ContainerID: 0, HostID: firstOwner, Size: manyIDs}}
+		all := []syscall.SysProcIDMap{{ContainerID: 0, HostID: FirstImageOwner, Size: manyIDs}}
 		if id >= manyIDs { // for Kubernetes distributions that give each project its own ids
-			all = append(all, syscall.SysProcIDMap{ContainerID: id, HostID: firstOwner + manyIDs, Size: 1})
+			all = append(all, syscall.SysProcIDMap{ContainerID: id, HostID: FirstImageOwner + manyIDs, Size: 1})
 		}
 		return all
 	}

@@ -74,9 +74,6 @@ func newRehearse() *cobra.Command {
 			if explain.code != "" {
 				return explain.write(cmd.OutOrStdout())
 			}
-			if done, err := in.enter(cmd); done {
-				return err
-			}
 			if len(command) == 0 && in.file == "" {
 				return usageError{errors.New("no program given: lastcall rehearse [flags] -- PROGRAM [ARGUMENT...] (see lastcall rehearse --help)")}
 			}
@@ -85,6 +82,13 @@ func newRehearse() *cobra.Command {
 			}
 			if c.Traffic, err = traffic.targets(); err != nil {
 				return err
+			}
+			done, err := in.enter(cmd)
+			if done {
+				return err
+			}
+			if err != nil {
+				return output.notRehearsed(cmd, err)
 			}
 			c.Program.Command = command
 			remove, err := prepare(cmd, &c, command, &from, &in)

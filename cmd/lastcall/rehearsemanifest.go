@@ -54,7 +54,7 @@ func (m *manifestFlags) plan(cmd *cobra.Command, c *rehearse.Config, command []s
 		return nil, err
 	}
 	if im != nil {
-		given.Image = &manifest.Image{Root: im.Root, Entrypoint: im.Entrypoint, Cmd: im.Cmd, User: im.User, Group: im.Group, Groups: im.Groups, Env: im.Env}
+		given.Image = &manifest.Image{Name: im.Name, Root: im.Root, Entrypoint: im.Entrypoint, Cmd: im.Cmd, User: im.User, Group: im.Group, Groups: im.Groups, Env: im.Env}
 	}
 	set, err := readManifests(cmd.InOrStdin(), m.names)
 	if err != nil {

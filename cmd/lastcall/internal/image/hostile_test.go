@@ -54,7 +54,7 @@ func TestUnpack_RefusesWhatLeadsOutOrIsTooMuch(t *testing.T) {
 		"takes away nothing":     {[]tarred{file("a/.wh.", "")}, "takes away no file"},
 	} {
 		before := outside(t, temporary)
-		im, err := Unpack(t.Context(), packed{layers: [][]tarred{c.layer}}.write(t, true, nil))
+		im, err := Unpack(t.Context(), packed{layers: [][]tarred{c.layer}}.write(t, true, nil), nil)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
@@ -164,7 +164,7 @@ func TestUnpack_BoundsFilesAndBytes(t *testing.T) {
 	for n := range maxMembers + 1 {
 		many = append(many, file(fmt.Sprint(n), ""))
 	}
-	if _, err := Unpack(t.Context(), put(t, tarOf(t, many...))); err == nil || !strings.Contains(err.Error(), "more than 10000 files") {
+	if _, err := Unpack(t.Context(), put(t, tarOf(t, many...)), nil); err == nil || !strings.Contains(err.Error(), "more than 10000 files") {
 		t.Errorf("an archive of many files: %v", err)
 	}
 }
@@ -203,7 +203,7 @@ func TestRemover_RemovesTheImageOfAProcessThatIsKilled(t *testing.T) {
 
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "unpack" { // for the test that kills it
-		if _, err := unpack(context.Background(), os.Args[2]); err != nil {
+		if _, err := unpack(context.Background(), os.Args[2], nil); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -321,7 +321,7 @@ func FuzzUnpack_ReadsAnyArchive(f *testing.F) {
 			t.Fatal(err)
 		}
 		im := &Image{Root: filepath.Join(at, "root")}
-		err := im.fill(t.Context(), name, at)
+		err := im.fill(t.Context(), name, nil, at)
 		if err == nil && (im.User < 0 || im.Group < 0) {
 			t.Errorf("%+v", im)
 		}

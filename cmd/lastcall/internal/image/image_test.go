@@ -21,7 +21,7 @@ import (
 // unpacked unpacks an image into a directory of the test.
 func unpacked(t *testing.T, name string) *Image {
 	t.Helper()
-	im, err := Unpack(t.Context(), name)
+	im, err := Unpack(t.Context(), name, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +162,7 @@ func TestUser_IsFoundInTheImageItself(t *testing.T) {
 	} {
 		p := whole
 		p.config.User = c.said
-		im, err := Unpack(t.Context(), p.write(t, true, nil))
+		im, err := Unpack(t.Context(), p.write(t, true, nil), nil)
 		if c.fails != "" {
 			if err == nil || !strings.Contains(err.Error(), c.fails) {
 				t.Errorf("%q: %v, want %q", c.said, err, c.fails)
@@ -220,7 +220,7 @@ func TestUnpack_WhatIsNoImageIsAnErrorThatSaysWhy(t *testing.T) {
 		"huge manifest":     {put(t, tarOf(t, file("manifest.json", strings.Repeat(" ", maxText+1)))), "more than 4 MiB"},
 		"more than a layer": {change(func(p *packed) { p.by = func(b []byte) []byte { return append(b, make([]byte, maxText+1)...) } }).write(t, true, nil), "follows its end"},
 	} {
-		im, err := Unpack(t.Context(), c.file)
+		im, err := Unpack(t.Context(), c.file, nil)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
@@ -255,7 +255,7 @@ func TestUnpack_FollowsTheLinksOfOlderArchives(t *testing.T) {
 	}
 	unpacked(t, put(t, tarOf(t, parts...)))
 	loop := []tarred{symlink("manifest.json", "b"), symlink("b", "manifest.json")}
-	if _, err := Unpack(t.Context(), put(t, tarOf(t, loop...))); err == nil {
+	if _, err := Unpack(t.Context(), put(t, tarOf(t, loop...)), nil); err == nil {
 		t.Error("links in a circle are followed")
 	}
 }
@@ -266,7 +266,7 @@ func TestUnpack_EndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	enough := errors.New("enough")
 	cancel(enough)
-	if _, err := Unpack(ctx, whole.write(t, true, nil)); !errors.Is(err, enough) {
+	if _, err := Unpack(ctx, whole.write(t, true, nil), nil); !errors.Is(err, enough) {
 		t.Errorf("%v, want the cause of the context", err)
 	}
 	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {

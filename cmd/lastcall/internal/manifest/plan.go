@@ -40,7 +40,7 @@ type Given struct {
 
 // Image is the part of an unpacked image that concerns a manifest.
 type Image struct {
-	Root            string
+	Name, Root      string
 	Entrypoint, Cmd []string
 	User, Group     int
 	Groups          []int
