@@ -175,7 +175,7 @@ func readArchive(ctx context.Context, f *os.File) (*archive, error) {
 		if err == io.EOF && len(a.at) > 0 {
 			return a, nil
 		}
-		if err == io.EOF || errors.Is(err, tar.ErrHeader) && len(a.at) == 0 {
+		if err == io.EOF || (errors.Is(err, tar.ErrHeader) || errors.Is(err, io.ErrUnexpectedEOF)) && len(a.at) == 0 {
 			return nil, errNoImage
 		}
 		if err != nil {

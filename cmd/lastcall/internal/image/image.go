@@ -53,6 +53,8 @@ type Image struct {
 	// User, Group and Groups are the user and groups that the program runs as.
 	User, Group int
 	Groups      []int
+	// UserName is the USER of the image, as that has it.
+	UserName string
 	// StopSignal is the stop signal, 0 if the image names none.
 	StopSignal syscall.Signal
 	// Healthcheck runs the image's HEALTHCHECK, each second; nil for none. Kubernetes ignores it. Here

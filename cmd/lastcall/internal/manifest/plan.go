@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	core "k8s.io/api/core/v1"
@@ -43,8 +44,10 @@ type Image struct {
 	Name, Root      string
 	Entrypoint, Cmd []string
 	User, Group     int
+	UserName        string // as the image has it
 	Groups          []int
 	Env             []string
+	StopSignal      syscall.Signal
 }
 
 // Plan is the rehearsal that a manifest describes.
