@@ -146,9 +146,10 @@ func TestImage_ItsProgramIsWhatTheImageSays(t *testing.T) {
 			t.Run(fmt.Sprint(user, beside), func(t *testing.T) {
 				t.Parallel()
 				im := imageOf(t, user)
-				im.Groups = []int{7, 8}
+				const fsGroup = 1_000_650_000
+				im.Groups = []int{7, 8, fsGroup, fsGroup + 1}
 				c := Container{Command: []string{"server", "rights"}, Env: []string{"COLOR=blue", "PATH=/nowhere:/"}, Dir: "/made/here", Image: im}
-				groups, effective, processes := "[7 8]", noCapabilities, 1
+				groups, effective, processes := "[7 8 1000650000]", noCapabilities, 1
 				if user == 0 {
 					effective = containerCapabilities
 				}
@@ -253,14 +254,14 @@ func TestImage_WhatCannotBeStartedIsAnErrorThatSaysWhy(t *testing.T) {
 		want      string
 	}{
 		{Container{Command: []string{"nothing"}, Image: imageOf(t, 0)}, "executable file not found"},
-		{Container{Command: []string{"/nothing"}, Image: imageOf(t, 0)}, "no such file"},
+		{Container{Command: []string{"/nothing\nPASS"}, Image: imageOf(t, 0)}, "no such file"},
 		{Container{Command: []string{"/script"}, Image: script}, "the interpreter of its first line"},
-		{Container{Command: []string{"/server", "good"}, Image: link}, "/proc of the image is no directory"},
-		{Container{Command: []string{"/server", "good"}, Dir: "/server", Image: imageOf(t, 0)}, "working directory"},
+		{Container{Command: []string{"/server", "good"}, Image: link}, "in the image: the image's files: /proc is no directory"},
+		{Container{Command: []string{"/server", "good"}, Dir: "/server", Image: imageOf(t, 0)}, "in the image: the working directory: mkdir /server: not a directory"},
 		{Container{Command: []string{"/server", "good"}, Image: &Image{Root: "/no/such/image"}}, "no such file"},
 	} {
 		_, err := Do(t.Context(), Config{Program: c.container})
-		if err == nil || !strings.Contains(err.Error(), c.want) {
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q: %v, want %q", c.container.Command, err, c.want)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -68,8 +69,24 @@ func (i *Image) mapOwners(attr *syscall.SysProcAttr) {
 		}
 		return all
 	}
-	attr.UidMappings, attr.GidMappings = many(i.User), many(i.Group)
+	attr.UidMappings, attr.GidMappings = many(i.User), many(i.highGroup())
 	attr.GidMappingsEnableSetgroups = true
+}
+
+// highGroup returns the one group above all others that exists in the image, 0 if there is none.
+func (i *Image) highGroup() int {
+	for _, id := range append([]int{i.Group}, i.Groups...) {
+		if id >= manyIDs {
+			return id
+		}
+	}
+	return 0
+}
+
+// existing returns the supplementary groups that exist.
+func (i *Image) existing() []int {
+	high := i.highGroup()
+	return slices.DeleteFunc(slices.Clone(i.Groups), func(id int) bool { return id >= manyIDs && id != high })
 }
 
 // maxWritten bounds what an image's program can write into its files, which is kept in memory.
@@ -91,7 +108,11 @@ func (e *entry) enterImage() error {
 		{"the working directory", e.workIn},
 		{"give up rights", e.giveUp},
 	} {
-		if err := step.do(); err != nil {
+		err := step.do()
+		switch fault := new(imageFault); {
+		case errors.As(err, fault):
+			return fmt.Errorf("in the image: %s: %w", step.what, err)
+		case err != nil:
 			return fmt.Errorf("%s%s: %w", namespaceWord, step.what, err)
 		}
 	}
@@ -99,6 +120,19 @@ func (e *entry) enterImage() error {
 }
 
 const hostName = "rehearsal"
+
+// imageFault is an error that is due to what the image has, and not to this machine.
+type imageFault struct{ error }
+
+func (f imageFault) Unwrap() error { return f.error }
+
+// inImage makes an error, if there is one, a fault of the image.
+func inImage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return imageFault{err}
+}
 
 // enterRoot makes the image's files the root of this process.
 func (e *entry) enterRoot() error {
@@ -138,7 +172,7 @@ func (e *entry) enterRoot() error {
 	if err := errors.Join(syscall.Fchdir(old), syscall.Unmount(".", syscall.MNT_DETACH), syscall.Close(old), syscall.Close(image), syscall.Chdir("/")); err != nil {
 		return fmt.Errorf("leave the old root: %w", err)
 	}
-	if err := e.writeHosts(); err != nil {
+	if err := inImage(e.writeHosts()); err != nil {
 		return err
 	}
 	// A namespace within this one would have all rights over it.
@@ -225,7 +259,7 @@ func mountSystem(devices map[string]int) error {
 		if info, err := os.Lstat(dir); err != nil {
 			return err
 		} else if !info.IsDir() {
-			return fmt.Errorf("%s of the image is no directory", dir)
+			return inImage(fmt.Errorf("%s is no directory", dir))
 		}
 	}
 	if err := mountProc(); err != nil {
@@ -270,8 +304,8 @@ const oPath = 0x200000 // of open(2)
 func (e *entry) workIn() error {
 	dir := filepath.Join("/", e.Dir)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
+		return inImage(err)
 	}
 	syscall.Umask(0o022)
-	return syscall.Chdir(dir)
+	return inImage(syscall.Chdir(dir))
 }
