@@ -136,18 +136,14 @@ func (c contextReader) Read(p []byte) (int, error) {
 type layout struct{ *os.Root }
 
 func (l layout) open(name string) (io.ReadCloser, error) {
-	f, err := l.Open(filepath.FromSlash(name))
+	info, err := l.Stat(filepath.FromSlash(name))
 	if err != nil {
 		return nil, err
 	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no file", name)
+	if !info.Mode().IsRegular() { // opening a named pipe would not return
+		return nil, fmt.Errorf("%s is no file", name)
 	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
+	return l.Open(filepath.FromSlash(name))
 }
 
 // archive is a tar with an index of where each file begins.

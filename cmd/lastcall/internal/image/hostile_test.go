@@ -47,6 +47,7 @@ func TestUnpack_RefusesWhatLeadsOutOrIsTooMuch(t *testing.T) {
 		"huge":                   {[]tarred{huge}, "more than 16 GiB"},
 		"links in a circle":      {[]tarred{symlink("a", "b"), symlink("b", "a"), file("a/x", "x")}, "too many links"},
 		"through a file":         {[]tarred{file("a", "x"), file("a/b", "x")}, "no directory"},
+		"a name for terminals":   {[]tarred{file("a\x1b[2J\n", "x"), file("a\x1b[2J\n/b", "x")}, "no directory"},
 		"very deep":              {[]tarred{file(strings.Repeat("d/", 300)+"x", "x")}, "deep"},
 		"a very long name":       {[]tarred{file(strings.Repeat("d/", 3000)+"x", "x")}, "6001 bytes"},
 		"takes away the root":    {[]tarred{file("a/.wh...", "")}, "takes away no file"},
@@ -55,7 +56,7 @@ func TestUnpack_RefusesWhatLeadsOutOrIsTooMuch(t *testing.T) {
 	} {
 		before := outside(t, temporary)
 		im, err := Unpack(t.Context(), packed{layers: [][]tarred{c.layer}}.write(t, true, nil), nil)
-		if err == nil || !strings.Contains(err.Error(), c.want) {
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.ContainsAny(err.Error(), "\x1b\n") {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 		if err == nil {
@@ -159,6 +160,15 @@ func TestUnpack_BoundsFilesAndBytes(t *testing.T) {
 	}
 	if err := apply(3, 10, file("a/b", "12345"), file("c", "12345")); err != nil {
 		t.Error(err)
+	}
+	tr := newTree(nil)
+	tr.names = 10
+	if err := tr.remember("a/path/of/14"); err == nil || !strings.Contains(err.Error(), "MiB") {
+		t.Errorf("12 bytes of 10: %v", err)
+	}
+	global := tarred{Header: tar.Header{Typeflag: tar.TypeXGlobalHeader, PAXRecords: map[string]string{"comment": "x"}}}
+	if err := apply(1, 0, global, global); err == nil || !strings.Contains(err.Error(), "files") {
+		t.Errorf("headers without a file: %v", err)
 	}
 	var many []tarred
 	for n := range maxMembers + 1 {

@@ -33,6 +33,7 @@ import (
 const (
 	maxBytes  = 16 << 30  // of all files together, and of the file that is given
 	maxFiles  = 1_000_000 // of all layers together
+	maxNames  = 256 << 20 // bytes of the paths of all these files: those of a layer are remembered
 	maxLayers = 512
 	maxText   = 4 << 20 // of a manifest or a configuration
 	maxPath   = 4096

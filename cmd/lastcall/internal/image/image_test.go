@@ -3,10 +3,12 @@ package image
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -196,6 +198,17 @@ func TestUnpack_WhatIsNoImageIsAnErrorThatSaysWhy(t *testing.T) {
 		t.Fatal(err)
 	}
 	parts := whole.parts(t, true)
+	pipe := t.TempDir()
+	if err := syscall.Mkfifo(filepath.Join(pipe, "index.json"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	index := func(entries ...string) string {
+		return put(t, tarOf(t, file("index.json", `{"manifests":[`+strings.Join(entries, ",")+`]}`)))
+	}
+	one := func(digit, name string) string {
+		return fmt.Sprintf(`{"digest":"sha256:%s","platform":{"os":"linux","architecture":%q},"annotations":{"org.opencontainers.image.ref.name":%q}}`,
+			strings.Repeat(digit, 64), runtime.GOARCH, name)
+	}
 	for name, c := range map[string]struct{ file, want string }{
 		"nothing there":     {filepath.Join(temporary, "none"), "no such file"},
 		"empty":             {put(t, nil), "neither a file of docker save"},
@@ -210,6 +223,10 @@ func TestUnpack_WhatIsNoImageIsAnErrorThatSaysWhy(t *testing.T) {
 		"config missing":    {put(t, tarOf(t, slices.Concat(parts[:2], parts[3:])...)), "file does not exist"},
 		"manifest no JSON":  {put(t, tarOf(t, file("manifest.json", "hello"))), "not as docker save writes it"},
 		"two images":        {put(t, tarOf(t, file("manifest.json", `[{"RepoTags":["a:1"]},{"RepoTags":["b:2"]}]`))), "2 images (a:1, b:2): save one alone"},
+		"no image":          {put(t, tarOf(t, file("manifest.json", `[]`))), "0 images"},
+		"a pipe":            {pipe, "index.json is no file"},
+		"two named images":  {index(one("1", "a:1"), one("2", "b:2")), "2 images (a:1, b:2): save one alone"},
+		"one with two tags": {index(one("1", "a:1"), one("1", "b:2")), "blobs/sha256/1111"}, // it is looked for
 		"index of itself":   {put(t, tarOf(t, file("index.json", `{"manifests":[{"digest":"sha256:../../../../etc/passwd"}]}`))), "digest"},
 		"another machine":   {change(func(p *packed) { p.arch = "vax" }).write(t, true, nil), "it is for vax, and this machine is"},
 		"no platform":       {change(func(p *packed) { p.arch = "vax2" }).write(t, false, nil), "no image for linux/"},

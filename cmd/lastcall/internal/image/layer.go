@@ -77,10 +77,7 @@ const (
 
 // entry unpacks one entry of a layer.
 func (t *tree) entry(h *tar.Header, content io.Reader) error {
-	if h.Typeflag == tar.TypeXGlobalHeader {
-		return nil
-	}
-	if err := t.count(); err != nil {
+	if err := t.count(); err != nil || h.Typeflag == tar.TypeXGlobalHeader {
 		return err
 	}
 	name, err := clean(h.Name)
@@ -105,8 +102,7 @@ func (t *tree) entry(h *tar.Header, content io.Reader) error {
 	if err := t.put(at, name, h, content); err != nil {
 		return fmt.Errorf("%q: %w", shown(h.Name), err)
 	}
-	t.fresh[at] = true
-	return nil
+	return t.remember(at)
 }
 
 // clean returns a name below the root, "." for the root itself.
