@@ -164,7 +164,7 @@ func (r *rehearsal) endedEarly(p *program, who string) error {
 	if p.code == 0 {
 		hint = "\na container is over when its first process is: one that goes into the background is to stay in the foreground (nginx -g 'daemon off;')"
 	} else if _, all := ImageOwner(0); p.container.Image != nil && !all {
-		hint = "\nwithout root its image has one user alone: a program that changes its user, or gives files to another one, is rehearsed as root"
+		hint = "\nwithout root its image has one user alone: a program that changes its user, or gives files to another one, is rehearsed as root, or with newuidmap and a range of ids in /etc/subuid and /etc/subgid"
 	}
 	return down("%s ended by itself after %.2f s with exit code %d, before it was stopped: %s%s",
 		who, p.endedAt.Sub(r.started).Seconds(), p.code, text, hint)

@@ -38,9 +38,10 @@ gets the args of the manifest. If the manifest needs something that it does not 
 Secret, the command names it: give it with --env, --file or another -f.
 
 With --image the program is that of the image, with the image's files, user, environment, working
-directory and stop signal, in namespaces of its own. A command behind -- replaces ENTRYPOINT and
-CMD. The program shares this machine's network. With --network none the whole rehearsal has a
-loopback of its own, and can reach nothing else.
+directory and stop signal, in namespaces of its own. The image is a file, or one that Docker, Podman
+or containerd has; none is pulled. A command behind -- replaces ENTRYPOINT and CMD. The program
+shares this machine's network. With --network none the whole rehearsal has a loopback of its own,
+and can reach nothing else.
 
 Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 the rehearsal could not
 be run.`
@@ -49,6 +50,7 @@ const rehearseExamples = `  lastcall rehearse -- python3 -m http.server 8080
   lastcall rehearse --http http://127.0.0.1:8080/slow --grace 30s --pre-stop 'sleep 5' -- node server.js
   lastcall rehearse --readiness http://127.0.0.1:8080/readyz --pre-stop sleep:5s -- ./server --port 8080
   lastcall rehearse --scenario all --grace 10s --html rehearsal.html -- ./server --port 8080
+  docker build -t app . && lastcall rehearse --image app
   docker save app > app.tar; lastcall rehearse --image app.tar
   helm template . | lastcall rehearse -f - --container api -- ./server
   lastcall rehearse --explain LC104

@@ -32,7 +32,7 @@ const (
 	archiveFD = 4
 )
 
-// orders are what a process in namespaces is told.
+// orders are what a process in namespaces receives from the one that has started it.
 type orders struct {
 	Engine string `json:"engine"` // which has exported the archive, empty for none
 }

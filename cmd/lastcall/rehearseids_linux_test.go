@@ -67,7 +67,7 @@ func TestRehearseImage_WithARangeOfIDsHasAllItsUsers(t *testing.T) {
 	}
 }
 
-// Without a range of ids, or the tools that use it, the image has one user, and the report says why.
+// Without a range of ids that can be used, the image has one user, and a note says why.
 func TestRehearseImage_WithoutARangeOfIDsHasOneUserAndSaysWhy(t *testing.T) {
 	asRoot(t)
 	image := packImage(t, map[string]any{"Cmd": []string{"/server", "becomes"}})

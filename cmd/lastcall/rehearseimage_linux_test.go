@@ -155,8 +155,8 @@ func fakePodman(t *testing.T, image string) string {
 	return dir
 }
 
-// The image's stop signal is the only one for which the server has a handler. One is a file, and one
-// is the image of an engine.
+// The image's stop signal is the only one for which the server has a handler. One image is a file,
+// and one is that of an engine.
 func TestRehearseImage_PassesWithWhatTheImageSays(t *testing.T) {
 	for _, uid := range users() {
 		for _, network := range []string{"host", "none"} {

@@ -52,7 +52,8 @@ func (s *Set) Unpacked(image *Image, name, container string) error {
 	return nil
 }
 
-// sameImage reports whether two names are those of the same image: app is docker.io/library/app:latest.
+// sameImage reports whether two names are those of the same image, as app and
+// docker.io/library/app:latest are.
 func sameImage(a, b string) bool {
 	one, err := reference.ParseDockerRef(a)
 	other, errOther := reference.ParseDockerRef(b)
