@@ -109,7 +109,7 @@ func (e *entry) enterImage() error {
 		{"give up rights", e.giveUp},
 	} {
 		err := step.do()
-		switch fault := new(imageFault); {
+		switch fault := new(imageError); {
 		case errors.As(err, fault):
 			return fmt.Errorf("in the image: %s: %w", step.what, err)
 		case err != nil:
@@ -121,17 +121,17 @@ func (e *entry) enterImage() error {
 
 const hostName = "rehearsal"
 
-// imageFault is an error that is due to what the image has, and not to this machine.
-type imageFault struct{ error }
+// imageError is an error that is due to what the image has, and not to this machine.
+type imageError struct{ error }
 
-func (f imageFault) Unwrap() error { return f.error }
+func (f imageError) Unwrap() error { return f.error }
 
 // inImage makes an error, if there is one, a fault of the image.
 func inImage(err error) error {
 	if err == nil {
 		return nil
 	}
-	return imageFault{err}
+	return imageError{err}
 }
 
 // enterRoot makes the image's files the root of this process.

@@ -19,7 +19,7 @@ var program = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	file := filepath.Join(dir, "lastcall")
-	build := exec.Command("go", "build", "-o", file, ".") //nolint:noctx // of all tests
+	build := exec.Command("go", "build", "-o", file, ".")
 	build.Dir = filepath.Join(repository, "cmd", "lastcall")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the program: %w\n%s", err, out)
