@@ -25,6 +25,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/distribution/reference"
+
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
@@ -71,6 +73,9 @@ type Image struct {
 // nil. Close removes what it has written, and so does any end of this process.
 func Unpack(ctx context.Context, name string, exported *Exported) (*Image, error) {
 	im, err := unpack(ctx, name, exported)
+	if named, bad := reference.ParseNormalizedNamed(name); errors.Is(err, errNoImage) && exported == nil && bad == nil && reference.IsNameOnly(named) {
+		err = fmt.Errorf("%w; for an image of that name in a container engine, add its tag: %s:latest", err, name)
+	}
 	if err != nil {
 		return nil, &imageError{name, err}
 	}

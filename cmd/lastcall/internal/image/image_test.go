@@ -209,7 +209,12 @@ func TestUnpack_WhatIsNoImageIsAnErrorThatSaysWhy(t *testing.T) {
 		return fmt.Sprintf(`{"digest":"sha256:%s","platform":{"os":"linux","architecture":%q},"annotations":{"org.opencontainers.image.ref.name":%q}}`,
 			strings.Repeat(digit, 64), runtime.GOARCH, name)
 	}
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir("app", 0o700); err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct{ file, want string }{
+		"dir of that name":  {"app", "for an image of that name in a container engine, add its tag: app:latest"},
 		"nothing there":     {filepath.Join(temporary, "none"), "no such file"},
 		"empty":             {put(t, nil), "neither a file of docker save"},
 		"text":              {put(t, []byte(strings.Repeat("FROM scratch\n", 100))), "neither a file of docker save"},
