@@ -267,6 +267,21 @@ func spoil(media string) func(string, []byte) []byte {
 	}
 }
 
+// What is zero in a file takes no place on the disk, and is zero still.
+func TestUnpack_LeavesHolesForZeros(t *testing.T) {
+	content := strings.Repeat("\x00", 1<<20) + "x" + strings.Repeat("\x00", 3<<20)
+	im := unpacked(t, packed{layers: [][]tarred{{file("sparse", content), file("zeros", content[:5]), file("empty", "")}}, by: gzipped}.write(t, true, nil))
+	for name, want := range map[string]string{"sparse": content, "zeros": content[:5], "empty": ""} {
+		if b, err := os.ReadFile(filepath.Join(im.Root, name)); string(b) != want {
+			t.Errorf("%s has %d other bytes than %d (%v)", name, len(b), len(want), err)
+		}
+	}
+	var stat syscall.Stat_t
+	if err := syscall.Stat(filepath.Join(im.Root, "sparse"), &stat); err != nil || stat.Blocks*512 > 1<<20 {
+		t.Errorf("it takes %d bytes (%v)", stat.Blocks*512, err)
+	}
+}
+
 // docker save saved equal layers once, and the others as links to it.
 func TestUnpack_FollowsTheLinksOfOlderArchives(t *testing.T) {
 	parts := whole.parts(t, true)

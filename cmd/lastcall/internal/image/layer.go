@@ -2,6 +2,7 @@ package image
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -234,7 +235,7 @@ func (t *tree) write(at string, h *tar.Header, content io.Reader) (err error) {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(f, content)
+	err = t.copyWithHoles(f, content, h.Size)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
@@ -245,6 +246,25 @@ func (t *tree) write(at string, h *tar.Header, content io.Reader) (err error) {
 		return nil
 	}
 	return t.root.Chtimes(at, h.ModTime, h.ModTime)
+}
+
+// copyWithHoles writes a file's content, and leaves holes for blocks of zeros: an archive of a few
+// bytes can have a sparse file that is as large as the whole image may be, and it takes no place on
+// the disk.
+func (t *tree) copyWithHoles(f *os.File, content io.Reader, size int64) error {
+	for at := int64(0); at < size; {
+		block := t.block[:min(int64(len(t.block)), size-at)]
+		if _, err := io.ReadFull(content, block); err != nil {
+			return err
+		}
+		if !bytes.Equal(block, t.zeros[:len(block)]) {
+			if _, err := f.WriteAt(block, at); err != nil {
+				return err
+			}
+		}
+		at += int64(len(block))
+	}
+	return f.Truncate(size)
 }
 
 // latest is later than the times that some file systems can store.

@@ -22,10 +22,15 @@ type tree struct {
 	fresh map[string]bool // where the present layer has put something
 
 	asked, resolved string // the last directory that was resolved
+	block, zeros    []byte // for the content of one file after another
 }
 
 func newTree(root *os.Root) *tree {
-	return &tree{root: root, files: maxFiles, bytes: maxBytes, names: maxNames, fresh: map[string]bool{}, resolved: "."}
+	const block = 64 << 10
+	return &tree{
+		root: root, files: maxFiles, bytes: maxBytes, names: maxNames, fresh: map[string]bool{}, resolved: ".",
+		block: make([]byte, block), zeros: make([]byte, block),
+	}
 }
 
 var errLinks = errors.New("too many links behind each other")
