@@ -20,4 +20,4 @@ func newRehearse() *cobra.Command {
 	}
 }
 
-func examineManifests(*cobra.Command, []string) error { return errNoRehearse }
+func examineManifests(_ *cobra.Command, _ []string, _, _ string) error { return errNoRehearse }

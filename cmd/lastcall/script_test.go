@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv("GORACE") == "" {
 		_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
 	}
-	testscript.Main(m, map[string]func(){"lastcall": main, networkRaw: main, networkReady: main})
+	testscript.Main(m, map[string]func(){"lastcall": main, apartRaw: main, apartReady: main})
 }
 
 // The transcripts in testdata call the program as a shell does. They have the commands of package
