@@ -171,7 +171,7 @@ var meanings = map[Code]meaning{
 	StartsTooSlowly: {
 		title:  "fails its startup or liveness probe before it is ready",
 		why:    "The kubelet restarts the container, and the next start is no quicker.",
-		change: "Give it a startupProbe whose failureThreshold times periodSeconds is longer than the slowest start. Liveness probes begin only after that.",
+		change: "Give it a startupProbe whose failureThreshold times periodSeconds is longer than the slowest start. Liveness probes begin only after that. Or listen before the part of the start that takes long, and let only the readiness probe fail until it is done.",
 		needs:  func(c *Config) bool { return c.any(mustStart) },
 	},
 	LosesReadiness: {

@@ -24,6 +24,9 @@ var interpreters = map[fixes.Language]string{
 // scenariosOf has the scenario in which a mistake shows, if it does not show in a deletion.
 var scenariosOf = map[Code]Scenario{NotBack: Crash, LostEarly: Starting, BreaksTwice: SecondSignal, OutputBlocks: OutputStuck}
 
+// livenessOf has the failureThreshold of the liveness probe, if a mistake shows with probes.
+var livenessOf = map[Code]int{StaysReady: 60, DeadWhileStopping: 60, StartsTooSlowly: 6}
+
 // clientsOf returns what the clients ask for with which a mistake shows, at an address.
 func clientsOf(code Code, where string) []Target {
 	page := Target{URL: "http://" + where}
@@ -34,7 +37,7 @@ func clientsOf(code Code, where string) []Target {
 		return []Target{page, {URL: "ws://" + where + "/ws"}}
 	case NoGoAway:
 		return []Target{{URL: "h2c://" + where}}
-	case AnswersLate:
+	case AnswersLate, StartsTooSlowly:
 		return []Target{page}
 	case Resets:
 		return []Target{{URL: "tcp://" + where, Body: "ping\n"}}
@@ -145,6 +148,7 @@ func configFor(t *testing.T, fix *fixes.Fix, command []string) Config {
 	c := Config{
 		Program: Container{Command: command, Env: []string{"HOST=" + host, "PORT=" + port, "SOCKET=" + files + "/socket", "READY=" + files + "/ready"}},
 		Grace:   6 * time.Second,
+		Rate:    10, // a few clients show a mistake as well as many
 		noPort:  min(max(noPort, 6*startOf(t, fix.Language)), 20*time.Second),
 		// PID 1 is not terminated by a signal for which it has no handler.
 		sharePIDs: fix.Code == string(NoHandler) && fix.Language != fixes.Go,
@@ -152,9 +156,9 @@ func configFor(t *testing.T, fix *fixes.Fix, command []string) Config {
 	if c.Traffic = clientsOf(Code(fix.Code), where); c.Traffic != nil {
 		c.Grace = 20 * time.Second
 	}
-	if code := Code(fix.Code); code == StaysReady || code == DeadWhileStopping {
+	if failures := livenessOf[Code(fix.Code)]; failures > 0 {
 		c.Grace = 20 * time.Second
-		c.Program.Readiness, c.Program.Liveness = probeOf(t, port, "/readyz", 1), probeOf(t, port, "/livez", 60)
+		c.Program.Readiness, c.Program.Liveness = probeOf(t, port, "/readyz", 1), probeOf(t, port, "/livez", failures)
 	}
 	if scenario := scenariosOf[Code(fix.Code)]; scenario != "" {
 		c.Scenarios = []Scenario{scenario}
