@@ -210,7 +210,7 @@ var meanings = map[Code]meaning{
 	OutputBlocks: {
 		title:  "does not exit when nobody reads its output",
 		why:    "A log driver that hangs blocks every write, and with it the stop: the program is killed.",
-		change: "Write logs in a goroutine or thread of their own that drops what cannot be written in time, and do not wait for it at exit.",
+		change: "Write logs in a goroutine or thread of their own that drops what cannot be written in time, and wait for it at exit for a second at most.",
 	},
 	NotBeside: {
 		title:   "does not become ready alongside a copy of itself",

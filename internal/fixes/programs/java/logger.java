@@ -1,21 +1,27 @@
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.atomic.AtomicInteger;
 
 /** A worker that is not held up if nobody reads its log, and exits with 0. */
 class Main {
     static final int PATIENCE = 1000; // ms for the last lines of the log
 
     static final BlockingQueue<String> lines = new ArrayBlockingQueue<>(1000);
+    static final AtomicInteger unwritten = new AtomicInteger();
     static volatile boolean stopping;
 
     static void log(String line) {
-        lines.offer(line); // it is dropped if nobody reads
+        unwritten.incrementAndGet();
+        if (!lines.offer(line)) {
+            unwritten.decrementAndGet(); // nobody reads: the line is dropped
+        }
     }
 
     static void writeLines() {
         try {
             while (true) {
                 System.out.println(lines.take());
+                unwritten.decrementAndGet();
             }
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
@@ -45,7 +51,7 @@ class Main {
             log("one more item is done");
         }
         log("stopped");
-        for (int waited = 0; !lines.isEmpty() && waited < PATIENCE; waited += 50) {
+        for (int waited = 0; unwritten.get() > 0 && waited < PATIENCE; waited += 50) {
             Thread.sleep(50);
         }
     }
