@@ -28,7 +28,7 @@ var breakages = []struct{ rule, store, duration, faults string }{
 	{"order", sqlite, "5s", "kill"},
 	{"steps", sqlite, "5s", "kill"},
 	{"each", sqlite, "5s", "term"},
-	{"ticks", sqlite, "3s", "kill"},
+	{"ticks", sqlite, "6s", "kill-client"},
 	{"expired", sqlite, "4s", "kill"},
 	{"all", sqlite, "10s", "kill-client"},
 	{"crashes", sqlite, "6s", "term"},

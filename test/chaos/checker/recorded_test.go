@@ -262,10 +262,17 @@ func ticksWays() []broken {
 	return []broken{
 		{"a tick has made nothing", "ticks", func(b *book) { b.dropTick(1) }},
 		{"a tick that came just before the pause has made nothing", "", func(b *book) { b.dropTick(4) }},
-		{"a tick in an outage", "", func(b *book) {
-			b.dropTick(1)
-			b.Events = append(b.Events, history.Event{N: 9000, At: b.first(), Fault: &history.Fault{ID: 9, Kind: "restart"}},
-				history.Event{N: 9001, At: b.first().Add(35 * time.Second), Fault: &history.Fault{ID: 9, Kind: "restart", Over: true}})
+		{"a tick that came long before the pause, and no other after it, has made nothing", "ticks", func(b *book) {
+			b.dropTick(2)
+			b.dropTick(3)
+			b.dropTick(4)
+		}},
+		{"ticks have made nothing in an outage that lasted until the pause", "", func(b *book) {
+			b.dropTick(2)
+			b.dropTick(3)
+			b.dropTick(4)
+			b.Events = append(b.Events, history.Event{N: 9000, At: b.first().Add(15 * time.Second), Fault: &history.Fault{ID: 9, Kind: "restart"}},
+				history.Event{N: 9001, At: b.first().Add(42 * time.Second), Fault: &history.Fault{ID: 9, Kind: "restart", Over: true}})
 		}},
 		{"no tick has made anything", "ticks", func(b *book) {
 			for n := range 5 {

@@ -49,10 +49,11 @@ func checkTicks(f *facts, breach breach) {
 	}
 }
 
-// checkSchedule checks that no tick is missing between the first one and the pause, nor made after
-// it. A fault that loses commits may lose the schedule itself, if it comes soon after its begin.
+// checkSchedule checks that no tick is missing between the first one and the last one, nor before
+// the pause, and that none is made after it. A fault that loses commits may lose the schedule itself, if it comes soon after its begin.
 func (f *facts) checkSchedule(s *schedule, breach breach) {
-	first, until, paused := time.Time{}, f.end, time.Time{}
+	var first, last, paused time.Time
+	until := f.end
 	for _, c := range s.pauses {
 		if !c.is(history.Refused) {
 			until = earlier(until, c.asked.At)
@@ -69,6 +70,7 @@ func (f *facts) checkSchedule(s *schedule, breach breach) {
 		if first.IsZero() || at.Before(first) {
 			first = at
 		}
+		last = later(last, at)
 		if !paused.IsZero() && at.After(paused) {
 			breach(t.seq, "the tick %v of %s has made it, %v after the schedule was paused", at, s.Name, at.Sub(paused))
 		}
@@ -79,7 +81,7 @@ func (f *facts) checkSchedule(s *schedule, breach breach) {
 		}
 		return
 	}
-	for at := first.Add(s.Every); f.reachable(at, until) > tickWithin; at = at.Add(s.Every) {
+	for at := first.Add(s.Every); at.Before(last) || f.reachable(at, until) > tickWithin; at = at.Add(s.Every) {
 		if t := f.bySeq[s.Seq(at)]; (t == nil || len(t.records) == 0) && !f.lostBetween(first, first.Add(f.margin)) {
 			breach(0, "the tick %v of %s has made no task", at, s.Name)
 		}

@@ -92,6 +92,7 @@ type brokenStore struct {
 	task.Store
 	breaks breakage
 	adds   atomic.Int64
+	ticks  atomic.Int64
 }
 
 // Add drops a task of every third call, drops keys or times to start before, or reports an error for every third call after
@@ -168,9 +169,9 @@ func (s *brokenStore) Steps(ctx context.Context, id string) ([]task.StepRecord, 
 	}), err
 }
 
-// Tick makes ticks without their tasks.
+// Tick makes every second tick without its tasks.
 func (s *brokenStore) Tick(ctx context.Context, req task.TickRequest) ([]task.TickResult, error) {
-	if s.breaks == "ticks" {
+	if s.breaks == "ticks" && s.ticks.Add(1)%2 == 0 {
 		req.Ticks = slices.Clone(req.Ticks)
 		for i := range req.Ticks {
 			req.Ticks[i].Tasks = nil
