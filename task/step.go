@@ -45,6 +45,8 @@ import (
 //   - A later run must come to the recorded steps in their order, and to new ones after them. If it
 //     does not, because the program has changed, the error is ErrSteps and names the step, and the
 //     version that recorded it.
+//   - Where a database has lost a record that it had confirmed, as after a failover to an asynchronous
+//     standby, that step is done again in its place. Steps behind it keep what the store has of them.
 //   - ErrSteps is an attempt and not the end, because in a rollout the other version may be the
 //     right one: the next attempt comes after a minute at the earliest, as for ErrPayload. The
 //     error's text says what helps.
@@ -281,7 +283,9 @@ func (s *step) find() error {
 	s.skipped = all.skipped[s.name] || slices.ContainsFunc(s.opts.former, func(n string) bool { return all.skipped[n] })
 	switch {
 	case s.skipped:
-	case all.met < len(all.records):
+	case all.met < len(all.records) && !all.hole():
+		return s.outOfOrder(&all.records[all.met].StepRecord)
+	case all.met < len(all.records) && s.among(all.records[all.met+1:]):
 		return s.outOfOrder(&all.records[all.met].StepRecord)
 	case len(all.records)+len(all.skipped) >= MaxSteps:
 		return invalid("step %s: the task has %d steps already, and no more are kept: use Each, or put several parts into one step", s.name, MaxSteps)
@@ -289,13 +293,28 @@ func (s *step) find() error {
 	return nil
 }
 
+// place returns the place of the step that comes next.
+func (all *steps) place() int {
+	if all.met == 0 {
+		return 1
+	}
+	return all.records[all.met-1].Place + 1
+}
+
+// hole reports whether the step that comes next was recorded, and the store has lost the record: a
+// later step has one.
+func (all *steps) hole() bool { return all.records[all.met].Place > all.place() }
+
+// among reports whether a step has one of these records.
+func (s *step) among(records []recordedStep) bool {
+	return slices.ContainsFunc(records, func(r recordedStep) bool { return s.is(r.Name) })
+}
+
 // outOfOrder returns the error for a step in whose place another one is recorded.
 func (s *step) outOfOrder(next *StepRecord) error {
-	for _, later := range s.run.steps.records[s.run.steps.met+1:] {
-		if s.is(later.Name) {
-			return fmt.Errorf("%w: step %s comes here before step %s, and came behind it when they were recorded%s: "+
-				"put them back into their order, or retry the task from the start", ErrSteps, s.name, next.Name, by(next.Version))
-		}
+	if s.among(s.run.steps.records[s.run.steps.met+1:]) {
+		return fmt.Errorf("%w: step %s comes here before step %s, and came behind it when they were recorded%s: "+
+			"put them back into their order, or retry the task from the start", ErrSteps, s.name, next.Name, by(next.Version))
 	}
 	return fmt.Errorf("%w: step %s comes here where step %s is recorded%s: new steps come behind those that are recorded. "+
 		"If it is the same one, say so with FormerNames(%q); otherwise keep the old step in its place, retry the task with step %s skipped, or retry it from the start",
@@ -366,8 +385,8 @@ func (s *step) write(ctx context.Context, state StepState, body []byte) error {
 	}
 	all.size += len(body) - before
 	if s.recorded == nil {
-		all.records = append(all.records, recordedStep{StepRecord: rec})
-		s.recorded = &all.records[len(all.records)-1]
+		all.records = slices.Insert(all.records, all.met, recordedStep{StepRecord: rec})
+		s.recorded = &all.records[all.met]
 	} else {
 		s.recorded.StepRecord = rec
 	}
@@ -377,16 +396,12 @@ func (s *step) write(ctx context.Context, state StepState, body []byte) error {
 // record returns the new record, and how many bytes the old one had.
 func (s *step) record(state StepState, body []byte) (rec StepRecord, before int) {
 	rec = StepRecord{Name: s.name, State: state, Version: s.run.version, Body: body}
-	all := &s.run.steps
-	switch n := len(all.records); {
-	case s.recorded != nil:
-		rec.Name, rec.Place, before = s.recorded.Name, s.recorded.Place, len(s.recorded.Body)
-	case n > 0:
-		rec.Place = all.records[n-1].Place + 1
-	default:
-		rec.Place = 1
+	if s.recorded == nil {
+		rec.Place = s.run.steps.place()
+		return rec, 0
 	}
-	return rec, before
+	rec.Name, rec.Place = s.recorded.Name, s.recorded.Place
+	return rec, len(s.recorded.Body)
 }
 
 // latePatience bounds the wait for the store once a run's context has ended by anything but an
