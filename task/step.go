@@ -45,8 +45,9 @@ import (
 //   - A later run must come to the recorded steps in their order, and to new ones after them. If it
 //     does not, because the program has changed, the error is ErrSteps and names the step, and the
 //     version that recorded it.
-//   - Where a database has lost a record that it had confirmed, as after a failover to an asynchronous
-//     standby, that step is done again in its place. Steps behind it keep what the store has of them.
+//   - Where a database has lost a record that it had confirmed, as after a failover to an
+//     asynchronous standby, that step is done again in its place. Steps behind it keep what the
+//     store has of them.
 //   - ErrSteps is an attempt and not the end, because in a rollout the other version may be the
 //     right one: the next attempt comes after a minute at the earliest, as for ErrPayload. The
 //     error's text says what helps.

@@ -26,9 +26,9 @@ const (
 	deadWithin = 15*time.Second + 2*margin
 )
 
-// recover resumes every queue, pauses every schedule, and waits until every task has ended or nothing changes any more.
-// The latter is not an error: the checker reports what has not ended. What recover does to the
-// store's clock is recorded as the fault with the given number.
+// recover resumes every queue, pauses every schedule, and waits until every task has ended or
+// nothing changes any more. The latter is not an error: the checker reports what has not ended.
+// What recover does to the store's clock is recorded as the fault with the given number.
 func (r *run) recover(ctx context.Context, number int) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, drainLimit)
 	defer cancel()

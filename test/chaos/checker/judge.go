@@ -85,7 +85,8 @@ func (c control) is(o history.Outcome) bool {
 }
 
 // known reports whether the answer arrived. If not, nobody knows when the command was executed, and
-// whether it was. The answer to a command for a whole queue does not say which tasks it has reached.
+// whether it was. The answer to a command for a whole queue does not say which tasks it has
+// reached.
 func (c control) known() bool { return c.is(history.Done) && !c.all }
 
 // op returns what the command does to a task.

@@ -50,7 +50,8 @@ func checkTicks(f *facts, breach breach) {
 }
 
 // checkSchedule checks that no tick is missing between the first one and the last one, nor before
-// the pause, and that none is made after it. A fault that loses commits may lose the schedule itself, if it comes soon after its begin.
+// the pause, and that none is made after it. A fault that loses commits may lose the schedule
+// itself, if it comes soon after its begin.
 func (f *facts) checkSchedule(s *schedule, breach breach) {
 	var first, last, paused time.Time
 	until := f.end

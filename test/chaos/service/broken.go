@@ -95,8 +95,8 @@ type brokenStore struct {
 	ticks  atomic.Int64
 }
 
-// Add drops a task of every third call, drops keys or times to start before, or reports an error for every third call after
-// executing it.
+// Add drops a task of every third call, drops keys or times to start before, or reports an error
+// for every third call after executing it.
 func (s *brokenStore) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
 	third := s.adds.Add(1)%3 == 0
 	switch {

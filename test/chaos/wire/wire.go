@@ -39,8 +39,8 @@ const (
 	EnvBreak     = "CHAOS_BREAK" // the rule that this process must break, to test the checker; usually empty
 )
 
-// What a library may be able to do, apart from what all must do. The command setup prints a line for
-// each, and the harness asks only for these.
+// What a library may be able to do, apart from what all must do. The command setup prints a line
+// for each, and the harness asks only for these.
 const (
 	CanRecord      = "recorded"     // plans with Recorded
 	CanIterate     = "items"        // plans with Items
