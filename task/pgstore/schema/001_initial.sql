@@ -225,7 +225,8 @@ create table @.schedule_sets (
 	digest     text not null,
 	former     text[] not null, -- the earlier digests, the newest last
 	salt       text not null, -- goes into the ids of the tasks
-	beats      bigint not null default 0 -- grows while a process with this generation runs
+	beats      bigint not null default 0, -- grows while a process with this generation runs
+	heard      timestamptz not null default now() -- when it last grew
 ) with (fillfactor = 50);
 
 -- The schedules. A tick locks the row, compares generation and tick, and sets the next tick.
