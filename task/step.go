@@ -73,8 +73,12 @@ func Step[T any](ctx context.Context, r *Run, name string, do func(context.Conte
 	if err := s.mayBegin(ctx); err != nil {
 		return none, err
 	}
+	s.begin()
 	v, err := do(ctx)
 	if err != nil {
+		if s.inTx {
+			r.steps.doubt = s.name
+		}
 		return none, s.failed(err)
 	}
 	b, err := encodeCheckpoint(v)
@@ -154,11 +158,13 @@ type StepRecord struct {
 type steps struct {
 	mu   sync.Mutex
 	busy string // the step under way
+	now  *step  // that step, if it is a Step and not an Each
 
 	read    bool // what earlier runs have recorded is here
 	records []recordedStep
 	skipped map[string]bool
 	met     int    // how many of the records, from the first on, this run has passed
+	doubt   string // the one whose transaction has ended nobody knows how
 	unmet   string // the one that has begun in this run, and is not done
 	size    int    // of all results
 }
@@ -176,6 +182,7 @@ type step struct {
 	opts     stepOptions
 	skipped  bool
 	recorded *recordedStep // nil for one that is new
+	inTx     bool          // a transaction of the caller has its result
 }
 
 // is reports whether a name is the step's, or one of its former names.
@@ -218,11 +225,19 @@ func (r *Run) beginStep(ctx context.Context, name string, each bool, opts []Step
 	return s, nil
 }
 
+// begin notes that the function of a Step is about to be called.
+func (s *step) begin() {
+	all := &s.run.steps
+	all.mu.Lock()
+	all.now = s
+	all.mu.Unlock()
+}
+
 // leave ends a step that has been begun.
 func (s *step) leave() {
 	all := &s.run.steps
 	all.mu.Lock()
-	all.busy = ""
+	all.busy, all.now = "", nil
 	all.mu.Unlock()
 }
 
@@ -272,6 +287,9 @@ func (s *step) find() error {
 		if all.records[i].as == s.name {
 			return invalid("step %s comes twice in this run: give each its own name, in a loop with its number", s.name)
 		}
+	}
+	if all.doubt == s.name {
+		return fmt.Errorf("step %s: the transaction with its result may have been committed: return the step's error, and the next run finds out", s.name)
 	}
 	if all.unmet != "" && all.unmet != s.name {
 		return invalid("step %s begins although step %s has not been done: return its error, or call it again until it is; to go on without it, let its function return no error",
@@ -370,9 +388,8 @@ func (s *step) passed() {
 func (s *step) write(ctx context.Context, state StepState, body []byte) error {
 	rec, before := s.record(state, body)
 	all := &s.run.steps
-	if all.size+len(body)-before > MaxStepResults {
-		return invalid("the results of the task's steps have %d bytes with this one, at most %d are kept: save a file's name instead of its content",
-			all.size+len(body)-before, MaxStepResults)
+	if err := s.fits(len(body) - before); err != nil {
+		return err
 	}
 	err := s.run.record(ctx, nil, &rec)
 	if cause := context.Cause(ctx); err != nil && cause != nil && !is[*lastcall.InterruptError](cause) && !lostForGood(cause) {
@@ -390,6 +407,14 @@ func (s *step) write(ctx context.Context, state StepState, body []byte) error {
 		s.recorded = &all.records[all.met]
 	} else {
 		s.recorded.StepRecord = rec
+	}
+	return nil
+}
+
+// fits checks the size of all results with so many bytes more.
+func (s *step) fits(more int) error {
+	if n := s.run.steps.size + more; n > MaxStepResults {
+		return invalid("the results of the task's steps have %d bytes with this one, at most %d are kept: save a file's name instead of its content", n, MaxStepResults)
 	}
 	return nil
 }
