@@ -124,8 +124,9 @@ func (m *Metrics) WatchStop(ctx context.Context) {
 }
 
 // WatchTasks sets the store whose tasks the metrics count, and whose schedules they show. It
-// replaces an earlier one. The tasks are counted during a scrape, once a second at most, with a timeout of five seconds. Every process
-// that watches a store counts all of its tasks: use max over the processes in a query, not sum.
+// replaces an earlier one. The tasks are counted during a scrape, once a second at most, with a
+// timeout of five seconds. Every process that watches a store counts all of its tasks: use max over
+// the processes in a query, not sum.
 func (m *Metrics) WatchTasks(s task.Store) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -19,17 +19,17 @@ import (
 //		return invoice, err
 //	})
 //
-// What [Run.SaveTx] says about the context, the transaction and a run that is lost applies here too.
-// Until the transaction has ended, other writes of the run wait for it; Step itself writes once more
-// when the function has returned nil.
+// What [Run.SaveTx] says about the context, the transaction and a run that is lost applies here
+// too. Until the transaction has ended, other writes of the run wait for it; Step itself writes
+// once more when the function has returned nil.
 //
 // An error of the function after StepTx means that it is not known whether the transaction was
 // committed. Return it: the same Step is refused in this run, and the next run finds out. Where the
 // transaction has failed before its commit, the function may begin another one and call StepTx
 // again.
 //
-// There is no StepTx for the items of [Each]: let their writes be such that they can be repeated, or
-// write a loop with SaveTx.
+// There is no StepTx for the items of [Each]: let their writes be such that they can be repeated,
+// or write a loop with SaveTx.
 func (r *Run) StepTx(ctx context.Context, tx Tx, v any) error {
 	b, err := encodeCheckpoint(v)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/lastcall-go/lastcall/task/memstore"
 )
 
-// This is how the test of a schedule may look: which tasks it makes, and when, also in the nights in
-// which the clocks change. No handler runs, so that the test sees every task as it was created.
+// This is how the test of a schedule may look: which tasks it makes, and when, also in the nights
+// in which the clocks change. No handler runs, so that the test sees every task as it was created.
 
 // nightly returns the schedules of the service.
 func nightly(zone *time.Location) ([]task.ScheduleEntry, error) {
