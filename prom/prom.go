@@ -77,7 +77,7 @@ func New() *Metrics {
 			Name: "lastcall_store_errors_total", Help: "Calls of the store that returned an error, by call.",
 		}, []string{"call"}),
 		ticks: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "lastcall_schedule_ticks_total", Help: "Ticks that this process has made, by what became of them: created, a task; skipped, because the task before had not ended; left_out, because the schedule was paused or the tick too late.",
+			Name: "lastcall_schedule_ticks_total", Help: "Ticks that this process has made, by their outcome: created, a task; skipped, because the task before had not ended; left_out, because the schedule was paused or the tick too late.",
 		}, []string{"set", "outcome"}),
 		late: histogram("lastcall_schedule_delay_seconds", "How long after its tick this process created the task of a schedule.", long, "set"),
 	}

@@ -145,7 +145,7 @@ func (s *measuredStore) Tick(ctx context.Context, req task.TickRequest) ([]task.
 	return results, err
 }
 
-// ticked counts what became of a tick.
+// ticked counts the outcome of a tick.
 func (s *measuredStore) ticked(set string, t task.Tick, r task.TickResult) {
 	switch {
 	case r.Unfinished != "":

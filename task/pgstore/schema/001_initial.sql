@@ -264,6 +264,7 @@ create table @.workers (
 	since    timestamptz not null default now(),
 	session  text, -- the application_name of its process's session
 	role     oid, -- the role of that session
+	connection bigint not null default 0, -- the number of that session's connection, which grows
 	boot     timestamptz, -- the start of the server during which the session is evidence; null: it is no evidence
 	confirm  bigint not null default 0, -- how long the session must have been gone to be evidence, in microseconds
 	epoch    bigint not null default 0, -- claims of an earlier epoch are refused
