@@ -60,7 +60,7 @@ func TestSession_IsBackInTimeOverASlowNetworkThatBreaks(t *testing.T) {
 	near := openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, near)
 	p, through := newProxy(t, dsn)
-	p.delay.Store(int64(80 * time.Millisecond))
+	p.delay.Store(int64(60 * time.Millisecond))
 	far := openAt(t, Config{DSN: through, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, far)
 	far.session.cfg.steady = 0 // it stays evidence all the time
@@ -95,6 +95,9 @@ func TestSession_IsBackInTimeOverASlowNetworkThatBreaks(t *testing.T) {
 		t.Error("a live worker was taken for dead")
 	}
 
+	// A machine that needs more than a second to connect has a session that is no evidence, until it
+	// has measured again.
+	awaitSession(t, far.session, func() bool { return far.session.recorded["w"] && far.session.confirm > 0 })
 	far.end() // as if it had been killed
 	if took := untilDead(t, near); took > maxConfirm+time.Second {
 		t.Errorf("its death was certain after %v", took)

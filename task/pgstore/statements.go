@@ -32,6 +32,7 @@ type statements struct {
 	ReadPicked, OutlinePicked, PickHeld, CreatedOf, KindsOfQueue                        string
 	History, Commands, Steps, Log, Count                                                string
 	Prune, PruneExpired, PruneKeys, RemoveGoneWorkers, CompactCounts, Bloat             string
+	RemoveForgottenWorkers, RemoveEmptySets                                             string
 	ScheduleSet, CreateScheduleSet, ChangeScheduleSet, HearSchedules                    string
 	RenameSchedules, RemoveSchedules, PutSchedules, Schedules, DueSchedules             string
 	LockSchedules, Unfinished, SetTicks, SetLastTask, PauseSchedule                     string
