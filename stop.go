@@ -204,8 +204,8 @@ func (g *Group) abandonRest(servers []server) {
 	}
 }
 
-// abandon adds entries to the report, and then their stacks, for which there is a share of the time:
-// see dumpTime. If the watchdog comes meanwhile, the report has their names.
+// abandon adds entries to the report, and then their stacks, for which there is a share of the
+// time: see dumpTime. If the watchdog comes meanwhile, the report has their names.
 func (g *Group) abandon(entries []Entry, n int) {
 	g.mu.Lock()
 	from := len(g.report.Abandoned)

@@ -104,8 +104,8 @@ func runGroup(ctx context.Context, cmd *exec.Cmd) error {
 	}
 }
 
-// isFailure reports whether a hook that has ended has failed. A hook of a container that is gone has
-// not: its commands are killed with the program or cannot be started any more, and its requests
+// isFailure reports whether a hook that has ended has failed. A hook of a container that is gone
+// has not: its commands are killed with the program or cannot be started any more, and its requests
 // find nobody. The program was not signalled yet, so it has exited by itself or by the hook.
 func (h *hookRun) isFailure(p *program) bool {
 	if h.err == nil {

@@ -152,7 +152,8 @@ func (r *Run) save(wctx context.Context, checkpoint []byte, step *StepRecord) er
 			r.stepInTx = r.stepInTx && step == nil
 			return nil
 		}
-		itself := (r.inDoubt || r.stepInTx) && errors.Is(err, ErrHeldUp) // the handler may be waiting for itself
+		// The handler may be waiting for itself.
+		itself := (r.inDoubt || r.stepInTx) && errors.Is(err, ErrHeldUp)
 		if itself && wait >= 800*time.Millisecond || !savedLater(err) || !pause(wctx, wait) {
 			return err
 		}

@@ -162,7 +162,8 @@ func TestRehearseImage_PassesWithWhatTheImageSays(t *testing.T) {
 		for _, network := range []string{"host", "none"} {
 			t.Run(fmt.Sprint(uid, network), func(t *testing.T) {
 				t.Parallel()
-				where, isolation := "127.0.0.1:80", "with the files of the image app:1 of podman alone" // the network has no other program
+				// The network has no other program.
+				where, isolation := "127.0.0.1:80", "with the files of the image app:1 of podman alone"
 				if network == "host" {
 					where, isolation = freePort(t), "with the image's files alone"
 				}

@@ -30,7 +30,8 @@ func TestExample_ASchedulePostsOneLetterANightAlsoWhenTheClocksChange(t *testing
 		t.Skip("no time zones on this machine: ", err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(time.Until(time.Date(2000, 3, 24, 12, 0, 0, 0, berlin))) // two days before the clocks go forward
+		// Two days before the clocks go forward.
+		time.Sleep(time.Until(time.Date(2000, 3, 24, 12, 0, 0, 0, berlin)))
 		entries, err := nightly(berlin)
 		if err != nil {
 			t.Fatal(err)
@@ -41,7 +42,8 @@ func TestExample_ASchedulePostsOneLetterANightAlsoWhenTheClocksChange(t *testing
 			t.Fatal(err)
 		}
 		for range 4 * 24 {
-			if _, err := s.Look(t.Context()); err != nil { // creates what is due; Serve does the same again and again
+			// Creates what is due; Serve does the same again and again.
+			if _, err := s.Look(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Hour)

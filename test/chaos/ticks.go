@@ -27,7 +27,8 @@ func (r *run) learn(can []byte) error {
 		r.load.plans.can[name] = true
 	}
 	moves := func(k kind) bool { return strings.Contains(k.name, "clock") }
-	if !r.load.plans.can[wire.CanSchedule] || slices.ContainsFunc(r.kinds, moves) { // a clock that leaps would make thousands of ticks
+	// A clock that leaps would make thousands of ticks.
+	if !r.load.plans.can[wire.CanSchedule] || slices.ContainsFunc(r.kinds, moves) {
 		return nil
 	}
 	r.schedules = schedules

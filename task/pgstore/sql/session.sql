@@ -5,8 +5,8 @@
 -- it.
 
 -- name: RecordSession
--- Records that the session $3, with its connection $4, is that of the workers $1, and is evidence of
--- their death when it has been gone for $2 microseconds. Zero means that it is never evidence.
+-- Records that the session $3, with its connection $4, is that of the workers $1, and is evidence
+-- of their death when it has been gone for $2 microseconds. Zero means that it is never evidence.
 with own as materialized (
 	select usesysid as role from pg_stat_get_activity(pg_backend_pid())
 )
@@ -16,8 +16,8 @@ where id = any ($1::text[]) and not dead
 		or session is distinct from $3::text or connection <> $4::bigint or workers.role is distinct from own.role)
 
 -- name: WithdrawSession
--- Records that the session of the workers $1, whose connection $2 was lost, is no evidence. Once the
--- session is back and recorded this changes nothing, however late it comes.
+-- Records that the session of the workers $1, whose connection $2 was lost, is no evidence. Once
+-- the session is back and recorded this changes nothing, however late it comes.
 update @.workers set boot = null where id = any ($1::text[]) and connection <= $2::bigint and boot is not null and not dead
 
 -- name: SessionSettings

@@ -46,7 +46,8 @@ func (t *task) acceptedBefore(e *history.Event) bool {
 // checkReached checks that a command has reached a task.
 func (f *facts) checkReached(t *task, r history.Task, c control, say say) {
 	call := c.asked.Call
-	before := !r.Ended.IsZero() && r.Ended.Add(f.margin).Before(c.asked.At) // it had ended as it is now
+	// It had ended as it is now.
+	before := !r.Ended.IsZero() && r.Ended.Add(f.margin).Before(c.asked.At)
 	switch {
 	case call.Op == history.CancelAll:
 		again := slices.ContainsFunc(t.may(history.Retry), func(r control) bool { return r.answered == nil || r.answered.N > c.asked.N })

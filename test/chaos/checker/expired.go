@@ -20,7 +20,8 @@ func checkExpired(f *facts, breach breach) {
 		}
 		for _, r := range t.records {
 			until := r.Created.Add(time.Duration(t.plan.StartBeforeMS) * time.Millisecond)
-			bound := t.plan.StartBeforeMS > 0 && len(t.may(history.Retry)) == 0 // a retry of an expired task removes it
+			// A retry of an expired task removes it.
+			bound := t.plan.StartBeforeMS > 0 && len(t.may(history.Retry)) == 0
 			switch {
 			case bound && len(r.Runs) > 0 && !forgotten(r, 0) && r.Runs[0].Started.After(until):
 				breach(t.seq, "run %d began %v after the time before which it was to start", r.Runs[0].Run, r.Runs[0].Started.Sub(until))
