@@ -232,7 +232,8 @@ func TestHook_OfARequestSucceedsWhateverIsAnswered(t *testing.T) {
 // fails with its container has not failed.
 func TestHook_OfAProgramThatHasExitedIsNoFailure(t *testing.T) {
 	killed := exec.CommandContext(t.Context(), "/bin/sh", "-c", "kill -KILL $$").Run()
-	failed := exec.CommandContext(t.Context(), "/bin/sh", "-c", "exit 1").Run() // as nsenter does when the namespace is gone
+	// As nsenter does when the namespace is gone.
+	failed := exec.CommandContext(t.Context(), "/bin/sh", "-c", "exit 1").Run()
 	const never = 2 * togetherWith
 	for _, c := range []struct {
 		err    error

@@ -28,7 +28,7 @@ type entry struct {
 	Dir       string
 	Image     *Image
 	Owners    bool              // all of the image's users and groups exist
-	Beside    int               // the process, as seen from outside, alongside which a command runs
+	Alongside int               // the process, as seen from outside, alongside which a command runs
 	Hosts     map[string]string // this machine's files in /etc that resolve host names
 }
 

@@ -57,7 +57,8 @@ func (h *Hook) run(ctx context.Context, p *program) error {
 		return nil
 	case h.HTTPGet != nil:
 		_, err := h.HTTPGet.get(ctx, lifecycleAgent)
-		if errors.Is(err, http.ErrSchemeMismatch) { // plain text instead of https: the request is sent again without TLS
+		// Plain text instead of https: the request is sent again without TLS.
+		if errors.Is(err, http.ErrSchemeMismatch) {
 			plain := *h.HTTPGet
 			plain.Scheme = "http"
 			_, err = plain.get(ctx, lifecycleAgent)
@@ -103,8 +104,8 @@ func runGroup(ctx context.Context, cmd *exec.Cmd) error {
 	}
 }
 
-// isFailure reports whether a hook that has ended has failed. A hook of a container that is gone has
-// not: its commands are killed with the program or cannot be started any more, and its requests
+// isFailure reports whether a hook that has ended has failed. A hook of a container that is gone
+// has not: its commands are killed with the program or cannot be started any more, and its requests
 // find nobody. The program was not signalled yet, so it has exited by itself or by the hook.
 func (h *hookRun) isFailure(p *program) bool {
 	if h.err == nil {

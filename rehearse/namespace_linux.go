@@ -67,7 +67,8 @@ func (p *program) startNamespaced(path string) error {
 	if what, ok := strings.CutPrefix(string(text), namespaceWord); ok {
 		return fmt.Errorf("%w: %s", errNoNamespace, what)
 	}
-	return fmt.Errorf("rehearse: start %s: %s", c.Command[0], text)
+	// What an image calls its program cannot begin a line.
+	return fmt.Errorf("rehearse: start %s", strings.ReplaceAll(fmt.Sprintf("%s: %s", c.Command[0], text), "\n", " "))
 }
 
 // namespaces are those of a program: PID and mount if it uses this machine's files, and all but the

@@ -37,6 +37,8 @@ type Container struct {
 
 // Image is an unpacked container image.
 type Image struct {
+	// Name names the image in the report. It may be empty.
+	Name string
 	// Root is the directory that holds its files.
 	Root string
 	// User, Group and Groups are the ids that the program runs with.

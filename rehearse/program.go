@@ -28,10 +28,13 @@ func (i isolation) String() string {
 
 // where describes how far the program is isolated from other processes, and from this machine.
 func (p *program) where() string {
-	if p.container.Image != nil {
-		return "PID 1 of its own namespaces, with the image's files alone"
+	switch im := p.container.Image; {
+	case im == nil:
+		return p.isolation.String()
+	case im.Name != "":
+		return "PID 1 of its own namespaces, with the files of the image " + im.Name + " alone"
 	}
-	return p.isolation.String()
+	return "PID 1 of its own namespaces, with the image's files alone"
 }
 
 // program is the rehearsed program while it runs.

@@ -126,7 +126,8 @@ func supervise(path string, argv []string) int {
 	for lines := bufio.NewScanner(orders); lines.Scan() && lines.Text() != orderKill; {
 		var number int
 		if _, err := fmt.Sscanf(lines.Text(), orderSignal+" %d", &number); err == nil {
-			_ = syscall.Kill(tree.PID(), here(syscall.Signal(number))) // not to the whole group; it may have ended
+			// Not to the whole group; it may have ended.
+			_ = syscall.Kill(tree.PID(), here(syscall.Signal(number)))
 		}
 	}
 	if err := tree.Kill(); err != nil {

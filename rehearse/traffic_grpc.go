@@ -25,7 +25,8 @@ func (t *target) beGRPC() {
 	service := strings.TrimPrefix(t.url.Path, "/")
 	message := []byte{}
 	if service != "" {
-		message = append(append(message, 10), binary.AppendUvarint(nil, uint64(len(service)))...) // field 1, a string
+		// Field 1, a string.
+		message = append(append(message, 10), binary.AppendUvarint(nil, uint64(len(service)))...)
 		message = append(message, service...)
 	}
 	frame := binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message))) //nolint:gosec // no name is that long

@@ -144,7 +144,8 @@ func (f *frames) why(id uint32, begun bool, err error) error {
 		return errLater
 	case isReset:
 		err = fmt.Errorf("the stream was reset with code %d: %w", code, io.ErrUnexpectedEOF)
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(f.err, net.ErrClosed): // net/http has closed it, and gives the reason
+	// net/http has closed it, and gives the reason.
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(f.err, net.ErrClosed):
 	case f.err != nil:
 		err = f.err
 	}
