@@ -178,7 +178,8 @@ func (e engine) start(ctx context.Context, args []string) (cmd *exec.Cmd, said *
 // why returns the reason for a failure: the end of the context, or what the engine has said last.
 func (e engine) why(ctx context.Context, err error, said *head) error {
 	lines := strings.Split(strings.TrimSpace(string(said.text)), "\n")
-	switch last := strings.TrimPrefix(lines[len(lines)-1], "Error: "); {
+	last := strings.TrimPrefix(strings.TrimPrefix(lines[len(lines)-1], "Error: "), e.command+": ")
+	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
