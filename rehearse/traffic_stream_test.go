@@ -141,15 +141,21 @@ func streaming(left *atomic.Bool, frames, last []byte) func(*net.TCPConn) {
 				answer[4] = endOfHeaders
 				_, _ = c.Write(slices.Concat(answer, frames, frameOf(ping, 0, make([]byte, 8)...)))
 			case frameReset:
-				left.Store(true)
+				// Behind the last frames it may only say that they came before the request's end.
+				left.Store(pings < 2)
 				return
-			case ping: // the answer to one
-				if pings++; pings == 1 { // by the second one the client has acted on the frames
-					_, _ = c.Write(frameOf(ping, 0, make([]byte, 8)...))
-					continue
+			case ping:
+				const answer = 1 // a flag
+				if head[4]&answer == 0 {
+					continue // the client's own
 				}
-				if _, _ = c.Write(last); last == nil {
-					return
+				switch pings++; pings {
+				case 1:
+					_, _ = c.Write(frameOf(ping, 0, make([]byte, 8)...))
+				case 2: // the client has acted on the frames
+					if _, _ = c.Write(last); last == nil {
+						return
+					}
 				}
 			}
 		}
