@@ -3,6 +3,7 @@ package lastcall
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
 	"os"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall/internal/safelog"
+	"github.com/lastcall-go/lastcall/internal/stackdump"
 )
 
 // A Group is a set of named goroutines, servers and closers that stop
@@ -35,11 +37,12 @@ type Group struct {
 	log    *slog.Logger
 	budget budget
 	id     uint64
-	values context.Context // the parent's values, without its end
-	outer  *Group          // the group that the parent's context belongs to, or nil
-	unhook []func() bool   // removes the callbacks on the parent
-	events func(phase)     // Main's callback at each phase of a stop; nil for New
-	person bool            // Main was started from a terminal
+	dump   func() iter.Seq[stackdump.Record] // takes the stacks of all goroutines
+	values context.Context                   // the parent's values, without its end
+	outer  *Group                            // the group that the parent's context belongs to, or nil
+	unhook []func() bool                     // removes the callbacks on the parent
+	events func(phase)                       // Main's callback at each phase of a stop; nil for New
+	person bool                              // Main was started from a terminal
 
 	// One context for each moment of a stop at which contexts end.
 	loopEnd, workEnd, lastEnd, setupEnd context.Context
@@ -137,6 +140,7 @@ func newGroup(ctx context.Context, cfg Config) (*Group, error) {
 	g := &Group{
 		cfg: cfg, log: safelog.New(cfg.Logger), budget: b,
 		id:     groupIDs.Add(1),
+		dump:   stackdump.Take,
 		values: context.WithoutCancel(ctx), outer: groupOf(ctx),
 		changed: make(chan struct{}, 1), done: make(chan struct{}),
 	}

@@ -36,6 +36,7 @@ var packages = []string{
 	"os/exec",
 	"slices",
 	"testing",
+	"testing/synctest",
 	"time",
 	"github.com/jackc/pgx/v5",
 	"github.com/jackc/pgx/v5/pgxpool",
@@ -44,6 +45,7 @@ var packages = []string{
 	"github.com/lastcall-go/lastcall/task",
 	"github.com/lastcall-go/lastcall/task/cron",
 	"github.com/lastcall-go/lastcall/task/httpapi",
+	"github.com/lastcall-go/lastcall/task/memstore",
 	"github.com/lastcall-go/lastcall/task/pgstore",
 	"github.com/lastcall-go/lastcall/task/tasktest",
 	"github.com/riverqueue/river",
@@ -100,7 +102,8 @@ var given = map[string]string{
 		var store    task.Store
 		var tokens   *httpapi.Tokens`,
 	"docs/schedules.md": `
-		type ImportArgs struct{ Full bool }`,
+		type ImportArgs struct{ Full bool }
+		var entries []task.ScheduleEntry`,
 	"docs/shutdown.md": `
 		var g        *lastcall.Group
 		var listener net.Listener

@@ -170,6 +170,39 @@ func TestTraffic_WhatFailsWhenThisProcessWasLateBlamesNobody(t *testing.T) {
 	}
 }
 
+// A request that failed is judged by its failure, however long it took. Answers are late only if
+// earlier ones were quicker.
+func TestTraffic_OnlyAnswersAndSilenceAreLate(t *testing.T) {
+	for _, c := range []struct {
+		what   string
+		before time.Duration // the slowest answer before the stop, 0 for none
+		err    error
+		status int
+		late   bool
+	}{
+		{"an answer", time.Millisecond, nil, http.StatusOK, true},
+		{"an answer as before", time.Second, nil, http.StatusOK, false},
+		{"an answer, and none before", 0, nil, http.StatusOK, false},
+		{"no answer in time", time.Millisecond, os.ErrDeadlineExceeded, 0, true},
+		{"a reset", time.Millisecond, syscall.ECONNRESET, 0, false},
+		{"an error", time.Millisecond, nil, http.StatusServiceUnavailable, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			to := targets(t, Target{URL: "http://127.0.0.1:1"})[0]
+			tr := &traffic{ctx: t.Context(), tallies: map[tallied]*tally{{to, newConnection}: {slowest: c.before}}, stopping: true}
+			r := &rehearsal{config: &Config{}, plan: Delete.plan(), traffic: tr, deleted: time.Now()}
+			begun := time.Now()
+			time.Sleep(4 * time.Second)
+			tr.add(to, newConnection, begun, c.err, c.status)
+			late := false
+			r.judgeSlow(func(code Code, _ bool, _ string, _ ...any) { late = late || code == AnswersLate })
+			if late != c.late {
+				t.Errorf("%s: late is %v, want %v", c.what, late, c.late)
+			}
+		})
+	}
+}
+
 // On a busy machine a client may see late that the program has closed its connection.
 func TestTraffic_DrainWaitsForTheClientsOfAProgramThatHasEnded(t *testing.T) {
 	t.Parallel()

@@ -52,7 +52,9 @@ SIGHUP is a stop like SIGTERM, unless there is a token file: then the server rea
 
 // serve runs until a stop, and returns the exit code of the group.
 func serve(cmd *cobra.Command, c config, flags serveFlags) error {
-	s := service{config: c, storeWait: flags.storeWait, out: cmd.OutOrStdout(), log: newLog(cmd.ErrOrStderr(), c.LogFormat)}
+	log, end := newLog(cmd.ErrOrStderr(), c.LogFormat)
+	defer end()
+	s := service{config: c, storeWait: flags.storeWait, out: cmd.OutOrStdout(), log: log}
 	settings := lastcall.Config{Grace: c.Grace, GraceFlag: flags.grace, Logger: s.log}
 	if c.TokenFile != "" {
 		tokens, err := httpapi.LoadTokens(c.TokenFile, s.log)

@@ -98,7 +98,7 @@ func hangNotify(t *testing.T, dsn string) (release func()) {
 }
 
 func TestAnnouncer_AnAnnouncementReachesAnotherStore(t *testing.T) {
-	dsn := pgtest.DSN(t)
+	dsn := migrated.DSN(t)
 	a := openAt(t, Config{DSN: dsn, Migrate: true})
 	defer closed(t, a)
 	b := openAt(t, Config{DSN: dsn, Logger: slog.New(slog.DiscardHandler)})

@@ -150,6 +150,48 @@ func TestPrune_ForgetsWorkersThatHaveBeenGoneForLong(t *testing.T) {
 	}
 }
 
+func TestPrune_WhereTasksAreKeptForEverForgetsWorkersThatNoneOfThemCanName(t *testing.T) {
+	b := newRig(t)
+	old := b.many(1)
+	b.beat(task.WorkerStopped)
+	forEver := task.PruneRequest{KeepOthers: true, Max: 1}
+	if b.prune(forEver); b.number(`select count(*) from lastcall.workers`) != 1 {
+		t.Error("a worker that a task of the store may name is forgotten")
+	}
+	mustExec(t, b.store, `update @.workers set gone = (select created from @.tasks where id = $1) - interval '1 second'`, old[0].ID)
+	if b.prune(forEver); b.number(`select count(*) from lastcall.workers`) != 0 {
+		t.Error("a worker that left before any task was created is kept")
+	}
+	mustExec(t, b.store, `insert into @.workers (worker, id, name, host, pid, kinds, queues, slots, lease, seq, state, gone)
+		select gen_random_uuid(), n::text, '', '', n, '{}', '{}', 1, 1, 1, 'stopped', now() + n * interval '1 second' from generate_series(1, 5) n`)
+	mustExec(t, b.store, b.store.q.RemoveForgottenWorkers, int64(2))
+	if got := b.number(`select sum(pid) from lastcall.workers`); got != 4+5 {
+		t.Errorf("of five workers 4 and 5 are to be kept, and the numbers of those that are add up to %d", got)
+	}
+}
+
+func TestPrune_ForgetsASetWithoutSchedulesADayAfterItsLastProcess(t *testing.T) {
+	b := newRig(t)
+	for name, schedules := range map[string][]task.ScheduleRecord{"empty": nil, "heard": nil, "full": {{Name: "a", Template: []byte("{}")}}} {
+		put := task.SchedulesPut{ScheduleSet: task.ScheduleSet{Name: name, Generation: testID(1)}, Schedules: schedules}
+		if _, err := b.store.PutSchedules(t.Context(), put); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustExec(t, b.store, `update @.schedule_sets set heard = heard - interval '25 hours'`)
+	if _, err := b.store.DueSchedules(t.Context(), task.DueRequest{Set: "heard", Generation: testID(1), Alive: true}); err != nil {
+		t.Fatal(err)
+	}
+	forEver := task.PruneRequest{KeepOthers: true, Max: 1, Clock: time.Now().Add(-2 * time.Hour)}
+	if b.prune(forEver); b.number(`select count(*) from lastcall.schedule_sets`) != 3 {
+		t.Error("by a clock that is behind a set is forgotten")
+	}
+	forEver.Clock = time.Now()
+	if b.prune(forEver); b.number(`select count(*) from lastcall.schedule_sets where name = 'empty'`) != 0 || b.number(`select count(*) from lastcall.schedule_sets`) != 2 {
+		t.Error("the empty set is to be forgotten, and no other")
+	}
+}
+
 func TestPrune_RefusesAPositionThatIsNone(t *testing.T) {
 	b := newRig(t)
 	for _, after := range []string{"x", "1", "1-zz", "1-00", "-"} {

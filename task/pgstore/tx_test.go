@@ -13,7 +13,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	_ "github.com/jackc/pgx/v5/stdlib" // a driver for database/sql
 
-	"github.com/lastcall-go/lastcall/internal/pgtest"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -28,7 +27,7 @@ type desk struct {
 
 func newDesk(t *testing.T) *desk {
 	t.Helper()
-	dsn := pgtest.DSN(t)
+	dsn := migrated.DSN(t)
 	d := &desk{Store: openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)}), t: t, dsn: dsn}
 	d.client = task.NewClient(d.Store)
 	exec(t, dsn, `create table public.rows (n integer)`)

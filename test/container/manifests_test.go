@@ -302,7 +302,7 @@ func TestManifests_TheOverlayHasItsOwnImageKindsAndGrace(t *testing.T) {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if said, err := exec.CommandContext(t.Context(), filepath.Join(readContainerfile(t, containerfile).make(t), "lastcall"), "config", "check", file).CombinedOutput(); err != nil {
+	if said, err := exec.CommandContext(t.Context(), filepath.Join(makeProgram(t), "lastcall"), "config", "check", file).CombinedOutput(); err != nil {
 		t.Errorf("config check: %v\n%s", err, said)
 	}
 }

@@ -230,7 +230,8 @@ create table @.schedule_sets (
 	digest     text not null,
 	former     text[] not null, -- the earlier digests, the newest last
 	salt       text not null, -- goes into the ids of the tasks
-	beats      bigint not null default 0 -- grows while a process with this generation runs
+	beats      bigint not null default 0, -- grows while a process with this generation runs
+	heard      timestamptz not null default now() -- when it last grew
 ) with (fillfactor = 50);
 
 -- The schedules. A tick locks the row, compares generation and tick, and sets the next tick.
@@ -268,6 +269,8 @@ create table @.workers (
 	since    timestamptz not null default now(),
 	session  text, -- the application_name of its process's session
 	role     oid, -- the role of that session
+	-- The number of that session's connection, which grows.
+	connection bigint not null default 0,
 	-- The start of the server during which the session is evidence; null: it is no evidence.
 	boot     timestamptz,
 	-- How long the session must have been gone to be evidence, in microseconds.

@@ -248,7 +248,8 @@ create table schedule_sets (
 	digest     text    not null,
 	former     text    not null, -- a JSON list of the earlier digests, the newest last
 	salt       text    not null, -- goes into the ids of the tasks
-	beats      integer not null  -- grows while a process with this generation runs
+	beats      integer not null, -- grows while a process with this generation runs
+	heard      integer not null  -- when it last grew
 ) strict, without rowid;
 
 -- schedules has the schedules of the sets' present generations. A tick compares tick, and sets the

@@ -69,7 +69,7 @@ func (t *task) checkStatus(r history.Task, say say) {
 			say("it has failed, and nothing in its plan fails: %s", r.Error)
 		}
 	case cancelled:
-		if !t.mayEndCancelled() {
+		if r.Reason != expired && !t.mayEndCancelled() {
 			say("it is cancelled, and nobody has asked for it since it was retried, or at all")
 		}
 	default:

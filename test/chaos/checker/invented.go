@@ -13,7 +13,7 @@ func checkInvented(f *facts, breach breach) {
 		breach(r.Seq, "nobody has asked for it, and it is in the store as %s", r.ID)
 	}
 	for _, t := range f.tasks {
-		if t.fate() == never {
+		if t.fate() == never && t.made == nil {
 			for _, r := range t.records {
 				breach(t.seq, "it is in the store as %s, and %s", r.ID, t.adds[0].refusal())
 			}

@@ -30,7 +30,7 @@ func (p *Plan) enterImage(program *rehearse.Container) error {
 	if len(program.Command) == 0 {
 		return errors.New("neither the image nor the manifest says what is run: give the command behind --")
 	}
-	in := &rehearse.Image{Root: image.Root, User: image.User, Group: image.Group, Groups: image.Groups, Env: image.Env}
+	in := &rehearse.Image{Name: image.Name, Root: image.Root, User: image.User, Group: image.Group, Groups: image.Groups, Env: image.Env}
 	p.runAs(in)
 	program.Image, program.Dir = in, p.container.WorkingDir
 	root, err := os.OpenRoot(image.Root)

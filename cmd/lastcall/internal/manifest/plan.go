@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	core "k8s.io/api/core/v1"
@@ -41,11 +42,13 @@ type Given struct {
 
 // Image is the part of an unpacked image that concerns a manifest.
 type Image struct {
-	Root            string
+	Name, Root      string
 	Entrypoint, Cmd []string
 	User, Group     int
+	UserName        string // as the image has it
 	Groups          []int
 	Env             []string
+	StopSignal      syscall.Signal
 }
 
 // Plan is the rehearsal that a manifest describes.
