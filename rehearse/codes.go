@@ -28,8 +28,8 @@ const (
 	NotAnswered Code = "LC108"
 	// FailsBefore: requests failed before anything was stopped.
 	FailsBefore Code = "LC109"
-	// Tight: the program exited in time, but with less than a second, and less than a tenth of its
-	// time, left.
+	// Tight: the program exited in time, but had less left than a second and less than a tenth of its
+	// time.
 	Tight Code = "LC110"
 	// HookFails: a preStop hook fails.
 	HookFails Code = "LC111"
@@ -91,7 +91,7 @@ var meanings = map[Code]meaning{
 	TooSlow: {
 		title:  "does not exit within its grace period",
 		why:    "It is killed: what it was doing is lost, and Kubernetes records exit code 137.",
-		change: "Give every wait a deadline. Together the waits must end a second before the program's time is up, which is terminationGracePeriodSeconds minus the time of the preStop hook. Or give the pod a longer grace period.",
+		change: "Give every wait a deadline. Together the waits must end a second before the program's time is up, which is terminationGracePeriodSeconds minus the time of the preStop hook. GracefulStop of gRPC-Go has none: call Stop when it takes too long. Or give the pod a longer grace period.",
 	},
 	CutOff: {
 		title:   "cuts off in-flight requests",
@@ -136,7 +136,7 @@ var meanings = map[Code]meaning{
 	Tight: {
 		title:  "exits with hardly any of its grace period left",
 		why:    "With a little more load it would be killed.",
-		change: "Leave a second or a tenth of the grace period, whichever is more.",
+		change: "Leave a second of the grace period, or a tenth of it where that is less.",
 	},
 	HookFails: {
 		title:  "has a preStop hook that fails",

@@ -75,8 +75,9 @@ type traffic struct {
 	// closed since then, without announcing it in an answer or by a GOAWAY.
 	stopping    bool
 	unannounced map[client]int
-	slow        []result       // slow answers, and requests that waited long and had no answer
-	left        map[client]int // open when the traffic ended
+	// Slow answers, and requests that waited long and had no answer.
+	slow []result
+	left map[client]int // open when the traffic ended
 }
 
 // change is a moment at which the endpoint was removed or restored.

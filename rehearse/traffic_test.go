@@ -154,7 +154,8 @@ func TestTraffic_WhatFailsWhenThisProcessWasLateBlamesNobody(t *testing.T) {
 		{3 * time.Second, 0, tally{failed: 1}},
 		{time.Second, tooLate - 1, tally{failed: 1}},
 		{3 * time.Second, 2 * tooLate, tally{notSent: 1}},
-		{8 * time.Second, 2 * tooLate, tally{failed: 1}}, // it has waited for longer than this process was late
+		// It has waited for longer than this process was late.
+		{8 * time.Second, 2 * tooLate, tally{failed: 1}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			tr := &traffic{ctx: t.Context(), tallies: map[tallied]*tally{}}

@@ -60,7 +60,8 @@ func (e *explanation) write(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  %s %s.\n\n%s\n\n%s\n\n", code, who, manifest.Title(code), manifest.Why(code), manifest.Change(code))
 	if err != nil {
-		fmt.Fprintf(&b, "T%s.\n", strings.TrimPrefix(err.Error(), "t"))
+		text := err.Error()
+		fmt.Fprintf(&b, "%s%s.\n", strings.ToUpper(text[:1]), text[1:])
 	} else {
 		fmt.Fprintf(&b, "The fix in %s: + is what a program with this mistake lacks, - is what it has instead.\n\n%s\n", fix.Language, fix.Diff())
 		b.WriteString("The corrected program alone: add --program.\n")

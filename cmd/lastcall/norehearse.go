@@ -24,4 +24,4 @@ func newRehearse() *cobra.Command {
 	}
 }
 
-func examineManifests(*cobra.Command, []string) error { return errLacking }
+func examineManifests(*cobra.Command, []string, string, string) error { return errLacking }

@@ -72,6 +72,9 @@ var shared struct {
 
 func TestMain(m *testing.M) {
 	code := pgtest.Main(m)
+	if builtProgram != "" {
+		_ = os.RemoveAll(builtProgram)
+	}
 	if shared.runtime != nil {
 		if err := shared.close(); err != nil {
 			fmt.Fprintln(os.Stderr, "containerd:", err)

@@ -53,7 +53,8 @@ func readContainerfile(t *testing.T, path string) image {
 			im.env = append(im.env, rest)
 		case stages == 1 && word == "RUN" && !strings.HasSuffix(rest, "\\"):
 			im.build = append(im.build, rest)
-		case stages == 1 && (line == "WORKDIR /src" || line == "COPY . ."): // the test runs the instructions in the repository
+		// The test runs the instructions in the repository.
+		case stages == 1 && (line == "WORKDIR /src" || line == "COPY . ."):
 		case stages == 2 && word == "COPY":
 			if n, err := fmt.Sscanf(rest, "--from=build %s /", &im.copied); n != 1 || err != nil {
 				t.Fatalf("%s:%d: %q is not understood: %v", path, i+1, line, err)

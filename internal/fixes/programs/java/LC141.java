@@ -10,7 +10,8 @@ import java.util.concurrent.atomic.AtomicInteger;
 /** A server that exits while its event streams are open. */
 class Main {
     static final int DELAY = 3; // seconds after the signal, while clients are still routed here
-    static final int PATIENCE = 5; // seconds for requests: delay and patience fit into the grace period
+    // Seconds for requests: delay and patience fit into the grace period.
+    static final int PATIENCE = 5;
 
     static volatile boolean stopping;
     static final AtomicInteger underWay = new AtomicInteger();
@@ -19,7 +20,8 @@ class Main {
         underWay.incrementAndGet();
         try (exchange) {
             if (stopping) {
-                exchange.getResponseHeaders().set("Connection", "close"); // the next request goes to another pod
+                // The next request goes to another pod.
+                exchange.getResponseHeaders().set("Connection", "close");
             }
             if (exchange.getRequestURI().getPath().equals("/events")) {
                 stream(exchange);
@@ -55,7 +57,8 @@ class Main {
             stopping = true;
             pause(DELAY * 1000);
             long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(PATIENCE);
-            while (underWay.get() > 0 && System.nanoTime() < deadline) { // stop(PATIENCE) may wait in vain
+            // stop(PATIENCE) may wait in vain.
+            while (underWay.get() > 0 && System.nanoTime() < deadline) {
                 pause(50);
             }
             server.stop(0);

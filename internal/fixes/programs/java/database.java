@@ -9,7 +9,8 @@ import java.util.concurrent.atomic.AtomicInteger;
 /** A server that keeps its database connection until the last request is answered, and exits with 0. */
 class Main {
     static final int DELAY = 3; // seconds after the signal, while clients are still routed here
-    static final int PATIENCE = 10; // seconds for requests: delay and patience fit into the grace period
+    // Seconds for requests: delay and patience fit into the grace period.
+    static final int PATIENCE = 10;
 
     /** It stands for a connection to a database. */
     static class Connection {
@@ -35,7 +36,8 @@ class Main {
             }
             byte[] body = connection.query().getBytes();
             if (stopping) {
-                exchange.getResponseHeaders().set("Connection", "close"); // the next request goes to another pod
+                // The next request goes to another pod.
+                exchange.getResponseHeaders().set("Connection", "close");
             }
             exchange.sendResponseHeaders(200, body.length);
             exchange.getResponseBody().write(body);
@@ -55,7 +57,8 @@ class Main {
             stopping = true;
             pause(DELAY * 1000);
             long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(PATIENCE);
-            while (underWay.get() > 0 && System.nanoTime() < deadline) { // stop(PATIENCE) may wait in vain
+            // stop(PATIENCE) may wait in vain.
+            while (underWay.get() > 0 && System.nanoTime() < deadline) {
                 pause(50);
             }
             server.stop(0);

@@ -10,7 +10,8 @@ import java.util.concurrent.atomic.AtomicInteger;
 /** A server that ends its event streams before it exits with 0. */
 class Main {
     static final int DELAY = 3; // seconds after the signal, while clients are still routed here
-    static final int PATIENCE = 5; // seconds for requests: delay and patience fit into the grace period
+    // Seconds for requests: delay and patience fit into the grace period.
+    static final int PATIENCE = 5;
 
     static volatile boolean stopping;
     static volatile boolean closing; // since no client is routed here any more
@@ -20,7 +21,8 @@ class Main {
         underWay.incrementAndGet();
         try (exchange) {
             if (stopping) {
-                exchange.getResponseHeaders().set("Connection", "close"); // the next request goes to another pod
+                // The next request goes to another pod.
+                exchange.getResponseHeaders().set("Connection", "close");
             }
             if (exchange.getRequestURI().getPath().equals("/events")) {
                 stream(exchange);
@@ -37,7 +39,8 @@ class Main {
     static void stream(HttpExchange exchange) throws IOException {
         exchange.getResponseHeaders().set("Content-Type", "text/event-stream");
         exchange.sendResponseHeaders(200, 0);
-        try (OutputStream body = exchange.getResponseBody()) { // its end marks that of the stream: then the client asks again
+        // Its end marks that of the stream: then the client asks again.
+        try (OutputStream body = exchange.getResponseBody()) {
             while (!closing) {
                 body.write("data: hello\n\n".getBytes());
                 body.flush();
@@ -57,7 +60,8 @@ class Main {
             pause(DELAY * 1000);
             closing = true;
             long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(PATIENCE);
-            while (underWay.get() > 0 && System.nanoTime() < deadline) { // stop(PATIENCE) may wait in vain
+            // stop(PATIENCE) may wait in vain.
+            while (underWay.get() > 0 && System.nanoTime() < deadline) {
                 pause(50);
             }
             server.stop(0);

@@ -34,7 +34,8 @@ class Main {
         pause(DELAY * 1000);
         for (Socket connection : connections) {
             try {
-                connection.shutdownOutput(); // no answer is lost: the client reads up to the end, and then closes its side
+                // No answer is lost: the client reads up to the end, and then closes its side.
+                connection.shutdownOutput();
             } catch (IOException e) {
                 // The client has gone.
             }

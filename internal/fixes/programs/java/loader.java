@@ -9,7 +9,8 @@ import java.util.concurrent.atomic.AtomicInteger;
 /** A server that answers its liveness probe while it loads its data, and is ready when it has. */
 class Main {
     static final int DELAY = 3; // seconds after the signal, while clients are still routed here
-    static final int PATIENCE = 10; // seconds for requests: delay and patience fit into the grace period
+    // Seconds for requests: delay and patience fit into the grace period.
+    static final int PATIENCE = 10;
 
     static volatile boolean loaded;
     static volatile boolean stopping;
@@ -32,7 +33,8 @@ class Main {
     static void answer(HttpExchange exchange) throws IOException {
         String path = exchange.getRequestURI().getPath();
         if (stopping) {
-            exchange.getResponseHeaders().set("Connection", "close"); // the next request goes to another pod
+            // The next request goes to another pod.
+            exchange.getResponseHeaders().set("Connection", "close");
         }
         int status = 200;
         if (!path.equals("/livez") && (!loaded || stopping && path.equals("/readyz"))) {
@@ -53,7 +55,8 @@ class Main {
             stopping = true;
             pause(DELAY * 1000);
             long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(PATIENCE);
-            while (underWay.get() > 0 && System.nanoTime() < deadline) { // stop(PATIENCE) may wait in vain
+            // stop(PATIENCE) may wait in vain.
+            while (underWay.get() > 0 && System.nanoTime() < deadline) {
                 pause(50);
             }
             server.stop(0);

@@ -22,7 +22,8 @@ process.on('SIGTERM', () => {
   setTimeout(() => {
     server.close(() => process.exit(0)) // called when the last connection is closed
     for (const connection of connections) {
-      connection.end() // no answer is lost: the client reads up to the end, and then closes its side
+      // No answer is lost: the client reads up to the end, and then closes its side.
+      connection.end()
     }
     setTimeout(() => process.exit(0), patience)
   }, delay)

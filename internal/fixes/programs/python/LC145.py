@@ -13,7 +13,8 @@ DELAY = 3  # seconds after the signal, while clients are still routed here
 
 class Handler(socketserver.StreamRequestHandler):
     def handle(self):
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # no TIME_WAIT
+        # No TIME_WAIT.
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         with contextlib.suppress(OSError):  # the client has gone
             for _ in self.rfile:
                 self.wfile.write(b"pong\n")

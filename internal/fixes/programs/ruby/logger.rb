@@ -24,4 +24,5 @@ until stopping
   log 'one more item is done'
 end
 log 'stopped'
-(PATIENCE * 20).times { sleep 0.05 unless $lines.empty? && $lines.num_waiting > 0 } # until all is written
+# Until all is written.
+(PATIENCE * 20).times { sleep 0.05 unless $lines.empty? && $lines.num_waiting > 0 }
