@@ -90,16 +90,6 @@ func namespaces(image *Image) *syscall.SysProcAttr {
 	return attr
 }
 
-// awaitKilled waits for a killed process, which a broken disk may keep from ending.
-func awaitKilled(ctx context.Context, ended <-chan struct{}) error {
-	select {
-	case <-ended:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("it was killed and has not ended: look what it waits for in /proc: %w", context.Cause(ctx))
-	}
-}
-
 // runOnThread starts the program and waits for its end on one thread: the kernel kills the program
 // when the thread that has started it ends.
 func (p *program) runOnThread(cmd *exec.Cmd, started chan<- error) {

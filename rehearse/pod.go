@@ -27,7 +27,7 @@ type Container struct {
 	Image *Image
 	// PreStop is the hook that runs before the stop signal, nil for none.
 	PreStop *Hook
-	// StopSignal is SIGTERM if it is 0.
+	// StopSignal is SIGTERM if it is 0. Its number is that on Linux, as from ParseSignal.
 	StopSignal syscall.Signal
 	// Startup, Readiness and Liveness are probed repeatedly while the program runs, as the kubelet
 	// does: Startup before the others, Readiness until the program has exited, and Liveness until the

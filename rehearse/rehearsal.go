@@ -191,7 +191,7 @@ func (r *rehearsal) ready(ctx context.Context) ([]*target, error) {
 		}
 		waited := time.Since(r.started)
 		if still := r.isStill(); !listens && (waited >= r.config.noPort && still || waited >= max(r.config.noPort, noPortBusy)) {
-			r.say("ready", "it listens on no port of loopback: there are no clients")
+			r.say("ready", "%s", noClients)
 			return nil, nil
 		}
 		if waited >= r.config.Ready {

@@ -7,10 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -185,7 +182,7 @@ func scenarioNames() string {
 }
 
 func rehearseOnce(cmd *cobra.Command, c rehearse.Config, o *rehearsalOutput) error {
-	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilInterrupt(cmd.Context())
 	defer stop()
 	if err := o.begin(cmd, &c); err != nil {
 		return err

@@ -96,7 +96,8 @@ func TestRehearseImage_WithoutARangeOfIDsHasOneUserAndSaysWhy(t *testing.T) {
 func TestRehearseImage_WithARangeOfIDsLeavesNothingBehind(t *testing.T) {
 	asRoot(t)
 	image := packImage(t, nil)
-	mark := filepath.Base(filepath.Dir(image)) + fmt.Sprint(time.Now().UnixNano()) // only in its environment
+	// Only in its environment.
+	mark := filepath.Base(filepath.Dir(image)) + fmt.Sprint(time.Now().UnixNano())
 	cmd, temporary := rehearsal(t, 0, "--image", image, "--grace", "5m", "--whole-grace", "--env", "MARK="+mark, "--env", "ADDRESS=127.0.0.1:0", "--", "/server", "hangs")
 	giveRange(t, cmd, range65536)
 	if err := cmd.Start(); err != nil {

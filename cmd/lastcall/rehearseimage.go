@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -51,7 +49,7 @@ func (i *imageFlags) unpack(cmd *cobra.Command, c *rehearse.Config, described bo
 	if i.file == "" {
 		return nil, nil
 	}
-	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilInterrupt(cmd.Context())
 	defer stop()
 	im, err := image.Unpack(ctx, i.file, i.exported)
 	if err != nil {
@@ -103,7 +101,7 @@ func (i *imageFlags) enter(cmd *cobra.Command) (done bool, err error) {
 		return false, err
 	}
 	if i.file != "" {
-		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+		ctx, stop := untilInterrupt(cmd.Context())
 		defer stop()
 		if i.exported, err = image.Export(ctx, i.file); err != nil {
 			return false, err

@@ -162,7 +162,8 @@ func TestRehearseImage_PassesWithWhatTheImageSays(t *testing.T) {
 		for _, network := range []string{"host", "none"} {
 			t.Run(fmt.Sprint(uid, network), func(t *testing.T) {
 				t.Parallel()
-				where, isolation := "127.0.0.1:80", "with the files of the image app:1 of podman alone" // the network has no other program
+				// The network has no other program.
+				where, isolation := "127.0.0.1:80", "with the files of the image app:1 of podman alone"
 				if network == "host" {
 					where, isolation = freePort(t), "with the image's files alone"
 				}
@@ -205,7 +206,8 @@ func TestRehearseImage_LeavesNothingBehind(t *testing.T) {
 			t.Run(fmt.Sprint(network, " ", sig), func(t *testing.T) {
 				t.Parallel()
 				image := packImage(t, map[string]any{"Entrypoint": []string{"/server", "hangs"}, "Env": []string{"ADDRESS=127.0.0.1:0"}})
-				mark := filepath.Base(filepath.Dir(image)) + fmt.Sprint(time.Now().UnixNano()) // only in its environment
+				// Only in its environment.
+				mark := filepath.Base(filepath.Dir(image)) + fmt.Sprint(time.Now().UnixNano())
 				cmd, temporary := rehearsal(t, uint32(os.Geteuid()), "--network", network, "--image", image, "--env", "MARK="+mark, "--", "/server", "hangs")
 				var said bytes.Buffer
 				cmd.Stdout, cmd.Stderr = &said, &said

@@ -190,7 +190,8 @@ func TestRemover_RemovesTheImageOfAProcessThatIsKilled(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := out.Read(make([]byte, 1)); err != nil { // the child prints a byte when it has unpacked the image
+	// The child prints a byte when it has unpacked the image.
+	if _, err := out.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
 	if left, err := os.ReadDir(temporary); err != nil || len(left) != 1 {

@@ -231,7 +231,7 @@ func TestUnpack_WhatIsNoImageIsAnErrorThatSaysWhy(t *testing.T) {
 		"no image":          {put(t, tarOf(t, file("manifest.json", `[]`))), "0 images"},
 		"a pipe":            {pipe, "index.json is no file"},
 		"two named images":  {index(one("1", "a:1"), one("2", "b:2")), "2 images (a:1, b:2): save one alone"},
-		"one with two tags": {index(one("1", "a:1"), one("1", "b:2")), "blobs/sha256/1111"}, // it is looked for
+		"one with two tags": {index(one("1", "a:1"), one("1", "b:2")), "blobs/sha256/1111"},
 		"index of itself":   {put(t, tarOf(t, file("index.json", `{"manifests":[{"digest":"sha256:../../../../etc/passwd"}]}`))), "digest"},
 		"another machine":   {change(func(p *packed) { p.arch = "vax" }).write(t, true, nil), "it is for vax, and this machine is"},
 		"no platform":       {change(func(p *packed) { p.arch = "vax2" }).write(t, false, nil), "no image for linux/"},

@@ -52,10 +52,10 @@ func (s *Set) Examine() []Finding {
 	x := &examination{set: s}
 	for _, w := range s.Workloads {
 		x.workload = w
-		x.workloads()
+		x.checkWorkload()
 		for _, c := range w.running() {
 			x.container = c
-			x.containers()
+			x.checkContainer()
 		}
 		x.container = nil
 	}
@@ -83,8 +83,8 @@ func (x *examination) at(rest string) string {
 	return x.workload.place(x.workload.pathOf(x.container) + rest)
 }
 
-// containers checks one container.
-func (x *examination) containers() {
+// checkContainer adds the findings about the container.
+func (x *examination) checkContainer() {
 	x.hook()
 	x.budget()
 	x.shell()
@@ -155,7 +155,7 @@ func hookTime(c *core.Container) int64 {
 
 var sleeps = regexp.MustCompile(`(?:^|[;&|\n/]|\s)sleep\s+(\d+(?:\.\d+)?)([smh]?)(?:$|[;&|\n\s])`)
 
-// seconds returns the grace, as the manifest has it.
+// seconds returns the grace in seconds: that of the manifest, or Kubernetes' default.
 func (w *Workload) seconds() int64 {
 	if s := w.Pod.TerminationGracePeriodSeconds; s != nil {
 		return *s

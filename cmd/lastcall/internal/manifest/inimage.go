@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -37,12 +38,8 @@ func (p *Plan) enterImage(program *rehearse.Container) error {
 		return fmt.Errorf("put the files of the manifest into the image: %w", err)
 	}
 	defer root.Close()
-	targets := make([]string, 0, len(p.paths))
-	for target := range p.paths {
-		targets = append(targets, target)
-	}
-	slices.Sort(targets) // a mount below another mount comes after it
-	for _, target := range targets {
+	// Sorted, so that a mount below another mount comes after it.
+	for _, target := range slices.Sorted(maps.Keys(p.paths)) {
 		if err := p.place(root, target, p.paths[target], in); err != nil {
 			return fmt.Errorf("put %s into the image: %w", target, err)
 		}
