@@ -25,7 +25,7 @@ var interpreters = map[fixes.Language]string{
 var scenariosOf = map[Code]Scenario{NotBack: Crash, LostEarly: Starting, BreaksTwice: SecondSignal, OutputBlocks: OutputStuck}
 
 // livenessOf has the failureThreshold of the liveness probe, if a mistake shows with probes.
-var livenessOf = map[Code]int{StaysReady: 60, DeadWhileStopping: 60, StartsTooSlowly: 6}
+var livenessOf = map[Code]int{StaysReady: 60, DeadWhileStopping: 60, StartsTooSlowly: 8}
 
 // clientsOf returns what the clients ask for with which a mistake shows, at an address.
 func clientsOf(code Code, where string) []Target {

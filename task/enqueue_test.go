@@ -78,7 +78,7 @@ func TestEnqueue_WhatCannotBeAcceptedIsErrInvalidAndSaysWhy(t *testing.T) {
 		"may have only letters": func() (task.EnqueueResult, error) {
 			return c.Enqueue(t.Context(), "a kind", []byte("{}"), nil)
 		},
-		"cannot stand in an address": func() (task.EnqueueResult, error) {
+		"cannot be in a URL": func() (task.EnqueueResult, error) {
 			return c.Enqueue(t.Context(), "k", []byte("{}"), &task.EnqueueOptions{Queue: "/"})
 		},
 		"put it into a file": func() (task.EnqueueResult, error) {

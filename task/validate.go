@@ -25,7 +25,7 @@ func storable(s string, max int) string {
 // must also fit between two slashes of an address (/v1/queues/NAME/pause).
 func checkName(what, name string) error {
 	if name == "/" || name == "." || name == ".." {
-		return invalid("%s %q cannot stand in an address: give it a letter or a digit", what, name)
+		return invalid("%s %q cannot be in a URL: give it a letter or a digit", what, name)
 	}
 	if name == "" || len(name) > maxName {
 		return invalid("%s %.120q must have 1 to %d characters", what, name, maxName)

@@ -192,7 +192,7 @@ func checkListen(listen string, tokens bool) error {
 	if tokens || isLoopback(host) {
 		return nil
 	}
-	return fmt.Errorf("listen %q is not a loopback address: whoever can reach it could start tasks; say with --token-file (tokenFile:) who may, or use %s", listen, defaultListen)
+	return fmt.Errorf("listen %q is not a loopback address: everybody who can reach it could start tasks: name those who may with --token-file (tokenFile:), or use %s", listen, defaultListen)
 }
 
 // checkPort refuses an address whose port is not a valid one.

@@ -55,7 +55,7 @@ func TestConfig_AMistakeInTheConfigurationIsToldWithItsLine(t *testing.T) {
 		"version: 1\nstore: sqlite:x\nconcurrency: 1000000000\n":                        ":3: concurrency is 1000000000, more than 1000000",
 		"version: 1\n\tstore: sqlite:x\n":                                               ":2: found a tab character that violates indentation: write spaces instead",
 		"version: 1\nstore: sqlite:x\nlisten: 127.0.0.1:99999\n":                        ":3: listen \"127.0.0.1:99999\": port 99999 does not exist: use one from 1 to 65535",
-		"version: 1\nstore: sqlite:x\nlisten: 0.0.0.0:80":                               "say with --token-file",
+		"version: 1\nstore: sqlite:x\nlisten: 0.0.0.0:80":                               "name those who may with --token-file",
 		"version: 1\nstore: sqlite:x\nlisten: \"8321\"\n":                               "write it as 127.0.0.1:8321",
 		"version: 1\nstore: sqlite:x\nlisten: \":8321\"\n":                              "not a loopback address",
 		"version: 1\nstore: sqlite:x\nlisten: 127.0.0.1:nobody\n":                       ":3: listen \"127.0.0.1:nobody\": port \"nobody\" is neither a number",

@@ -88,7 +88,7 @@ func parseTime(text string, now time.Time) (time.Time, error) {
 	}
 	t, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return t, fmt.Errorf("%.40q is no time: write it as 2026-01-02T03:04:05Z, or as 90m for so long ago", text)
+		return t, fmt.Errorf("%.40q is no time: write it as 2026-01-02T03:04:05Z, or as 90m for 90 minutes ago", text)
 	}
 	return t, nil
 }

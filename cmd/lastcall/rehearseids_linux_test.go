@@ -43,6 +43,9 @@ func giveRange(t *testing.T, cmd *exec.Cmd, text string) {
 	cmd.Args, cmd.SysProcAttr, cmd.ExtraFiles = args, nil, []*os.File{self}
 }
 
+// neverReady is a probe that fails, so that the end of the program is awaited however slow it is.
+const neverReady = "tcp://127.0.0.1:1"
+
 const range65536 = "root:1:2\n65534:600000:65536\n"
 
 func asRoot(t *testing.T) {
@@ -57,7 +60,7 @@ func TestRehearseImage_WithARangeOfIDsHasAllItsUsers(t *testing.T) {
 	asRoot(t)
 	image := packImage(t, map[string]any{"Cmd": []string{"/server", "becomes"}})
 	for _, network := range []string{networkHost, networkNone} {
-		cmd, temporary := rehearsal(t, 0, "--image", image, "--network", network)
+		cmd, temporary := rehearsal(t, 0, "--readiness", neverReady, "--image", image, "--network", network)
 		giveRange(t, cmd, range65536)
 		out, err := cmd.CombinedOutput()
 		if !strings.Contains(string(out), "became user 65534 group 1000, owner 65534 1000\n") || strings.Contains(string(out), "one user") {
@@ -76,7 +79,7 @@ func TestRehearseImage_WithoutARangeOfIDsHasOneUserAndSaysWhy(t *testing.T) {
 		"nobody:600000:65535\n":   "/etc/subuid gives nobody no range of 65536 ids",
 		"nobody:4294967200:65536": "newuidmap: exit status 1",
 	} {
-		cmd, temporary := rehearsal(t, 0, "--image", image)
+		cmd, temporary := rehearsal(t, 0, "--readiness", neverReady, "--image", image)
 		giveRange(t, cmd, text)
 		out, _ := cmd.CombinedOutput()
 		for _, want := range []string{"note: the image has one user here, since this is not root, and " + want, "chown", "without root its image has one user alone"} {

@@ -85,7 +85,7 @@ func problem(name, format string, args ...any) *Problem {
 			return &Problem{Type: problemBase + name, Title: k.title, Status: k.status, Detail: fmt.Sprintf(format, args...)}
 		}
 	}
-	panic("httpapi: no sort of problem is called " + name)
+	panic("httpapi: no type of problem is called " + name)
 }
 
 // problemOf turns an error of this package, of package task or of a store into a problem. A problem

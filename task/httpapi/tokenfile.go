@@ -102,7 +102,7 @@ func parseTokens(b []byte) ([]token, error) {
 		}
 		t, err := parseToken(fields)
 		if err == nil && slices.ContainsFunc(all, func(o token) bool { return o.name == t.name }) {
-			err = fmt.Errorf("the name %s stands there twice", t.name)
+			err = fmt.Errorf("the name %s is there twice", t.name)
 		}
 		if err == nil && slices.ContainsFunc(all, func(o token) bool { return o.hash == t.hash }) {
 			err = errors.New("the secret is another token's too")

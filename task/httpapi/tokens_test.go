@@ -153,7 +153,7 @@ func TestTokens_AMistakeInATokenFileIsToldWithItsLineAndWithoutTheSecret(t *test
 		"a read SECRET":                         "at least 24",
 		"a read SECRETSECRETSECRETSECRET!":      "at least 24",
 		"ä read SECRETSECRETSECRETSECRET":       "ASCII",
-		"a read SECRETSECRETSECRETSECRET\na submit SECRETSECRETSECRETSECRETS": "line 2: the name a stands there twice",
+		"a read SECRETSECRETSECRETSECRET\na submit SECRETSECRETSECRETSECRETS": "line 2: the name a is there twice",
 		"a read SECRETSECRETSECRETSECRET\nb submit SECRETSECRETSECRETSECRET":  "line 2: the secret is another token's too",
 		strings.Repeat("# comment\n", maxTokens/10+1):                         "more than",
 	} {

@@ -41,7 +41,7 @@ func Property(t *testing.T, store task.Store, attempts int) {
 			"repeat":     m.repeat,
 			"cancel":     func(rt *rapid.T) { m.command(rt, task.VerbCancel) },
 			"retry":      func(rt *rapid.T) { m.command(rt, task.VerbRetry) },
-			"begin anew": func(rt *rapid.T) { m.anew(rt) },
+			"begin again": func(rt *rapid.T) { m.anew(rt) },
 			"interrupt":  func(rt *rapid.T) { m.command(rt, task.VerbInterrupt) },
 			"delete":     m.remove,
 			"replace":    m.replace,
