@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lastcall-go/lastcall"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -129,4 +130,38 @@ func TestClaim_WhatIsAnsweredAfterLastCallDoesNotBegin(t *testing.T) {
 			t.Errorf("it has lost its place in the queue: claimable since %v, created %v", got.RunAt, got.Created)
 		}
 	})
+}
+
+// stopping answers a claim that got something at last call, at the moment at which the worker hears
+// of that.
+type stopping struct {
+	task.Store
+	stop func()
+}
+
+func (s stopping) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
+	got, err := s.Store.Claim(ctx, req)
+	if len(got) > 0 {
+		s.stop()
+		<-lastcall.LastCall(ctx)
+	}
+	return got, err
+}
+
+func TestClaim_WhatIsAnsweredAtLastCallDoesNotBegin(t *testing.T) {
+	for range 50 { // who hears of last call first is left to chance
+		bubble(t, func(b *bench) {
+			b.handle = func(context.Context, *task.Run) error {
+				t.Error("the handler was called")
+				return nil
+			}
+			var g *lastcall.Group
+			started := make(chan struct{})
+			g = b.serve(stopping{b.store, func() { <-started; g.Stop(nil) }})
+			close(started)
+			id := b.enqueue()
+			g.Wait()
+			b.want(id, task.StatusQueued, "", 0, 0, 0)
+		})
+	}
 }

@@ -24,6 +24,7 @@ func (w *Worker) start(t *Task, now time.Time) {
 	w.handlers.Add(1) // until the end is written
 	w.runs.add(r)
 	w.pauses.claimed(r)
+	w.closeSlotsAtLastCall()
 	switch w.slots.acquire(r) {
 	case runWaits:
 		w.fillSlots(now)
@@ -48,8 +49,17 @@ func (w *Worker) labelled(kind string) context.Context {
 	return known.Context
 }
 
+// closeSlotsAtLastCall does what onLastCall does, in case that has not got so far: a run whose
+// handler has seen last call may have made room already, or have handed its task over.
+func (w *Worker) closeSlotsAtLastCall() {
+	if closed(w.lastCall) {
+		w.slots.close()
+	}
+}
+
 // fillSlots begins the runs that wait for a slot and get one.
 func (w *Worker) fillSlots(now time.Time) {
+	w.closeSlotsAtLastCall()
 	for r := w.slots.next(now); r != nil; r = w.slots.next(now) {
 		w.begin(r)
 	}

@@ -233,7 +233,7 @@ func (s *slots) releaseKind(r *Run) {
 func (s *slots) next(now time.Time) *Run {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.waiting) == 0 || int(s.running.Load()) >= s.size() {
+	if s.closed || len(s.waiting) == 0 || int(s.running.Load()) >= s.size() {
 		return nil
 	}
 	first := slices.IndexFunc(s.waiting, func(r *Run) bool { return !s.overbooked(r) })

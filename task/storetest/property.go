@@ -32,20 +32,20 @@ func Property(t *testing.T, store task.Store, attempts int) {
 		m.worker = fmt.Sprintf("worker-%d", ids)
 		m.beat(1, task.WorkerRunning)
 		rt.Repeat(map[string]func(*rapid.T){
-			"add":        m.add,
-			"claim":      m.claim,
-			"end":        m.end,
-			"save":       m.save,
-			"step":       m.step,
-			"stale end":  m.stale,
-			"repeat":     m.repeat,
-			"cancel":     func(rt *rapid.T) { m.command(rt, task.VerbCancel) },
-			"retry":      func(rt *rapid.T) { m.command(rt, task.VerbRetry) },
+			"add":         m.add,
+			"claim":       m.claim,
+			"end":         m.end,
+			"save":        m.save,
+			"step":        m.step,
+			"stale end":   m.stale,
+			"repeat":      m.repeat,
+			"cancel":      func(rt *rapid.T) { m.command(rt, task.VerbCancel) },
+			"retry":       func(rt *rapid.T) { m.command(rt, task.VerbRetry) },
 			"begin again": func(rt *rapid.T) { m.anew(rt) },
-			"interrupt":  func(rt *rapid.T) { m.command(rt, task.VerbInterrupt) },
-			"delete":     m.remove,
-			"replace":    m.replace,
-			"":           m.check,
+			"interrupt":   func(rt *rapid.T) { m.command(rt, task.VerbInterrupt) },
+			"delete":      m.remove,
+			"replace":     m.replace,
+			"":            m.check,
 		})
 		m.close(rt)
 	})
