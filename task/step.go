@@ -54,14 +54,16 @@ import (
 // Steps and the checkpoint of [Run.Save] are separate records, and a handler may have both. Steps
 // are removed with the task, and by a [Client.Retry] from the start.
 func Step[T any](ctx context.Context, r *Run, name string, do func(context.Context) (T, error), opts ...StepOption) (T, error) {
-	var none T
-	s, err := r.beginStep(ctx, name, false, opts)
-	if err != nil {
+	var (
+		none T
+		s    step
+	)
+	if err := s.begin(ctx, r, name, false, opts); err != nil {
 		return none, err
 	}
 	defer s.leave()
 	if s.skipped || s.recorded != nil {
-		v, err := resultOf[T](s)
+		v, err := resultOf[T](&s)
 		if err == nil {
 			s.passed()
 		}
@@ -110,6 +112,18 @@ type stepOptions struct {
 	each   bool // it is only for Each
 }
 
+// chosen returns what options choose. Most steps have none, and allocate nothing for them.
+func chosen(opts []StepOption) stepOptions {
+	if len(opts) == 0 {
+		return stepOptions{}
+	}
+	o := new(stepOptions)
+	for _, opt := range opts {
+		opt(o)
+	}
+	return *o
+}
+
 // FormerNames sets the names that a step had in earlier versions of the program: a record with one
 // of these names counts as this step's, and keeps its name.
 func FormerNames(names ...string) StepOption {
@@ -152,47 +166,39 @@ type steps struct {
 	mu   sync.Mutex
 	busy string // the step under way
 
-	read    bool // what earlier runs have recorded is here
-	records []recordedStep
+	read    bool          // what earlier runs have recorded is here
+	records []*StepRecord // those that this run has not passed
+	passed  []string      // the names by which it has come to the others
 	skipped map[string]bool
-	met     int    // how many of the records, from the first on, this run has passed
 	unmet   string // the one that has begun in this run, and is not done
+	place   int    // of the last record
 	size    int    // of all results
-}
-
-// recordedStep is a record with the name by which this run has come to it.
-type recordedStep struct {
-	StepRecord
-	as string
 }
 
 // step is a step that a run is in.
 type step struct {
 	run      *Run
-	name     string // of the record, if there is one
+	name     string
 	opts     stepOptions
 	skipped  bool
-	recorded *recordedStep // nil for one that is new
+	recorded *StepRecord // the first of the records; nil for a step that is new
 }
 
 // is reports whether a name is the step's, or one of its former names.
 func (s *step) is(name string) bool { return name == s.name || slices.Contains(s.opts.former, name) }
 
-// beginStep finds the record of a step. The caller calls leave.
-func (r *Run) beginStep(ctx context.Context, name string, each bool, opts []StepOption) (*step, error) {
-	s := &step{run: r, name: name}
-	for _, o := range opts {
-		o(&s.opts)
-	}
+// begin finds the record of a step. The caller calls leave.
+func (s *step) begin(ctx context.Context, r *Run, name string, each bool, opts []StepOption) error {
+	s.run, s.name, s.opts = r, name, chosen(opts)
 	if s.opts.each && !each {
-		return nil, invalid("step %s: Length and SaveEvery are for Each", name)
+		return invalid("step %s: Length and SaveEvery are for Each", name)
 	}
 	err := checkName("step", name)
 	for i := 0; err == nil && i < len(s.opts.former); i++ {
 		err = checkName("step", s.opts.former[i])
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	all := &r.steps
 	all.mu.Lock()
@@ -202,17 +208,17 @@ func (r *Run) beginStep(ctx context.Context, name string, each bool, opts []Step
 	}
 	all.mu.Unlock()
 	if busy != "" {
-		return nil, invalid("step %s begins while step %s is under way: let one end before the next, and call plain functions inside of it", name, busy)
+		return invalid("step %s begins while step %s is under way: let one end before the next, and call plain functions inside of it", name, busy)
 	}
 	if err = r.readSteps(ctx, s); err == nil {
 		err = s.find()
 	}
 	if err != nil {
 		s.leave()
-		return nil, err
+		return err
 	}
 	all.unmet = name
-	return s, nil
+	return nil
 }
 
 // leave ends a step that has been begun.
@@ -257,7 +263,8 @@ func (all *steps) take(found []StepRecord) {
 			all.skipped[rec.Name] = true
 			continue
 		}
-		all.records = append(all.records, recordedStep{StepRecord: rec})
+		all.records = append(all.records, &rec)
+		all.place = rec.Place
 		all.size += len(rec.Body)
 	}
 }
@@ -265,25 +272,23 @@ func (all *steps) take(found []StepRecord) {
 // find finds a step's record, if there is one, and checks that it is its turn.
 func (s *step) find() error {
 	all := &s.run.steps
-	for i := range all.records[:all.met] {
-		if all.records[i].as == s.name {
-			return invalid("step %s comes twice in this run: give each its own name, in a loop with its number", s.name)
-		}
+	if slices.Contains(all.passed, s.name) {
+		return invalid("step %s comes twice in this run: give each its own name, in a loop with its number", s.name)
 	}
 	if all.unmet != "" && all.unmet != s.name {
 		return invalid("step %s begins although step %s has not been done: return its error, or call it again until it is; to go on without it, let its function return no error",
 			s.name, all.unmet)
 	}
-	if all.met < len(all.records) && s.is(all.records[all.met].Name) {
-		s.recorded = &all.records[all.met]
+	if len(all.records) > 0 && s.is(all.records[0].Name) {
+		s.recorded = all.records[0]
 		return nil
 	}
 	s.skipped = all.skipped[s.name] || slices.ContainsFunc(s.opts.former, func(n string) bool { return all.skipped[n] })
 	switch {
 	case s.skipped:
-	case all.met < len(all.records):
-		return s.outOfOrder(&all.records[all.met].StepRecord)
-	case len(all.records)+len(all.skipped) >= MaxSteps:
+	case len(all.records) > 0:
+		return s.outOfOrder(all.records[0])
+	case len(all.passed)+len(all.skipped) >= MaxSteps:
 		return invalid("step %s: the task has %d steps already, and no more are kept: use Each, or put several parts into one step", s.name, MaxSteps)
 	}
 	return nil
@@ -291,7 +296,7 @@ func (s *step) find() error {
 
 // outOfOrder returns the error for a step in whose place another one is recorded.
 func (s *step) outOfOrder(next *StepRecord) error {
-	for _, later := range s.run.steps.records[s.run.steps.met+1:] {
+	for _, later := range s.run.steps.records[1:] {
 		if s.is(later.Name) {
 			return fmt.Errorf("%w: step %s comes here before step %s, and came behind it when they were recorded%s: "+
 				"put them back into their order, or retry the task from the start", ErrSteps, s.name, next.Name, by(next.Version))
@@ -340,53 +345,45 @@ func (s *step) failed(err error) error { return fmt.Errorf("step %s: %w", s.name
 func (s *step) passed() {
 	all := &s.run.steps
 	all.unmet = ""
-	if s.recorded != nil {
-		all.met++
-		s.recorded.as, s.recorded.Body = s.name, nil // it is not needed again
+	if s.recorded == nil { // it is skipped
+		return
 	}
+	all.passed, all.records = append(all.passed, s.name), slices.Delete(all.records, 0, 1)
 }
 
 // write records a step as it is now.
 func (s *step) write(ctx context.Context, state StepState, body []byte) error {
-	rec, before := s.record(state, body)
 	all := &s.run.steps
+	rec := &StepRecord{Name: s.name, Place: all.place + 1, State: state, Version: s.run.version, Body: body}
+	before := 0
+	if s.recorded != nil {
+		rec.Name, rec.Place, before = s.recorded.Name, s.recorded.Place, len(s.recorded.Body)
+	}
 	if all.size+len(body)-before > MaxStepResults {
 		return invalid("the results of the task's steps have %d bytes with this one, at most %d are kept: save a file's name instead of its content",
 			all.size+len(body)-before, MaxStepResults)
 	}
-	err := s.run.record(ctx, nil, &rec)
-	if cause := context.Cause(ctx); err != nil && cause != nil && !is[*lastcall.InterruptError](cause) && !lostForGood(cause) {
+	err := s.run.record(ctx, nil, rec)
+	if err != nil {
+		cause := context.Cause(ctx)
+		if cause == nil || is[*lastcall.InterruptError](cause) || lostForGood(cause) {
+			return err
+		}
 		// What has been done must be recorded even though the time for it is over.
 		late, cancel := context.WithTimeout(s.run.saver.ctx, latePatience)
-		err = s.run.record(late, nil, &rec)
-		cancel()
-	}
-	if err != nil {
-		return err
+		defer cancel()
+		if err := s.run.record(late, nil, rec); err != nil {
+			return err
+		}
 	}
 	all.size += len(body) - before
 	if s.recorded == nil {
-		all.records = append(all.records, recordedStep{StepRecord: rec})
-		s.recorded = &all.records[len(all.records)-1]
+		all.records, all.place = append(all.records, rec), rec.Place
 	} else {
-		s.recorded.StepRecord = rec
+		all.records[0] = rec
 	}
+	s.recorded = rec
 	return nil
-}
-
-// record returns the new record, and how many bytes the old one had.
-func (s *step) record(state StepState, body []byte) (rec StepRecord, before int) {
-	rec = StepRecord{Name: s.name, State: state, Version: s.run.version, Body: body}
-	all := &s.run.steps
-	switch n := len(all.records); {
-	case s.recorded != nil:
-		rec.Name, rec.Place, before = s.recorded.Name, s.recorded.Place, len(s.recorded.Body)
-	case n > 0:
-		rec.Place = all.records[n-1].Place + 1
-	default:
-		rec.Place = 1
-	}
-	return rec, before
 }
 
 // latePatience bounds the wait for the store once a run's context has ended by anything but an
