@@ -102,7 +102,9 @@ func TestControlAll_RetriesOnceAndLeavesTheCursorsOfTheSamePriority(t *testing.T
 	if before == front {
 		t.Fatal("there is no cursor")
 	}
-	retry := func(seen ...task.Standing) []error { return b.store.ControlAll(t.Context(), task.Command{Verb: task.VerbRetry}, seen) }
+	retry := func(seen ...task.Standing) []error {
+		return b.store.ControlAll(t.Context(), task.Command{Verb: task.VerbRetry}, seen)
+	}
 	if errs := retry(seen[0], seen[1], seen[0]); errs[0] != nil || errs[1] != nil || !errors.Is(errs[2], task.ErrChanged) {
 		t.Errorf("%v", errs)
 	}
