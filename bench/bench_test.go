@@ -2,7 +2,10 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
+	"flag"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -15,7 +18,11 @@ import (
 func TestMain(m *testing.M) {
 	beServer()
 	beWorker()
+	flag.Parse()
 	load = 100
+	if testing.Short() {
+		load = 500
+	}
 	var err error
 	if shared, err = pgtest.Start("fsync=off", "full_page_writes=off"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -35,8 +42,11 @@ var alone = []string{"start", "memory", "stop", "report", "reportAll", "sqlitewo
 	"sqlitestop"}
 
 // The benchmarks are part of what is promised, so they must not rot. Each contender runs in this
-// process with a hundredth of its load, and each promise finds the figures it refers to.
+// process with a part of its load, and each promise finds the figures it refers to.
 func TestMeasures_EachContenderWorksAndEachPromiseFindsItsFigures(t *testing.T) {
+	if testing.Short() {
+		t.Log("make test-full: a hundredth of each load instead of a five-hundredth")
+	}
 	for _, m := range measures {
 		t.Run(m.name, func(t *testing.T) {
 			if !slices.Contains(alone, m.name) {
@@ -159,6 +169,20 @@ func TestQuantile_IsTheSmallestThatSoManyDoNotExceed(t *testing.T) {
 		if got := quantile(vs, q); got != want {
 			t.Errorf("quantile %v is %v, want %v", q, got, want)
 		}
+	}
+}
+
+func TestFigures_AreReadAsTheyArePrinted(t *testing.T) {
+	var printed bytes.Buffer
+	if err := (figures{p99: math.NaN(), duration: 1.5}).print(&printed); err != nil {
+		t.Fatal(err)
+	}
+	var read figures
+	if err := json.Unmarshal(printed.Bytes(), &read); err != nil {
+		t.Fatal(err)
+	}
+	if len(read) != 2 || !math.IsNaN(read[p99]) || read[duration] != 1.5 {
+		t.Errorf("%s was read as %v", printed.String(), read)
 	}
 }
 

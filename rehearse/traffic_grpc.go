@@ -1,7 +1,6 @@
 package rehearse
 
 import (
-	"context"
 	"encoding/binary"
 	"fmt"
 	"net/http"
@@ -26,7 +25,8 @@ func (t *target) beGRPC() {
 	service := strings.TrimPrefix(t.url.Path, "/")
 	message := []byte{}
 	if service != "" {
-		message = append(append(message, 10), binary.AppendUvarint(nil, uint64(len(service)))...) // field 1, a string
+		// Field 1, a string.
+		message = append(append(message, 10), binary.AppendUvarint(nil, uint64(len(service)))...)
 		message = append(message, service...)
 	}
 	frame := binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message))) //nolint:gosec // no name is that long
@@ -73,20 +73,6 @@ func (t *target) answered(resp *http.Response) (int, error) {
 		return 0, saidError(fmt.Sprintf("grpc-status %d %s", status, message))
 	}
 	return resp.StatusCode, nil
-}
-
-// untilAway returns a context that ends when the server sends a GOAWAY. A gRPC client ends its
-// Watch then, and a server that stops gracefully would wait for it.
-func (t *traffic) untilAway(h *http2) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(t.ctx)
-	t.clients.Go(func() {
-		select {
-		case <-h.frames.away:
-			cancel()
-		case <-ctx.Done():
-		}
-	})
-	return ctx, cancel
 }
 
 // errNoStatus is the error of a gRPC stream that ended without a status.

@@ -116,7 +116,7 @@ func SaveEvery(d time.Duration) StepOption {
 
 // each is one Each of a run.
 type each struct {
-	step   step
+	step   *step
 	encode func() ([]byte, error) // the cursor
 	hook   func(name string)      // of tasktest, called after each item
 
@@ -136,8 +136,8 @@ type position struct {
 // begin reports whether there may be something to do.
 func (e *each) begin(ctx context.Context, r *Run, name string, opts []StepOption) (begun bool, err error) {
 	opts = append([]StepOption{SaveEvery(time.Second)}, opts...)
-	s := &e.step
-	if err := s.begin(ctx, r, name, true, opts); err != nil {
+	s, err := r.beginStep(ctx, name, true, opts)
+	if err != nil {
 		return false, err
 	}
 	defer func() {
@@ -145,7 +145,7 @@ func (e *each) begin(ctx context.Context, r *Run, name string, opts []StepOption
 			s.leave()
 		}
 	}()
-	e.saved = time.Now()
+	e.step, e.saved = s, time.Now()
 	if watch, ok := r.store.(interface{ ItemDone(step string) }); ok {
 		e.hook = watch.ItemDone
 	}

@@ -45,6 +45,9 @@ import (
 //   - A later run must come to the recorded steps in their order, and to new ones after them. If it
 //     does not, because the program has changed, the error is ErrSteps and names the step, and the
 //     version that recorded it.
+//   - Where a database has lost a record that it had confirmed, as after a failover to an
+//     asynchronous standby, that step is done again in its place. Steps behind it keep what the
+//     store has of them.
 //   - ErrSteps is an attempt and not the end, because in a rollout the other version may be the
 //     right one: the next attempt comes after a minute at the earliest, as for ErrPayload. The
 //     error's text says what helps.
@@ -54,16 +57,14 @@ import (
 // Steps and the checkpoint of [Run.Save] are separate records, and a handler may have both. Steps
 // are removed with the task, and by a [Client.Retry] from the start.
 func Step[T any](ctx context.Context, r *Run, name string, do func(context.Context) (T, error), opts ...StepOption) (T, error) {
-	var (
-		none T
-		s    step
-	)
-	if err := s.begin(ctx, r, name, false, opts); err != nil {
+	var none T
+	s, err := r.beginStep(ctx, name, false, opts)
+	if err != nil {
 		return none, err
 	}
 	defer s.leave()
 	if s.skipped || s.recorded != nil {
-		v, err := resultOf[T](&s)
+		v, err := resultOf[T](s)
 		if err == nil {
 			s.passed()
 		}
@@ -72,8 +73,12 @@ func Step[T any](ctx context.Context, r *Run, name string, do func(context.Conte
 	if err := s.mayBegin(ctx); err != nil {
 		return none, err
 	}
+	s.begin()
 	v, err := do(ctx)
 	if err != nil {
+		if s.inTx {
+			r.steps.doubt = s.name
+		}
 		return none, s.failed(err)
 	}
 	b, err := encodeCheckpoint(v)
@@ -112,18 +117,6 @@ type stepOptions struct {
 	each   bool // it is only for Each
 }
 
-// chosen returns what options choose. Most steps have none, and allocate nothing for them.
-func chosen(opts []StepOption) stepOptions {
-	if len(opts) == 0 {
-		return stepOptions{}
-	}
-	o := new(stepOptions)
-	for _, opt := range opts {
-		opt(o)
-	}
-	return *o
-}
-
 // FormerNames sets the names that a step had in earlier versions of the program: a record with one
 // of these names counts as this step's, and keeps its name.
 func FormerNames(names ...string) StepOption {
@@ -156,7 +149,8 @@ type StepRecord struct {
 	// skipped step.
 	Body []byte
 	// Run is the number of the run that recorded it last, zero for a person; Saved is when that was,
-	// by the store's clock. A store sets both.
+	// by the store's clock. A store sets both. In a change, a Run of zero is a hint for the store: as
+	// far as the run knows, there is no record of the step.
 	Run   int64
 	Saved time.Time
 }
@@ -165,40 +159,51 @@ type StepRecord struct {
 type steps struct {
 	mu   sync.Mutex
 	busy string // the step under way
+	now  *step  // that step, if it is a Step and not an Each
 
-	read    bool          // what earlier runs have recorded is here
-	records []*StepRecord // those that this run has not passed
-	passed  []string      // the names by which it has come to the others
+	read    bool // what earlier runs have recorded is here
+	records []recordedStep
 	skipped map[string]bool
+	met     int    // how many of the records, from the first on, this run has passed
+	doubt   string // the one whose transaction has ended nobody knows how
 	unmet   string // the one that has begun in this run, and is not done
-	place   int    // of the last record
 	size    int    // of all results
+}
+
+// recordedStep is a record with the name by which this run has come to it.
+type recordedStep struct {
+	StepRecord
+	as string
 }
 
 // step is a step that a run is in.
 type step struct {
 	run      *Run
-	name     string
+	name     string // of the record, if there is one
 	opts     stepOptions
 	skipped  bool
-	recorded *StepRecord // the first of the records; nil for a step that is new
+	recorded *recordedStep // nil for one that is new
+	inTx     bool          // a transaction of the caller has its result
 }
 
 // is reports whether a name is the step's, or one of its former names.
 func (s *step) is(name string) bool { return name == s.name || slices.Contains(s.opts.former, name) }
 
-// begin finds the record of a step. The caller calls leave.
-func (s *step) begin(ctx context.Context, r *Run, name string, each bool, opts []StepOption) error {
-	s.run, s.name, s.opts = r, name, chosen(opts)
+// beginStep finds the record of a step. The caller calls leave.
+func (r *Run) beginStep(ctx context.Context, name string, each bool, opts []StepOption) (*step, error) {
+	s := &step{run: r, name: name}
+	for _, o := range opts {
+		o(&s.opts)
+	}
 	if s.opts.each && !each {
-		return invalid("step %s: Length and SaveEvery are for Each", name)
+		return nil, invalid("step %s: Length and SaveEvery are for Each", name)
 	}
 	err := checkName("step", name)
 	for i := 0; err == nil && i < len(s.opts.former); i++ {
 		err = checkName("step", s.opts.former[i])
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	all := &r.steps
 	all.mu.Lock()
@@ -208,24 +213,32 @@ func (s *step) begin(ctx context.Context, r *Run, name string, each bool, opts [
 	}
 	all.mu.Unlock()
 	if busy != "" {
-		return invalid("step %s begins while step %s is under way: let one end before the next, and call plain functions inside of it", name, busy)
+		return nil, invalid("step %s begins while step %s is under way: let one end before the next, and call plain functions inside of it", name, busy)
 	}
 	if err = r.readSteps(ctx, s); err == nil {
 		err = s.find()
 	}
 	if err != nil {
 		s.leave()
-		return err
+		return nil, err
 	}
 	all.unmet = name
-	return nil
+	return s, nil
+}
+
+// begin notes that the function of a Step is about to be called.
+func (s *step) begin() {
+	all := &s.run.steps
+	all.mu.Lock()
+	all.now = s
+	all.mu.Unlock()
 }
 
 // leave ends a step that has been begun.
 func (s *step) leave() {
 	all := &s.run.steps
 	all.mu.Lock()
-	all.busy = ""
+	all.busy, all.now = "", nil
 	all.mu.Unlock()
 }
 
@@ -263,8 +276,7 @@ func (all *steps) take(found []StepRecord) {
 			all.skipped[rec.Name] = true
 			continue
 		}
-		all.records = append(all.records, &rec)
-		all.place = rec.Place
+		all.records = append(all.records, recordedStep{StepRecord: rec})
 		all.size += len(rec.Body)
 	}
 }
@@ -272,35 +284,57 @@ func (all *steps) take(found []StepRecord) {
 // find finds a step's record, if there is one, and checks that it is its turn.
 func (s *step) find() error {
 	all := &s.run.steps
-	if slices.Contains(all.passed, s.name) {
-		return invalid("step %s comes twice in this run: give each its own name, in a loop with its number", s.name)
+	for i := range all.records[:all.met] {
+		if all.records[i].as == s.name {
+			return invalid("step %s comes twice in this run: give each its own name, in a loop with its number", s.name)
+		}
+	}
+	if all.doubt == s.name {
+		return fmt.Errorf("step %s: the transaction with its result may have been committed: return the step's error, and the next run finds out", s.name)
 	}
 	if all.unmet != "" && all.unmet != s.name {
 		return invalid("step %s begins although step %s has not been done: return its error, or call it again until it is; to go on without it, let its function return no error",
 			s.name, all.unmet)
 	}
-	if len(all.records) > 0 && s.is(all.records[0].Name) {
-		s.recorded = all.records[0]
+	if all.met < len(all.records) && s.is(all.records[all.met].Name) {
+		s.recorded = &all.records[all.met]
 		return nil
 	}
 	s.skipped = all.skipped[s.name] || slices.ContainsFunc(s.opts.former, func(n string) bool { return all.skipped[n] })
 	switch {
 	case s.skipped:
-	case len(all.records) > 0:
-		return s.outOfOrder(all.records[0])
-	case len(all.passed)+len(all.skipped) >= MaxSteps:
+	case all.met < len(all.records) && !all.hole():
+		return s.outOfOrder(&all.records[all.met].StepRecord)
+	case all.met < len(all.records) && s.among(all.records[all.met+1:]):
+		return s.outOfOrder(&all.records[all.met].StepRecord)
+	case len(all.records)+len(all.skipped) >= MaxSteps:
 		return invalid("step %s: the task has %d steps already, and no more are kept: use Each, or put several parts into one step", s.name, MaxSteps)
 	}
 	return nil
 }
 
+// place returns the place of the step that comes next.
+func (all *steps) place() int {
+	if all.met == 0 {
+		return 1
+	}
+	return all.records[all.met-1].Place + 1
+}
+
+// hole reports whether the step that comes next was recorded, and the store has lost the record: a
+// later step has one.
+func (all *steps) hole() bool { return all.records[all.met].Place > all.place() }
+
+// among reports whether a step has one of these records.
+func (s *step) among(records []recordedStep) bool {
+	return slices.ContainsFunc(records, func(r recordedStep) bool { return s.is(r.Name) })
+}
+
 // outOfOrder returns the error for a step in whose place another one is recorded.
 func (s *step) outOfOrder(next *StepRecord) error {
-	for _, later := range s.run.steps.records[1:] {
-		if s.is(later.Name) {
-			return fmt.Errorf("%w: step %s comes here before step %s, and came behind it when they were recorded%s: "+
-				"put them back into their order, or retry the task from the start", ErrSteps, s.name, next.Name, by(next.Version))
-		}
+	if s.among(s.run.steps.records[s.run.steps.met+1:]) {
+		return fmt.Errorf("%w: step %s comes here before step %s, and came behind it when they were recorded%s: "+
+			"put them back into their order, or retry the task from the start", ErrSteps, s.name, next.Name, by(next.Version))
 	}
 	return fmt.Errorf("%w: step %s comes here where step %s is recorded%s: new steps come behind those that are recorded. "+
 		"If it is the same one, say so with FormerNames(%q); otherwise keep the old step in its place, retry the task with step %s skipped, or retry it from the start",
@@ -345,45 +379,59 @@ func (s *step) failed(err error) error { return fmt.Errorf("step %s: %w", s.name
 func (s *step) passed() {
 	all := &s.run.steps
 	all.unmet = ""
-	if s.recorded == nil { // it is skipped
-		return
+	if s.recorded != nil {
+		all.met++
+		s.recorded.as, s.recorded.Body = s.name, nil // it is not needed again
 	}
-	all.passed, all.records = append(all.passed, s.name), slices.Delete(all.records, 0, 1)
 }
 
 // write records a step as it is now.
 func (s *step) write(ctx context.Context, state StepState, body []byte) error {
+	rec, before := s.record(state, body)
 	all := &s.run.steps
-	rec := &StepRecord{Name: s.name, Place: all.place + 1, State: state, Version: s.run.version, Body: body}
-	before := 0
-	if s.recorded != nil {
-		rec.Name, rec.Place, before = s.recorded.Name, s.recorded.Place, len(s.recorded.Body)
+	if err := s.fits(len(body) - before); err != nil {
+		return err
 	}
-	if all.size+len(body)-before > MaxStepResults {
-		return invalid("the results of the task's steps have %d bytes with this one, at most %d are kept: save a file's name instead of its content",
-			all.size+len(body)-before, MaxStepResults)
-	}
-	err := s.run.record(ctx, nil, rec)
-	if err != nil {
-		cause := context.Cause(ctx)
-		if cause == nil || is[*lastcall.InterruptError](cause) || lostForGood(cause) {
-			return err
-		}
+	err := s.run.record(ctx, nil, &rec)
+	if cause := context.Cause(ctx); err != nil && cause != nil && !is[*lastcall.InterruptError](cause) && !lostForGood(cause) {
 		// What has been done must be recorded even though the time for it is over.
 		late, cancel := context.WithTimeout(s.run.saver.ctx, latePatience)
-		defer cancel()
-		if err := s.run.record(late, nil, rec); err != nil {
-			return err
-		}
+		err = s.run.record(late, nil, &rec)
+		cancel()
+	}
+	if err != nil {
+		return err
 	}
 	all.size += len(body) - before
 	if s.recorded == nil {
-		all.records, all.place = append(all.records, rec), rec.Place
+		all.records = slices.Insert(all.records, all.met, recordedStep{StepRecord: rec})
+		s.recorded = &all.records[all.met]
 	} else {
-		all.records[0] = rec
+		s.recorded.StepRecord = rec
 	}
-	s.recorded = rec
 	return nil
+}
+
+// fits checks the size of all results with so many bytes more.
+func (s *step) fits(more int) error {
+	if n := s.run.steps.size + more; n > MaxStepResults {
+		return invalid("the results of the task's steps have %d bytes with this one, at most %d are kept: save a file's name instead of its content", n, MaxStepResults)
+	}
+	return nil
+}
+
+// record returns the new record, and how many bytes the old one had.
+func (s *step) record(state StepState, body []byte) (rec StepRecord, before int) {
+	rec = StepRecord{Name: s.name, State: state, Version: s.run.version, Body: body}
+	if s.recorded != nil || s.inTx {
+		rec.Run = s.run.task.Run
+	}
+	if s.recorded == nil {
+		rec.Place = s.run.steps.place()
+		return rec, 0
+	}
+	rec.Name, rec.Place = s.recorded.Name, s.recorded.Place
+	return rec, len(s.recorded.Body)
 }
 
 // latePatience bounds the wait for the store once a run's context has ended by anything but an

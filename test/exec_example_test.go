@@ -94,7 +94,20 @@ func sums(t *testing.T, kind string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := read(t, out); string(got) != string(want) {
-		t.Errorf("%d bytes differ from sha256sum's %d", len(got), len(want))
+	sameLines(t, string(read(t, out)), string(want))
+}
+
+// sameLines compares a result with what sha256sum prints.
+func sameLines(t *testing.T, got, want string) {
+	t.Helper()
+	if got == want {
+		return
+	}
+	t.Errorf("%d bytes differ from sha256sum's %d", len(got), len(want))
+	lines, wanted := strings.SplitAfter(got, "\n"), strings.SplitAfter(want, "\n")
+	for i := range min(len(lines), len(wanted)) {
+		if lines[i] != wanted[i] {
+			t.Fatalf("line %d is %q, want %q", i+1, lines[i], wanted[i])
+		}
 	}
 }

@@ -147,15 +147,15 @@ func (s *Store) write(ctx context.Context, items []item) (missed []item, err err
 	return missedOf(s.pool.QueryRow(ctx, sql, args...), items)
 }
 
-// haveNewSteps reports whether there are steps among changes, and each is the result of a Step,
-// which is recorded once. The cursor of an Each is recorded again and again.
+// haveNewSteps reports whether there are steps among changes, and none of them has a record, as far
+// as their runs know.
 func haveNewSteps(items []item) bool {
 	some := false
 	for _, it := range items {
 		if it.Step == nil {
 			continue
 		}
-		if some = it.Step.State == task.StepDone && it.Step.Body != nil; !some {
+		if some = it.Step.Run == 0; !some {
 			return false
 		}
 	}

@@ -172,7 +172,8 @@ func isRowError(err error) bool {
 // schema or table.
 func isMadeByAnother(err error) bool {
 	var e *pgconn.PgError
-	return errors.As(err, &e) && slices.Contains([]string{codeUnique, "42P06", "42P07"}, e.Code) // a row of a catalogue, a schema, a table
+	// A row of a catalogue, a schema, a table.
+	return errors.As(err, &e) && slices.Contains([]string{codeUnique, "42P06", "42P07"}, e.Code)
 }
 
 // isTaken reports whether a row with the same key exists.
