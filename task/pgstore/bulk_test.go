@@ -88,8 +88,8 @@ func TestControlAll_RefusesMoreThanItMayDoAtOnce(t *testing.T) {
 	}
 }
 
-// A task that is listed twice is retried once, and one without urgency does not make claims begin at
-// the front again.
+// A task that is listed twice is retried once, and one without urgency does not make claims begin
+// at the front again.
 func TestControlAll_RetriesOnceAndLeavesTheCursorsOfTheSamePriority(t *testing.T) {
 	b := newRig(t)
 	seen := b.failedTasks(3)

@@ -118,7 +118,8 @@ with seen as materialized (
 	on conflict (kind, key) do update set task = excluded.task, until = case when k.task = excluded.task then k.until end, ended = false
 	where k.task = excluded.task or k.ended and k.until <= now() returning task
 ), again as materialized (
-	select * from keyed k where k.key is null or k.task in (select task from key_taken) order by k.created, k.task -- as the indexes are ordered
+	-- In the order of the indexes.
+	select * from keyed k where k.key is null or k.task in (select task from key_taken) order by k.created, k.task
 ), gone as (
 	delete from @.ended where ctid = any (array(select place from again))
 ), into_history as (
