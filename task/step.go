@@ -149,7 +149,8 @@ type StepRecord struct {
 	// skipped step.
 	Body []byte
 	// Run is the number of the run that recorded it last, zero for a person; Saved is when that was,
-	// by the store's clock. A store sets both.
+	// by the store's clock. A store sets both. In a change, a Run of zero is a hint for the store: as
+	// far as the run knows, there is no record of the step.
 	Run   int64
 	Saved time.Time
 }
@@ -422,6 +423,9 @@ func (s *step) fits(more int) error {
 // record returns the new record, and how many bytes the old one had.
 func (s *step) record(state StepState, body []byte) (rec StepRecord, before int) {
 	rec = StepRecord{Name: s.name, State: state, Version: s.run.version, Body: body}
+	if s.recorded != nil || s.inTx {
+		rec.Run = s.run.task.Run
+	}
 	if s.recorded == nil {
 		rec.Place = s.run.steps.place()
 		return rec, 0

@@ -134,10 +134,32 @@ func (s *Store) applyBatch(ctx context.Context, items []item, errs []error, dead
 }
 
 // write writes changes in one statement, and returns those that were missed: their run has ended,
-// or another transaction has locked it.
+// or another transaction has locked it. To look first whether a step exists costs the server more
+// than to insert it, so new steps are inserted. If one exists, since its write is repeated, nothing
+// has been written, and the statement that looks follows.
 func (s *Store) write(ctx context.Context, items []item) (missed []item, err error) {
+	if haveNewSteps(items) {
+		if missed, err = missedOf(s.pool.QueryRow(ctx, s.q.SaveNew, saveArgs(items)...), items); !isTaken(err) {
+			return missed, err
+		}
+	}
 	sql, args := statement(s.q.FinishRuns, s.q.SaveRuns, items)
 	return missedOf(s.pool.QueryRow(ctx, sql, args...), items)
+}
+
+// haveNewSteps reports whether there are steps among changes, and none of them has a record, as far
+// as their runs know.
+func haveNewSteps(items []item) bool {
+	some := false
+	for _, it := range items {
+		if it.Step == nil {
+			continue
+		}
+		if some = it.Step.Run == 0; !some {
+			return false
+		}
+	}
+	return some
 }
 
 // statement returns the statement for changes that are written together, finish or save, with its

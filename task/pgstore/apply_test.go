@@ -189,3 +189,29 @@ func TestApply_AStepWritesNoRowButItsOwn(t *testing.T) {
 	b.untilCounted(`select count(*) = 10 and sum(length(body)) = 10 * 100 * 1024 from @.checkpoints`)
 	b.untilCounted(`select n_tup_ins = 10 and n_tup_upd = 0 from pg_stat_user_tables where relid = '@.checkpoints'::regclass`)
 }
+
+// New steps are inserted without a look. A batch in which one is recorded already is written with
+// the look.
+func TestApply_AStepWhoseAnswerWasLostIsWrittenOnceMoreWithItsBatch(t *testing.T) {
+	if q := newRig(t).store.q; strings.Count(q.SaveRuns, "on conflict (task, step)") != 2 || strings.Count(q.SaveNew, "on conflict (task, step)") != 1 {
+		t.Fatalf("a new step is looked for:\n%s", q.SaveNew)
+	}
+	b := newFarRig(t)
+	b.fillReady(0, 2, "default")
+	var steps []task.Change
+	for _, run := range b.claim(3) {
+		c := success(run)
+		c.Status, c.Step = task.StatusRunning, &task.StepRecord{Name: "step", State: task.StepDone, Place: 1, Body: []byte(`"first"`)}
+		steps = append(steps, c)
+	}
+	if err := errors.Join(b.far.Apply(t.Context(), steps[:1])...); err != nil {
+		t.Fatal(err)
+	}
+	again := steps[1]
+	b.losing(func() error { return errors.Join(b.far.Apply(t.Context(), steps[1:2])...) }, `select count(*) = 2 from @.checkpoints`)
+	again.Step = &task.StepRecord{Name: "step", State: task.StepDone, Place: 1, Body: []byte(`"again"`)}
+	if err := errors.Join(b.far.Apply(t.Context(), []task.Change{again, steps[2]})...); err != nil {
+		t.Fatal(err)
+	}
+	b.untilCounted(`select array_agg(convert_from(body, 'UTF8') order by body) = '{"\"again\"", "\"first\"", "\"first\""}' from @.checkpoints`)
+}

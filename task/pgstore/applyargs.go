@@ -127,7 +127,7 @@ func saveArgs(items []item) []any {
 }
 
 // stepArgs returns the columns of steps: name, place, state, version and body. An empty name means
-// that the change has no step.
+// that the change has no step, and no state that the step is done.
 func stepArgs(items []item) []any {
 	var (
 		n                       = len(items)
@@ -141,7 +141,9 @@ func stepArgs(items []item) []any {
 		}
 		setColumn(&names, i, n, it.Step.Name, "")
 		setColumn(&places, i, n, clampInt32(it.Step.Place), 0)
-		setColumn(&states, i, n, string(it.Step.State), "")
+		if it.Step.State != task.StepDone {
+			setColumn(&states, i, n, string(it.Step.State), string(task.StepDone))
+		}
 		if it.Step.Version != "" {
 			setColumn(&versions, i, n, it.Step.Version, "")
 		}

@@ -3,6 +3,7 @@ package pgstore
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -30,8 +31,10 @@ func (s *Store) ControlAll(ctx context.Context, cmd task.Command, seen []task.St
 		errs[i] = task.ErrChanged
 	}
 	var all standings
+	listed := make(map[[16]byte]bool, len(seen)) // a task that is listed again will have changed
 	for i, t := range seen {
-		if id, ok := storekit.ParseID(t.ID); ok {
+		if id, ok := storekit.ParseID(t.ID); ok && !listed[id] {
+			listed[id] = true
 			all.ids, all.created, all.since, all.places = append(all.ids, id), append(all.created, t.Created), append(all.since, t.Since), append(all.places, i)
 		}
 	}
@@ -57,10 +60,9 @@ func (s *Store) controlAll(ctx context.Context, cmd task.Command, all standings,
 	if len(all.ids) == 0 {
 		return nil
 	}
-	var done, busy [][16]byte
-	asked := false
+	var made commanded
 	err := s.once(ctx, func(ctx context.Context) (err error) {
-		done, busy, asked, err = s.controlBatch(ctx, cmd, all)
+		made, err = s.controlBatch(ctx, cmd, all)
 		return err
 	})
 	switch {
@@ -78,11 +80,11 @@ func (s *Store) controlAll(ctx context.Context, cmd task.Command, all standings,
 	case err != nil:
 		return err
 	}
-	answer := make(map[[16]byte]error, len(done)+len(busy))
-	for _, id := range busy {
+	answer := make(map[[16]byte]error, len(made.done)+len(made.busy))
+	for _, id := range made.busy {
 		answer[id] = task.ErrKeyBusy
 	}
-	for _, id := range done {
+	for _, id := range made.done {
 		answer[id] = nil
 	}
 	for i, id := range all.ids {
@@ -90,26 +92,35 @@ func (s *Store) controlAll(ctx context.Context, cmd task.Command, all standings,
 			errs[all.places[i]] = err
 		}
 	}
-	if len(done) > 0 && cmd.Verb == task.VerbRetry {
-		s.claimable(everything)
+	if made.claimable {
+		s.claimable(made.first)
 	}
-	if asked {
+	if made.asked {
 		s.asked()
 	}
 	return nil
 }
 
-// controlBatch carries out a command for tasks in one transaction. It returns the tasks for which
-// that was done, those whose keys other tasks hold, and whether a run has to receive the command.
-func (s *Store) controlBatch(ctx context.Context, cmd task.Command, all standings) (done, busy [][16]byte, asked bool, err error) {
+// commanded is what a command has done in one transaction.
+type commanded struct {
+	done, busy [][16]byte // the tasks for which it was done, and those whose keys other tasks hold
+	asked      bool       // a run has to receive the command
+	claimable  bool       // tasks can be claimed now, and first is their least sort_priority
+	first      int64
+}
+
+// controlBatch carries out a command for tasks in one transaction.
+func (s *Store) controlBatch(ctx context.Context, cmd task.Command, all standings) (made commanded, err error) {
 	var batch pgx.Batch // one transaction
 	batch.Queue(`select pg_catalog.set_config('lock_timeout', $1, true)`, bulkPatience)
 	args := []any{all.ids, all.created, all.since, cmd.By, cmd.Reason, int64(task.MaxCommands)}
+	var firsts [2]*int64 // null: none
+	made.first = math.MaxInt64
 	queue := func(sql string, args []any, more ...any) {
 		batch.Queue(sql, args...).QueryRow(func(row pgx.Row) error {
 			var ids [][16]byte
 			err := row.Scan(append([]any{&ids}, more...)...)
-			done = append(done, ids...)
+			made.done = append(made.done, ids...)
 			return err
 		})
 	}
@@ -117,14 +128,14 @@ func (s *Store) controlBatch(ctx context.Context, cmd task.Command, all standing
 		batch.Queue(s.q.CommandRuns, append(args, string(cmd.Verb))...).QueryRow(func(row pgx.Row) error {
 			var ids [][16]byte
 			err := row.Scan(&ids)
-			done, asked = append(done, ids...), len(ids) > 0
+			made.done, made.asked = append(made.done, ids...), len(ids) > 0
 			return err
 		})
 	}
 	switch cmd.Verb {
 	case task.VerbRetry:
-		queue(s.q.RetryAllWaiting, args)
-		queue(s.q.RetryAllEnded, args, &busy)
+		queue(s.q.RetryAllWaiting, args, &firsts[0])
+		queue(s.q.RetryAllEnded, args, &firsts[1], &made.busy)
 	case task.VerbCancel:
 		queue(s.q.CancelAllWaiting, args)
 		commandRuns()
@@ -133,10 +144,15 @@ func (s *Store) controlBatch(ctx context.Context, cmd task.Command, all standing
 	case task.VerbDelete:
 		queue(s.q.DeleteAllEnded, args[:3])
 	default:
-		return nil, nil, false, fmt.Errorf("%w: verb %q", task.ErrInvalid, cmd.Verb)
+		return made, fmt.Errorf("%w: verb %q", task.ErrInvalid, cmd.Verb)
 	}
 	err = s.pool.SendBatch(ctx, &batch).Close()
-	return done, busy, asked, err
+	for _, first := range firsts {
+		if first != nil {
+			made.claimable, made.first = true, min(made.first, *first)
+		}
+	}
+	return made, err
 }
 
 // Commands implements task.Store.

@@ -87,3 +87,35 @@ func TestControlAll_RefusesMoreThanItMayDoAtOnce(t *testing.T) {
 		t.Errorf("%d answers, %v", len(errs), errs[0])
 	}
 }
+
+// A task that is listed twice is retried once, and one without urgency does not make claims begin
+// at the front again.
+func TestControlAll_RetriesOnceAndLeavesTheCursorsOfTheSamePriority(t *testing.T) {
+	b := newRig(t)
+	seen := b.failedTasks(3)
+	b.fillReady(10, 20, "default")
+	b.store.Wake()
+	mustExec(t, b.store, `update @.ready set run_at = run_at - interval '1 minute'`)
+	b.claim(5)
+	cursor := func() position { return b.store.scan.cursors[route{"k", "default"}.number()].next }
+	before := cursor()
+	if before == front {
+		t.Fatal("there is no cursor")
+	}
+	retry := func(seen ...task.Standing) []error {
+		return b.store.ControlAll(t.Context(), task.Command{Verb: task.VerbRetry}, seen)
+	}
+	if errs := retry(seen[0], seen[1], seen[0]); errs[0] != nil || errs[1] != nil || !errors.Is(errs[2], task.ErrChanged) {
+		t.Errorf("%v", errs)
+	}
+	if cursor() != before {
+		t.Errorf("the cursor has moved from %+v to %+v", before, cursor())
+	}
+	mustExec(t, b.store, `update @.tasks set priority = 1 where id = $1`, seen[2].ID)
+	if err := errors.Join(retry(seen[2])...); err != nil || cursor() != front {
+		t.Errorf("%v, the cursor is at %+v", err, cursor())
+	}
+	if got := b.claim(1); got[0].ID != seen[2].ID {
+		t.Errorf("%s is claimed before the urgent one", got[0].ID)
+	}
+}

@@ -22,6 +22,7 @@ const (
 	codeNotSupported     = "0A000"
 	codeSerialization    = "40001"
 	codeDeadlock         = "40P01"
+	codeUnique           = "23505"
 	codeDiskFull         = "53100"
 	codeLockNotAvailable = "55P03" // a wait took longer than lock_timeout
 )
@@ -172,7 +173,13 @@ func isRowError(err error) bool {
 func isMadeByAnother(err error) bool {
 	var e *pgconn.PgError
 	// A row of a catalogue, a schema, a table.
-	return errors.As(err, &e) && slices.Contains([]string{"23505", "42P06", "42P07"}, e.Code)
+	return errors.As(err, &e) && slices.Contains([]string{codeUnique, "42P06", "42P07"}, e.Code)
+}
+
+// isTaken reports whether a row with the same key exists.
+func isTaken(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && e.Code == codeUnique
 }
 
 // isLockTimeout reports whether a statement has waited for another transaction's lock longer than

@@ -128,7 +128,7 @@ func TestStatements_WalkThroughNothingThatGrows(t *testing.T) {
 }
 
 // batched are the statements that take a thousand rows at once.
-var batched = []string{"Claim", "FinishRuns", "SaveRuns", "Verdicts"}
+var batched = []string{"Claim", "FinishRuns", "SaveRuns", "SaveNew", "Verdicts"}
 
 // explain1 returns the tables that a statement scans, whatever its arguments are.
 func explain1(t *testing.T, s *Store, sql string) []string {

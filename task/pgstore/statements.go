@@ -40,6 +40,8 @@ type statements struct {
 	// SaveRunTx is SaveRun in a transaction of the caller's: until that ends, other changes of the
 	// run skip it.
 	FinishRun, SaveRun, SaveRunTx string
+	// SaveNew is SaveRuns for steps that have no record yet. It fails if one has.
+	SaveNew string
 	// ClaimInterrupted and PollInterrupted are Claim and Poll of interrupted tasks only.
 	ClaimInterrupted, PollInterrupted string
 	// ClaimFromPriority is Claim of tasks with at least a certain priority.
@@ -86,6 +88,9 @@ var embedded = sync.OnceValue(func() map[string]string {
 	// "skip locked" cannot be a parameter. FinishRun finds its row by the key and not by ctid: a row
 	// that it has waited for may have moved since the statement began.
 	texts["FinishRun"] = strings.NewReplacer(" skip locked", "", "running where ctid", "running where task", "select ctid from @.running where task", "select task from @.running where task").Replace(texts["FinishRuns"])
+	texts["SaveNew"] = strings.Replace(texts["SaveRuns"], `
+	on conflict (task, step) do update set run = excluded.run, saved = excluded.saved, body = excluded.body,
+		place = excluded.place, state = excluded.state, version = excluded.version`, "", 1)
 	texts["SaveRun"] = strings.ReplaceAll(texts["SaveRuns"], " skip locked", "")
 	texts["SaveRunTx"] = strings.ReplaceAll(texts["SaveRun"], " for key share", " for update")
 	// These two read another index from its front: ready_handover, which has interrupted tasks alone.

@@ -64,6 +64,8 @@ with seen as materialized (
 select array(select id from waited)
 
 -- name: RetryAllWaiting
+-- The second answer is the least sort_priority of the tasks. An interrupted task comes before all
+-- queued ones of its priority.
 with seen as materialized (
 	select unnest($1::uuid[]) as id, unnest($2::timestamptz[]) as created, unnest($3::timestamptz[]) as since
 ), from_ready as (
@@ -91,18 +93,22 @@ with seen as materialized (
 		select c.ctid from waited m, lateral (select c.ctid from @.commands c where c.task = m.id order by c.at desc offset $6 - 1) c
 	))
 )
-select array(select id from waited)
+select array(select id from waited), (select min(sort_priority::bigint - case when queued then 0 else 1 end) from waited)
 
 -- name: RetryAllEnded
--- The second answer is the tasks whose keys other tasks have.
+-- The second answer is the least sort_priority of the tasks, the third one the tasks whose keys
+-- other tasks have.
 with seen as materialized (
 	select unnest($1::uuid[]) as id, unnest($2::timestamptz[]) as created, unnest($3::timestamptz[]) as since
 ), locked as materialized (
-	select e.place, e.task, s.created from seen s, lateral (
-		select e.ctid as place, e.task from @.ended e where e.created = s.created and e.task = s.id and e.ended = s.since and e.status in ('failed', 'cancelled') limit 1 for update skip locked
+	select e.* from seen s, lateral (
+		select e.ctid as place, e.created, e.task, e.run, e.worker, e.started, e.ended, e.crashed, e.reclaimed, e.status, e.error, e.fraction, e.message, e.log,
+			e.runs, e.interruptions, e.crashes, e.kind, e.queue
+		from @.ended e where e.created = s.created and e.task = s.id and e.ended = s.since and e.status in ('failed', 'cancelled') limit 1 for update skip locked
 	) e
 ), keyed as materialized (
-	select l.place, l.task, t.kind, t.key from locked l, lateral (select t.kind, t.key from @.tasks t where t.id = l.task limit 1) t
+	select l.*, t.route, t.priority, t.key, t.concurrency_key
+	from locked l, lateral (select t.route, t.priority, t.key, t.concurrency_key from @.tasks t where t.id = l.task limit 1) t
 ), key_taken as (
 	-- of several tasks with the same key, the one that still has it, or else the first
 	insert into @.keys as k (kind, key, task)
@@ -111,10 +117,11 @@ with seen as materialized (
 	where a.key is not null order by a.kind, a.key, (h.task = a.task) is true desc, a.task
 	on conflict (kind, key) do update set task = excluded.task, until = case when k.task = excluded.task then k.until end, ended = false
 	where k.task = excluded.task or k.ended and k.until <= now() returning task
-), again as (
-	delete from @.ended where ctid = any (array(
-		select k.place from keyed k where k.key is null or k.task in (select task from key_taken)
-	)) returning created, task, run, worker, started, ended, crashed, reclaimed, status, error, fraction, message, log, runs, interruptions, crashes, kind, queue
+), again as materialized (
+	-- In the order of the indexes.
+	select * from keyed k where k.key is null or k.task in (select task from key_taken) order by k.created, k.task
+), gone as (
+	delete from @.ended where ctid = any (array(select place from again))
 ), into_history as (
 	insert into @.runs (task, run, worker, started, ended, crashed, reclaimed, status, error)
 	select task, run, worker, started, ended, crashed, reclaimed, status, error from again where started is not null
@@ -126,8 +133,7 @@ with seen as materialized (
 	on conflict (task) do update set body = l.body || excluded.body
 ), into_ready as (
 	insert into @.ready (created, id, route, sort_priority, kind, queue, key, concurrency_key, last_run, runs, interruptions, crashes, since)
-	select a.created, a.task, t.route, ~t.priority, a.kind, a.queue, t.key, t.concurrency_key, a.run, a.runs, a.interruptions, a.crashes, now()
-	from again a, lateral (select t.route, t.priority, t.key, t.concurrency_key from @.tasks t where t.id = a.task limit 1) t
+	select created, task, route, ~priority, kind, queue, key, concurrency_key, run, runs, interruptions, crashes, now() from again
 ), counted as (
 	insert into @.counts (kind, queue, status, delta) select kind, queue, status, -count(*) from again group by kind, queue, status
 ), recorded as (
@@ -137,7 +143,7 @@ with seen as materialized (
 		select c.ctid from again m, lateral (select c.ctid from @.commands c where c.task = m.task order by c.at desc offset $6 - 1) c
 	))
 )
-select array(select task from again), array(select task from keyed where key is not null and task not in (select task from key_taken))
+select array(select task from again), (select min(~priority)::bigint from again), array(select task from keyed where key is not null and task not in (select task from key_taken))
 
 -- name: DeleteAllEnded
 with seen as materialized (

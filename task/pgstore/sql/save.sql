@@ -13,7 +13,7 @@ with changes as materialized (
 	select c.task, c.run, nullif(c.attempts, 0) as attempts, nullif(c.interruptions, 0) as interruptions, nullif(c.crashes, 0) as crashes,
 		nullif(c.crash_streak, 0) as crash_streak, nullif(c.interrupt_streak, 0) as interrupt_streak,
 		c.checkpoint, nullif(c.fraction, '-1'::double precision) as fraction, nullif(c.message, '') as message, c.log,
-		nullif(c.step, '') as step, c.place, c.state, nullif(c.version, '') as version, c.result,
+		nullif(c.step, '') as step, c.place, coalesce(c.state, 'done') as state, nullif(c.version, '') as version, c.result,
 		l.attempts as attempts_before, l.interruptions as interruptions_before, l.crashes as crashes_before,
 		l.crash_streak as crash_streak_before, l.interrupt_streak as interrupt_streak_before
 	-- As in FinishRuns.
