@@ -80,6 +80,14 @@ var podMistakes = []struct {
 	{name: "sidecars in a quick rehearsal", how: "good", warns: []Code{SidecarKilled}, change: func(c *Config) {
 		c.Sidecars, c.Grace, c.CutShort = []Container{besideIt("one", "deaf"), besideIt("two", "good")}, 0, true
 	}},
+	{name: "sidecars crash and come back", how: "good", change: func(c *Config) {
+		c.Sidecars, c.Scenarios = []Container{besideIt("one", "good"), besideIt("two", "good")}, []Scenario{SidecarCrash}
+	}},
+	{name: "a sidecar crashes and does not come back", how: "good", fails: []Code{NotBack}, change: func(c *Config) {
+		c.Sidecars, c.Scenarios = []Container{besideIt("one", "good")}, []Scenario{SidecarCrash}
+		c.Sidecars[0].Command = []string{"/bin/sh", "-c", `mkdir lock && exec "$0" good`, probedServer}
+		c.Sidecars[0].Dir = c.Program.Dir
+	}},
 	{name: "a sidecar is deaf", how: "good", fails: []Code{SidecarKilled}, change: func(c *Config) {
 		c.Sidecars, c.Grace = []Container{besideIt("one", "deaf")}, 4*time.Second
 	}},
@@ -93,6 +101,7 @@ func TestPod_FindsEachMistakeAndNoOther(t *testing.T) {
 			t.Parallel()
 			where := freeAddress(t)
 			config := Config{Program: probedProgram(t, c.how, where), Traffic: []Target{{URL: "http://" + where}}, Grace: 10 * time.Second}
+			config.Program.Dir = t.TempDir()
 			if c.change != nil {
 				c.change(&config)
 			}
@@ -152,6 +161,25 @@ func TestPod_SidecarsStopInTheirOrder(t *testing.T) {
 	near(t, r, "two", times(r, "stop signal", "sidecar two: SIGTERM, and 7s"), deleted, 3.2)
 	near(t, r, "two is killed", times(r, "SIGKILL", "sidecar two"), deleted, 10.2)
 	near(t, r, "one", times(r, "stop signal", "sidecar one: SIGTERM, and 2s"), deleted, 10) // its turn did not come in time
+}
+
+// A pod that was stopped is started again with its sidecars, and in their order, even if their turn
+// to be stopped has not come.
+func TestPod_IsStartedAgainWithItsSidecars(t *testing.T) {
+	t.Parallel()
+	where := freeAddress(t)
+	c := Config{Program: probedProgram(t, "good", where), Traffic: []Target{{URL: "http://" + where}}, Grace: 10 * time.Second, Scenarios: []Scenario{Frozen}}
+	c.Sidecars = []Container{besideIt("one", "good"), besideIt("two", "good")}
+	r := rehearsed(t, c)
+	var again []string
+	for _, e := range r.Events {
+		if e.What == "started again" {
+			again = append(again, e.Detail)
+		}
+	}
+	if want := []string{"sidecar one", "sidecar two", probedServer + " good"}; !slices.Equal(again, want) || !slices.Contains(r.Passed, NotBack) {
+		t.Errorf("%q was started again, want %q\n%s", again, want, describe(r))
+	}
 }
 
 // A hook that overruns is not ended: the signal is sent when the grace period is over, and two
@@ -267,10 +295,10 @@ func TestPod_ReadinessTakesTheEndpointAwayAndBringsItBack(t *testing.T) {
 }
 
 // If no deletion removes the endpoint, readiness does so, provided that the kubelet still probes
-// it: after a failed probe, and not in the kubelet's own evictions.
+// it: after a failed probe, in a deletion of the only copy, and not in the kubelet's own evictions.
 func TestPod_ReadinessDecidesWhereNothingIsDeleted(t *testing.T) {
 	t.Parallel()
-	for scenario, asked := range map[Scenario]bool{LivenessFailure: true, SoftEviction: false, NodeShutdown: false} {
+	for scenario, asked := range map[Scenario]bool{LivenessFailure: true, OnlyCopy: true, SoftEviction: false, NodeShutdown: false} {
 		t.Run(string(scenario), func(t *testing.T) {
 			t.Parallel()
 			where := freeAddress(t)

@@ -70,7 +70,7 @@ func (r *rehearsal) startSecond(ctx context.Context) error {
 
 // stayedSecond checks that the second copy goes on as before after the exit of the first one.
 func (r *rehearsal) stayedSecond(ctx context.Context) error {
-	if err := r.wait(ctx, time.Now().Add(secondStays), r.second.program.exited); err != nil {
+	if err := r.wait(ctx, time.Now().Add(staysFor), r.second.program.exited); err != nil {
 		return err
 	}
 	r.second.traffic.stop()

@@ -19,12 +19,18 @@ const (
 	Rollout Scenario = "rollout"
 	// Load is a deletion while ten times as many clients connect.
 	Load Scenario = "load"
+	// OnlyCopy is a deletion while no other copy of the program is ready, as of a Deployment with one
+	// replica whose node is drained: new clients are still routed here for as long as the readiness
+	// probe passes.
+	OnlyCopy Scenario = "only-copy"
 	// OpenStreams is a deletion while clients have streams or WebSockets open, and no new client
 	// connects.
 	OpenStreams Scenario = "stream"
 	// SidecarOrder is the deletion of a pod with sidecars, which are stopped one after another when
 	// the program has exited.
 	SidecarOrder Scenario = "sidecar-order"
+	// SidecarCrash is a crash of the sidecars, which are started again while the program runs on.
+	SidecarCrash Scenario = "sidecar-crash"
 	// HookOverrun is a deletion with a preStop hook that takes longer than the grace period: two
 	// seconds are left for the program.
 	HookOverrun Scenario = "hook-overrun"
@@ -151,6 +157,14 @@ var (
 	comeBack = []step{{(*rehearsal).startAgain, startTime}}
 )
 
+// noSidecars is what a scenario about sidecars lacks, empty if the pod has some.
+func noSidecars(c *Config) string {
+	if len(c.Sidecars) > 0 {
+		return ""
+	}
+	return "the pod has no sidecars"
+}
+
 // Sets of checks.
 var (
 	// whileStopped are the findings about a program that is stopped by a signal.
@@ -192,6 +206,11 @@ var plans = []plan{
 	{
 		scenario: Lag5, happens: "deleted", lag: new(5 * time.Second),
 		about: "the pod is deleted, and clients keep connecting for five seconds, as behind a load balancer",
+		steps: steps(comeUp, goDown), checks: whileStopped, lenient: []Code{RefusedEarly},
+	},
+	{
+		scenario: OnlyCopy, happens: "deleted", order: stopOrder{onlyCopy: true},
+		about: "the pod is deleted while no other copy is ready, and its endpoint stays while the readiness probe passes",
 		steps: steps(comeUp, goDown), checks: whileStopped, lenient: []Code{RefusedEarly},
 	},
 	{
@@ -238,12 +257,7 @@ var plans = []plan{
 	{
 		scenario: SidecarOrder, happens: "deleted",
 		about: "the pod is deleted, and its sidecars are stopped when the program has exited",
-		lacks: func(c *Config) string {
-			if len(c.Sidecars) > 0 {
-				return ""
-			}
-			return "the pod has no sidecars"
-		},
+		lacks: noSidecars,
 		steps: steps(comeUp, goDown), checks: []Code{SidecarGone, SidecarKilled},
 	},
 	{
@@ -265,6 +279,12 @@ var plans = []plan{
 		scenario: Frozen, happens: "deleted",
 		about: "the program was stopped by SIGSTOP before the pod is deleted, and never sees the signal",
 		steps: steps(comeUp, []step{{(*rehearsal).freeze, nil}}, goDown, comeBack), checks: []Code{NotBack},
+	},
+	{
+		scenario: SidecarCrash, happens: "killed",
+		about: "the sidecars are killed without warning, and started again while the program runs on",
+		lacks: noSidecars,
+		steps: steps(comeUp, []step{{(*rehearsal).crashSidecars, sidecarCrashTime}}, comeBack), checks: []Code{NotBack},
 	},
 	{
 		scenario: Crash, happens: "killed",

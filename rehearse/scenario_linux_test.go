@@ -33,6 +33,7 @@ func TestScenario_FindsTheMistakeThatItIsFor(t *testing.T) {
 		{scenario: SoftEviction, how: "good"},
 		{scenario: SoftEviction, how: "lingers", warns: []Code{RefusedEarly, ClosedUnderRequest}}, // its port is closed meanwhile
 		{scenario: NodeShutdown, how: "good"},
+		{scenario: OnlyCopy, how: "lingers", warns: []Code{RefusedEarly, ClosedUnderRequest}}, // as above
 		{scenario: ForceDelete, how: "slowly", warns: []Code{TooSlow}, exit: 137}, // it takes four seconds
 		{scenario: ForceDelete, how: "at-once"},
 		{scenario: LivenessFailure, how: "good"},

@@ -28,19 +28,23 @@ type sidecar struct {
 	early bool // it ended before the program, by itself or by its hook
 }
 
-// sidecars are the sidecars of a pod, in the pod's order.
+// sidecars are the sidecars of a pod.
 type sidecars struct {
-	list []*sidecar
+	// list has those that were started and not ended, in the pod's order, and ended has the others.
+	list, ended []*sidecar
 	// stops are the goroutines that stop one sidecar each, until cancel.
 	stops  sync.WaitGroup
 	cancel context.CancelFunc
 }
 
-// startSidecars starts the sidecars, one after another: the next one when the startup probe of the
-// one before has succeeded, or at once if that one has no startup probe.
-func (r *rehearsal) startSidecars(ctx context.Context) error {
+// startSidecars starts the sidecars that are not in the list, one after another: the next one when
+// the startup probe of the one before has succeeded, or at once if that one has no startup probe.
+func (r *rehearsal) startSidecars(ctx context.Context, what string) error {
 	for i := range r.config.Sidecars {
 		c := &r.config.Sidecars[i]
+		if i < len(r.sidecars.list) && r.sidecars.list[i].container == c {
+			continue
+		}
 		p, err := start(c, r.config.sharePIDs)
 		if err != nil {
 			return fmt.Errorf("%w (sidecar %s)", err, c.Name)
@@ -50,10 +54,23 @@ func (r *rehearsal) startSidecars(ctx context.Context) error {
 			n.sidecar = true
 			r.probeChanged(n)
 		})
-		r.sidecars.list = append(r.sidecars.list, s)
-		r.say("started", "sidecar %s", c.Name)
+		r.sidecars.list = slices.Insert(r.sidecars.list, i, s)
+		r.say(what, "sidecar %s", c.Name)
 		if err := r.awaitProbe(ctx, p, s.probes, s.probes.up, "the sidecar "+c.Name); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// sidecarsStay returns an error if a sidecar exits soon after its start.
+func (r *rehearsal) sidecarsStay(ctx context.Context) error {
+	if err := r.live(ctx, staysFor); err != nil {
+		return err
+	}
+	for _, s := range r.sidecars.list {
+		if hasEnded(s.program) {
+			return r.endedEarly(s.program, "the sidecar "+s.container.Name)
 		}
 	}
 	return nil
@@ -153,25 +170,41 @@ func (r *rehearsal) awaitSidecars(ctx context.Context) error {
 
 // endPod ends what belongs to the pod apart from the program, and waits for it.
 func (r *rehearsal) endPod(ctx context.Context) error {
+	err := r.endSidecars(ctx, func(*sidecar) bool { return true })
+	for _, run := range r.hooks {
+		run.end()
+	}
+	return err
+}
+
+// endSidecars ends some sidecars, and all goroutines that stop one, and waits for them.
+func (r *rehearsal) endSidecars(ctx context.Context, which func(*sidecar) bool) error {
 	if r.sidecars.cancel != nil {
 		r.sidecars.cancel()
 	}
 	r.sidecars.stops.Wait()
+	var errs []error
+	r.sidecars.list = slices.DeleteFunc(r.sidecars.list, func(s *sidecar) bool {
+		if which(s) {
+			errs = append(errs, r.endSidecar(ctx, s))
+			r.sidecars.ended = append(r.sidecars.ended, s)
+			return true
+		}
+		return false
+	})
+	return errors.Join(errs...)
+}
+
+// endSidecar ends a sidecar that nothing stops any more.
+func (r *rehearsal) endSidecar(ctx context.Context, s *sidecar) error {
 	killing, cancel := context.WithTimeout(context.WithoutCancel(ctx), killPatience)
 	defer cancel()
-	var errs []error
-	for _, s := range r.sidecars.list {
-		s.early = hasEnded(s.program) && s.signalled.IsZero() && r.stopped != nil && s.program.endedAt.Before(r.endOfProgram())
-		if s.early {
-			r.at(s.program.endedAt, SidecarGone, "exited", "sidecar %s: %s", s.container.Name, s.program.ending())
-		}
-		s.probes.stop()
-		errs = append(errs, s.program.kill(killing))
+	s.early = hasEnded(s.program) && s.signalled.IsZero() && r.stopped != nil && s.program.endedAt.Before(r.endOfProgram())
+	if s.early {
+		r.at(s.program.endedAt, SidecarGone, "exited", "sidecar %s: %s", s.container.Name, s.program.ending())
 	}
-	for _, run := range r.hooks {
-		run.end()
-	}
-	return errors.Join(errs...)
+	s.probes.stop()
+	return s.program.kill(killing)
 }
 
 // endOfProgram is when the program exited, or now if it still runs.
@@ -187,7 +220,7 @@ func (r *rehearsal) endOfProgram() time.Time {
 // judgeSidecars adds the findings about how the sidecars ended. It is called after endPod.
 func (r *rehearsal) judgeSidecars(add adder) {
 	stopped := r.sidecars.cancel != nil && !r.notAwaited()
-	for _, s := range r.sidecars.list {
+	for _, s := range r.sidecars.ended {
 		name := s.container.Name
 		switch {
 		case s.early:
