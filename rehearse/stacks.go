@@ -9,6 +9,7 @@ import (
 )
 
 // Stack is where goroutines or threads of a program were that had not exited when its time was up.
+// In Node.js it is where its one thread was, or what keeps its event loop alive, such as a Timeout.
 type Stack struct {
 	// Count is how many were there: goroutines in Go, threads elsewhere.
 	Count int `json:"count"`
@@ -34,18 +35,23 @@ const (
 type dump struct {
 	signal syscall.Signal
 	what   string
-	read   func(text string) []Stack
+	read   func(ctx context.Context, text string) []Stack
 }
 
 // dump returns nil for a program whose stacks cannot be read.
 func (p *program) dump() *dump {
+	parse := func(f func(text string) []Stack) func(context.Context, string) []Stack {
+		return func(_ context.Context, text string) []Stack { return f(text) }
+	}
 	switch name := p.runtime(); {
 	case p.isGo:
-		return &dump{syscall.SIGQUIT, "goroutines", goroutines}
+		return &dump{syscall.SIGQUIT, "goroutines", parse(goroutines)}
 	case name == "java":
-		return &dump{syscall.SIGQUIT, "threads", javaThreads}
+		return &dump{syscall.SIGQUIT, "threads", parse(javaThreads)}
 	case strings.HasPrefix(name, "python"):
-		return &dump{syscall.SIGABRT, "threads", pythonThreads} // PYTHONFAULTHANDLER is set
+		return &dump{syscall.SIGABRT, "threads", parse(pythonThreads)} // PYTHONFAULTHANDLER is set
+	case name == "node":
+		return &dump{syscall.SIGUSR1, "event loop", p.inspect}
 	}
 	return nil
 }
@@ -64,7 +70,7 @@ func (r *rehearsal) stacks(ctx context.Context) error {
 	if err := r.awaitDump(ctx); err != nil {
 		return err
 	}
-	all := d.read(p.output.recorded())
+	all := d.read(ctx, p.output.recorded())
 	if len(all) == 0 {
 		return nil // the program handles the signal itself
 	}
