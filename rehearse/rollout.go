@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -27,7 +29,7 @@ func (r *rehearsal) startSecond(ctx context.Context) error {
 	if r.traffic == nil {
 		return skip("it has no clients that could go on to a second copy")
 	}
-	c, targets, err := elsewhere(&r.config.Program, r.traffic.targets)
+	c, targets, err := elsewhere(&r.config.Program, r.traffic.targets, listening(r.program.pids()))
 	if err != nil {
 		return err
 	}
@@ -106,30 +108,37 @@ func hasEnded(p *program) bool {
 	}
 }
 
-// elsewhere returns a container whose program listens at other ports: it replaces the ports of the
-// targets in the arguments and variables.
-func elsewhere(c *Container, targets []*target) (*Container, []*target, error) {
+// elsewhere returns a container whose program listens at other ports, with the targets there. It
+// replaces the ports of the targets, which must be in the arguments or variables, and the others at
+// which the first copy listens, such as one for its probes, where they are.
+func elsewhere(c *Container, targets []*target, listens []netip.AddrPort) (*Container, []*target, error) {
 	moved := *c
 	moved.Command, moved.Env = slices.Clone(c.Command), slices.Clone(c.Env)
 	if c.Image == nil {
 		moved.Env = append(os.Environ(), moved.Env...)
 	}
-	ports := map[string]string{}
+	ports := map[string]string{} // those that were replaced
+	replace := func(from string) error {
+		if ports[from] != "" {
+			return nil
+		}
+		to, err := freePort()
+		if err == nil && moved.move(from, to) {
+			ports[from] = to
+		}
+		return err
+	}
 	var found []*target
 	for _, one := range targets {
 		if one.Use != Ask {
 			continue
 		}
 		from := one.url.Port()
+		if err := replace(from); err != nil {
+			return nil, nil, err
+		}
 		if ports[from] == "" {
-			to, err := freePort()
-			if err != nil {
-				return nil, nil, err
-			}
-			if !moved.move(from, to) {
-				return nil, nil, skip("a second copy needs another port, and %s is in none of its arguments and variables: give it there, as --env PORT=%s", from, from)
-			}
-			ports[from] = to
+			return nil, nil, skip("a second copy needs another port, and %s is in none of its arguments and variables: give it there, as --env PORT=%s", from, from)
 		}
 		u := *one.url
 		u.Host = net.JoinHostPort(u.Hostname(), ports[from])
@@ -140,6 +149,11 @@ func elsewhere(c *Container, targets []*target) (*Container, []*target, error) {
 			return nil, nil, err
 		}
 		found = append(found, checked)
+	}
+	for _, one := range listens {
+		if err := replace(strconv.Itoa(int(one.Port()))); err != nil {
+			return nil, nil, err
+		}
 	}
 	return &moved, found, nil
 }

@@ -3,19 +3,13 @@ package container
 import (
 	"bytes"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"testing"
 )
 
 // lastcall doctor reports nothing for any of the manifests, and reports what the test adds to one.
 func TestManifests_TheProgramsOwnDoctorFindsNothing(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "lastcall")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".")
-	build.Dir = filepath.Join(repository, "cmd", "lastcall")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the program: %v\n%s", err, out)
-	}
+	program := withTools(t)
 	doctor := func(text []byte) (string, error) {
 		cmd := exec.CommandContext(t.Context(), program, "doctor", "-f", "-")
 		cmd.Stdin = bytes.NewReader(text)
