@@ -67,12 +67,7 @@ func (o *observation) each(ctx context.Context, p *program, b *Probe, heard func
 	for {
 		began := time.Now()
 		got, said := p.ask(ctx, b)
-		select {
-		case <-p.exited: // the outcome of a command that was killed with it says nothing
-			return
-		default:
-		}
-		if ctx.Err() != nil {
+		if p.hasEnded() || ctx.Err() != nil { // the outcome of a command that was killed with it says nothing
 			return
 		}
 		heard(began, got, said)

@@ -47,7 +47,7 @@ func (r *rehearsal) startSecond(ctx context.Context) error {
 			break
 		}
 		switch waited := time.Since(began); {
-		case hasEnded(p):
+		case p.hasEnded():
 			r.find(NotBeside, true, "the second copy ended after %.2f s, %s: %s", waited.Seconds(), p.ending(), strings.Join(p.output.lines(3), " / "))
 			return errOver
 		case waited > min(patience, r.config.Ready):
@@ -57,7 +57,7 @@ func (r *rehearsal) startSecond(ctx context.Context) error {
 		if err := r.wait(ctx, time.Now().Add(50*time.Millisecond), r.program.exited); err != nil {
 			return err
 		}
-		if hasEnded(r.program) {
+		if r.program.hasEnded() {
 			r.find(DisturbsCopy, true, "the first copy ended when the second one started, %s", r.program.ending())
 			return errOver
 		}
@@ -78,7 +78,7 @@ func (r *rehearsal) stayedSecond(ctx context.Context) error {
 	r.second.traffic.stop()
 	failed := slices.DeleteFunc(slices.Clone(r.second.traffic.failed), func(f result) bool { return f.failure == timedOut })
 	switch p := r.second.program; {
-	case hasEnded(p):
+	case p.hasEnded():
 		r.find(DisturbsCopy, true, "the second copy ended with the first one, %s", p.ending())
 	case len(failed) > 0:
 		r.find(DisturbsCopy, true, "%d requests to the second copy failed while the first one ended: %s", len(failed), failed[0].text)
@@ -96,16 +96,7 @@ func (r *rehearsal) endSecond(ctx context.Context) error {
 	if r.second.program == nil {
 		return nil
 	}
-	return r.second.program.kill(ctx)
-}
-
-func hasEnded(p *program) bool {
-	select {
-	case <-p.exited:
-		return true
-	default:
-		return false
-	}
+	return r.second.program.end(ctx)
 }
 
 // elsewhere returns a container whose program listens at other ports, with the targets there. It

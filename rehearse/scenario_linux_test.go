@@ -35,7 +35,7 @@ func TestScenario_FindsTheMistakeThatItIsFor(t *testing.T) {
 		{scenario: SoftEviction, how: "lingers", warns: []Code{RefusedEarly, ClosedUnderRequest}}, // its port is closed meanwhile
 		{scenario: NodeShutdown, how: "good"},
 		{scenario: OnlyCopy, how: "lingers", warns: []Code{RefusedEarly, ClosedUnderRequest}}, // as above
-		{scenario: ForceDelete, how: "slowly", warns: []Code{TooSlow}, exit: 137}, // it takes four seconds
+		{scenario: ForceDelete, how: "slowly", warns: []Code{TooSlow}, exit: 137},             // it takes four seconds
 		{scenario: ForceDelete, how: "at-once"},
 		{scenario: LivenessFailure, how: "good"},
 		{scenario: SecondSignal, how: "good"},
@@ -96,7 +96,9 @@ func TestElsewhere_MovesThePortWhereverItIsGiven(t *testing.T) {
 
 // A copy of a program with a port for probes needs that port too.
 func TestElsewhere_MovesEveryPortAtWhichTheProgramListens(t *testing.T) {
-	at := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port) }
+	at := func(port uint16) netip.AddrPort {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)
+	}
 	first := Container{Command: []string{"server", "--listen=:8080", "--probes=:8081", "--database=:5432"}}
 	moved, targets, err := elsewhere(&first, []*target{mustTarget("http", "127.0.0.1:8080")}, []netip.AddrPort{at(8080), at(8081), at(40404)})
 	if err != nil {

@@ -69,7 +69,7 @@ func (r *rehearsal) sidecarsStay(ctx context.Context) error {
 		return err
 	}
 	for _, s := range r.sidecars.list {
-		if hasEnded(s.program) {
+		if s.program.hasEnded() {
 			return r.endedEarly(s.program, "the sidecar "+s.container.Name)
 		}
 	}
@@ -96,7 +96,7 @@ func (r *rehearsal) stopSidecars(ctx context.Context, order stopOrder) {
 // stopSidecar runs the hook of one sidecar, waits for its turn, and stops it.
 func (r *rehearsal) stopSidecar(ctx context.Context, s *sidecar, grace int64, before []<-chan struct{}) {
 	defer close(s.terminated)
-	if hasEnded(s.program) {
+	if s.program.hasEnded() {
 		return // it was not restarted; the kubelet stops only what runs
 	}
 	if s.container.PreStop != nil {
@@ -115,7 +115,7 @@ func (r *rehearsal) stopSidecar(ctx context.Context, s *sidecar, grace int64, be
 		}
 		grace = lessOf(grace, time.Since(began))
 	}
-	if hasEnded(s.program) {
+	if s.program.hasEnded() {
 		return
 	}
 	sig := s.container.StopSignal
@@ -133,7 +133,7 @@ func (r *rehearsal) stopSidecar(ctx context.Context, s *sidecar, grace int64, be
 	if awaitAll(ctx, wait, s.program.exited) != nil {
 		return
 	}
-	if hasEnded(s.program) {
+	if s.program.hasEnded() {
 		s.cutShort = false
 		r.at(s.program.endedAt, "", "exited", "sidecar %s: %s, %.2f s after the signal", s.container.Name, s.program.ending(), s.program.endedAt.Sub(s.signalled).Seconds())
 		return
@@ -197,24 +197,20 @@ func (r *rehearsal) endSidecars(ctx context.Context, which func(*sidecar) bool) 
 
 // endSidecar ends a sidecar that nothing stops any more.
 func (r *rehearsal) endSidecar(ctx context.Context, s *sidecar) error {
-	killing, cancel := context.WithTimeout(context.WithoutCancel(ctx), killPatience)
-	defer cancel()
-	s.early = hasEnded(s.program) && s.signalled.IsZero() && r.stopped != nil && s.program.endedAt.Before(r.endOfProgram())
+	s.early = s.program.hasEnded() && s.signalled.IsZero() && r.stopped != nil && s.program.endedAt.Before(r.endOfProgram())
 	if s.early {
 		r.at(s.program.endedAt, SidecarGone, "exited", "sidecar %s: %s", s.container.Name, s.program.ending())
 	}
 	s.probes.stop()
-	return s.program.kill(killing)
+	return s.program.end(ctx)
 }
 
 // endOfProgram is when the program exited, or now if it still runs.
 func (r *rehearsal) endOfProgram() time.Time {
-	select {
-	case <-r.stopped.exited:
+	if r.stopped.hasEnded() {
 		return r.stopped.endedAt
-	default:
-		return time.Now()
 	}
+	return time.Now()
 }
 
 // judgeSidecars adds the findings about how the sidecars ended. It is called after endPod.

@@ -83,26 +83,18 @@ func (r *rehearsal) stacks(ctx context.Context) error {
 func (r *rehearsal) awaitDump(ctx context.Context) error {
 	const look = 100 * time.Millisecond
 	p := r.stopped
-	ended := func() bool {
-		select {
-		case <-p.exited:
-			return true
-		default:
-			return false
-		}
-	}
 	for until, before := time.Now().Add(dumpPatience), 0; time.Now().Before(until); {
 		if err := r.wait(ctx, time.Now().Add(look), p.exited); err != nil {
 			return err
 		}
 		written := len(p.output.recorded())
-		if ended() || !p.isGo && written > 0 && written == before {
+		if p.hasEnded() || !p.isGo && written > 0 && written == before {
 			break
 		}
 		before = written
 	}
 	patience := dumpPatience
-	if p.isolation != namespace || !ended() {
+	if p.isolation != namespace || !p.hasEnded() {
 		patience /= 10 // its supervisor or the program keeps the output open
 	}
 	return r.wait(ctx, time.Now().Add(patience), p.drained)

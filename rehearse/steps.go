@@ -174,12 +174,8 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 			return err
 		}
 	}
-	select {
-	case <-r.program.exited:
-		if r.endedInTime() {
-			return r.afterEnd(ctx)
-		}
-	default:
+	if r.program.hasEnded() && r.endedInTime() {
+		return r.afterEnd(ctx)
 	}
 	r.ranOn, r.result.ExitCode = time.Since(r.signalled), -1
 	r.givenBack = r.givesBack()
@@ -245,14 +241,14 @@ func (r *rehearsal) afterEnd(ctx context.Context) error {
 // the first time.
 func (r *rehearsal) startAgain(ctx context.Context) error {
 	r.settle()
-	if r.stopped != nil || hasEnded(r.program) {
+	if r.stopped != nil || r.program.hasEnded() {
 		if err := r.clean(ctx); err != nil {
 			return err
 		}
 		r.program = nil
 	}
 	podStopped := r.sidecars.cancel != nil // and not one container
-	err := r.endSidecars(ctx, func(s *sidecar) bool { return podStopped || hasEnded(s.program) })
+	err := r.endSidecars(ctx, func(s *sidecar) bool { return podStopped || s.program.hasEnded() })
 	if err == nil {
 		err = r.start(ctx)
 	}
@@ -301,7 +297,7 @@ func (r *rehearsal) crashSidecars(ctx context.Context) error {
 	if err := r.wait(ctx, time.Now().Add(withoutSidecars), r.program.exited); err != nil {
 		return err
 	}
-	if hasEnded(r.program) {
+	if r.program.hasEnded() {
 		r.at(r.program.endedAt, "", "exited", "%s, without its sidecars", r.program.ending())
 	}
 	return nil
@@ -312,10 +308,8 @@ func (r *rehearsal) signalAgain(ctx context.Context) error {
 	if err := r.wait(ctx, r.signalled.Add(secondAfter), r.program.exited); err != nil {
 		return err
 	}
-	select {
-	case <-r.program.exited:
+	if r.program.hasEnded() {
 		return nil
-	default:
 	}
 	r.again = time.Now()
 	if err := r.program.stop(r.config.Program.StopSignal); err != nil {
