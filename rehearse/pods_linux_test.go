@@ -67,6 +67,10 @@ var podMistakes = []struct {
 	{name: "the hook leaves a second", how: "slow end", fails: []Code{TooSlow, HookOverruns}, change: func(c *Config) {
 		c.Program.PreStop, c.Grace = &Hook{Sleep: duration(3 * time.Second)}, 4*time.Second
 	}},
+	{name: "probes write while nobody reads the program's output", how: "good", change: func(c *Config) {
+		c.Program.Readiness = &Probe{Exec: []string{"echo", "ready"}, Period: time.Second}
+		c.Scenarios = []Scenario{OutputStuck}
+	}},
 	{name: "sidecars in their order", how: "good", change: func(c *Config) {
 		c.Sidecars = []Container{besideIt("one", "good"), besideIt("two", "good")}
 	}},
