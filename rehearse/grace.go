@@ -1,6 +1,9 @@
 package rehearse
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // minimumGrace is the least time between the stop signal and SIGKILL, in seconds:
 // minimumGracePeriodInSeconds of the kubelet (pkg/kubelet/kuberuntime/kuberuntime_manager.go,
@@ -70,13 +73,10 @@ func deletionGrace(pod int64, asked *int64) int64 {
 // received, or else the pod's own, and never less than a second (calculateEffectiveGracePeriod in
 // pkg/kubelet/pod_workers.go).
 func effectiveGrace(pod int64, told ...int64) int64 {
-	grace, any := pod, false
-	for _, one := range told {
-		if !any || one < grace {
-			grace, any = one, true
-		}
+	if len(told) > 0 {
+		pod = slices.Min(told)
 	}
-	return max(grace, 1)
+	return max(pod, 1)
 }
 
 // seconds is the grace period with which the stop of a container begins, its hook included.

@@ -68,13 +68,13 @@ func (l *lastLines) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// beside is the output of the commands of hooks and probes: a container runtime reads it apart from
+// alongside is the output of the commands of hooks and probes: a container runtime reads it apart from
 // the program's, and so nothing holds it.
-type beside struct{ lines *lastLines }
+type alongside struct{ lines *lastLines }
 
 // Write implements io.Writer.
-func (b beside) Write(p []byte) (int, error) {
-	b.lines.keep(p)
+func (a alongside) Write(p []byte) (int, error) {
+	a.lines.keep(p)
 	return len(p), nil
 }
 

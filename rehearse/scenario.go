@@ -149,11 +149,13 @@ func steps(parts ...[]step) []step { return slices.Concat(parts...) }
 
 // The parts of plans.
 var (
-	comeUp = []step{{(*rehearsal).start, startTime}, {(*rehearsal).becomeReady, nil}, {(*rehearsal).serve, serveTime}}
-	goDown = []step{
-		{(*rehearsal).beginEnd, nil}, {(*rehearsal).preStop, hookTime}, {(*rehearsal).askSlowly, nil},
-		{(*rehearsal).signal, nil}, {(*rehearsal).awaitEnd, endTime}, {(*rehearsal).awaitSidecars, sidecarTime},
-	}
+	begin    = []step{{(*rehearsal).start, startTime}}
+	comeUp   = steps(begin, []step{{(*rehearsal).becomeReady, nil}, {(*rehearsal).serve, serveTime}})
+	beginEnd = []step{{(*rehearsal).beginEnd, nil}}
+	preStop  = []step{{(*rehearsal).preStop, hookTime}}
+	toSignal = []step{{(*rehearsal).askSlowly, nil}, {(*rehearsal).signal, nil}}
+	awaitEnd = []step{{(*rehearsal).awaitEnd, endTime}, {(*rehearsal).awaitSidecars, sidecarTime}}
+	goDown   = steps(beginEnd, preStop, toSignal, awaitEnd)
 	comeBack = []step{{(*rehearsal).startAgain, startTime}}
 )
 
@@ -242,12 +244,12 @@ var plans = []plan{
 	{
 		scenario: SecondSignal, happens: "deleted",
 		about: "a second stop signal is sent while the program is stopping",
-		steps: steps(comeUp, goDown[:4], []step{{(*rehearsal).signalAgain, nil}}, goDown[4:]), checks: []Code{NoReaction, TooSlow, BreaksTwice},
+		steps: steps(comeUp, beginEnd, preStop, toSignal, []step{{(*rehearsal).signalAgain, nil}}, awaitEnd), checks: []Code{NoReaction, TooSlow, BreaksTwice},
 	},
 	{
 		scenario: Starting, happens: "deleted",
 		about: "the pod is deleted before its program is ready",
-		steps: steps(comeUp[:1], []step{{(*rehearsal).awaitHandler, startTime}}, goDown), checks: []Code{NoReaction, LostEarly},
+		steps: steps(begin, []step{{(*rehearsal).awaitHandler, startTime}}, goDown), checks: []Code{NoReaction, LostEarly},
 	},
 	{
 		scenario: OutputStuck, happens: "deleted",
@@ -263,7 +265,7 @@ var plans = []plan{
 	{
 		scenario: HookOverrun, happens: "deleted", order: stopOrder{asked: new(int64(2))},
 		about: "a preStop hook takes longer than the grace period, and two seconds are left",
-		steps: steps(comeUp, goDown[:1], []step{{(*rehearsal).overrun, overrunTime}}, goDown[2:], comeBack), checks: whenKilled, lenient: []Code{TooSlow},
+		steps: steps(comeUp, beginEnd, []step{{(*rehearsal).overrun, overrunTime}}, toSignal, awaitEnd, comeBack), checks: whenKilled, lenient: []Code{TooSlow},
 	},
 	{
 		scenario: ForceDelete, happens: "deleted", order: stopOrder{asked: new(int64)},

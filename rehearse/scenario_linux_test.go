@@ -100,7 +100,7 @@ func TestElsewhere_MovesEveryPortAtWhichTheProgramListens(t *testing.T) {
 		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)
 	}
 	first := Container{Command: []string{"server", "--listen=:8080", "--probes=:8081", "--database=:5432"}}
-	moved, targets, err := elsewhere(&first, []*target{mustTarget("http", "127.0.0.1:8080")}, []netip.AddrPort{at(8080), at(8081), at(40404)})
+	moved, targets, err := elsewhere(&first, []*target{loopbackTarget("http", "127.0.0.1:8080")}, []netip.AddrPort{at(8080), at(8081), at(40404)})
 	if err != nil {
 		t.Fatal(err)
 	}
