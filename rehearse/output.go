@@ -68,8 +68,8 @@ func (l *lastLines) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// alongside is the output of the commands of hooks and probes: a container runtime reads it apart from
-// the program's, and so nothing holds it.
+// alongside is the output of the commands of hooks and probes: a container runtime reads it apart
+// from the program's, and so nothing holds it.
 type alongside struct{ lines *lastLines }
 
 // Write implements io.Writer.

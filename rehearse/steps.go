@@ -282,7 +282,10 @@ func (r *rehearsal) crash(ctx context.Context) error {
 	}
 	r.say(r.plan.happens, "by SIGKILL, as when memory runs out")
 	r.result.ExitCode = 128 + int(syscall.SIGKILL)
-	return r.wait(ctx, time.Now().Add(10*time.Second), r.program.exited)
+	if err := r.wait(ctx, time.Now().Add(killPatience), r.program.exited); err != nil || r.program.hasEnded() {
+		return err
+	}
+	return errors.New("rehearse: the program was killed and has not ended: look what it waits for in /proc")
 }
 
 // crashSidecars kills the sidecars. The program goes on.
@@ -293,6 +296,9 @@ func (r *rehearsal) crashSidecars(ctx context.Context) error {
 			return fmt.Errorf("rehearse: send SIGKILL to the sidecar %s: %w", s.container.Name, err)
 		}
 		r.say(r.plan.happens, "sidecar %s, by SIGKILL", s.container.Name)
+		if err := awaitAll(ctx, killPatience, s.program.exited); err != nil {
+			return err
+		}
 	}
 	if err := r.wait(ctx, time.Now().Add(withoutSidecars), r.program.exited); err != nil {
 		return err
