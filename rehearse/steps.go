@@ -295,7 +295,7 @@ func (r *rehearsal) crashSidecars(ctx context.Context) error {
 		if err := s.program.stop(syscall.SIGKILL); err != nil {
 			return fmt.Errorf("rehearse: send SIGKILL to the sidecar %s: %w", s.container.Name, err)
 		}
-		r.say(r.plan.happens, "sidecar %s, by SIGKILL", s.container.Name)
+		r.say(r.plan.happens, "sidecar %s: by SIGKILL", s.container.Name)
 		if err := awaitAll(ctx, killPatience, s.program.exited); err != nil {
 			return err
 		}
