@@ -271,11 +271,12 @@ func TestPod_WhatCannotBeIsAnErrorThatSaysWhy(t *testing.T) {
 		{Config{Program: Container{Command: []string{server, "good"}}, Sidecars: []Container{{}}}, "sidecar 1 has no command"},
 		{Config{Program: Container{Command: []string{server, "good"}}, Sidecars: []Container{{Command: []string{"/no/such/program"}}}}, "(sidecar 1)"},
 		{Config{Program: Container{Command: []string{server, "good"}}, Sidecars: []Container{{Name: "proxy", Command: []string{"sleep", "60"}, Startup: &Probe{TCP: 1}}}, Ready: time.Second}, "the sidecar proxy was not ready after 1s: its startup probe says dial tcp 127.0.0.1:1: connect: connection refused"},
+		{Config{Program: Container{Command: []string{server, "good"}}, Sidecars: []Container{{Name: "proxy", Command: []string{"/bin/sh", "-c", "exit 3"}, Readiness: &Probe{TCP: 1}}}}, "the sidecar proxy ended by itself after"},
 		{Config{Program: Container{Command: []string{server, "good"}, Readiness: &Probe{TCP: 1}}, Ready: time.Second}, "the program was not ready after 1s: its readiness probe says dial tcp"},
 	} {
 		c.config.Program.Env = []string{"ADDRESS=127.0.0.1:0"}
 		r, err := Do(t.Context(), c.config)
-		if err == nil || !strings.Contains(err.Error(), c.want) {
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "after -") {
 			t.Errorf("%+v: %v, %v; want an error with %q", c.config.Program, r, err, c.want)
 		}
 	}

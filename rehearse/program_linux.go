@@ -48,6 +48,7 @@ type program struct {
 	container *Container
 	isolation isolation
 	isGo      bool // its file was built by Go
+	startedAt time.Time
 	pid       int
 	output    lastLines
 	exited    chan struct{} // closed when it has ended
@@ -61,6 +62,11 @@ type program struct {
 	stop func(syscall.Signal) error
 	// kill kills the program with everything that it has started, and waits for its end.
 	kill func(context.Context) error
+}
+
+// newProgram returns a program that is about to be started.
+func newProgram(c *Container, i isolation, isGo bool) *program {
+	return &program{container: c, isolation: i, isGo: isGo, startedAt: time.Now(), exited: make(chan struct{}), drained: make(chan struct{})}
 }
 
 // errNoNamespace: the system does not allow a PID namespace.
@@ -80,12 +86,12 @@ func start(c *Container, sharePIDs bool) (*program, error) {
 		return nil, fmt.Errorf("rehearse: start %s: %w", c.Command[0], err)
 	}
 	isGo := builtByGo(path)
-	p := &program{container: c, isolation: namespace, isGo: isGo, exited: make(chan struct{}), drained: make(chan struct{})}
+	p := newProgram(c, namespace, isGo)
 	if err = errNoNamespace; !sharePIDs {
 		err = p.startNamespaced(path)
 	}
 	if errors.Is(err, errNoNamespace) {
-		p = &program{container: c, isolation: group, isGo: isGo, exited: make(chan struct{}), drained: make(chan struct{})}
+		p = newProgram(c, group, isGo)
 		err = p.startSupervised(path)
 	}
 	if err != nil {
@@ -96,7 +102,7 @@ func start(c *Container, sharePIDs bool) (*program, error) {
 
 // startImage starts the program of an image, which always needs namespaces.
 func startImage(c *Container) (*program, error) {
-	p := &program{container: c, isolation: namespace, exited: make(chan struct{}), drained: make(chan struct{})}
+	p := newProgram(c, namespace, false)
 	if err := p.startNamespaced(""); errors.Is(err, errNoNamespace) {
 		return nil, fmt.Errorf("rehearse: an image's program needs namespaces, and this system does not allow them: %w: "+
 			"run this as root, or allow user namespaces to all (sysctl user.max_user_namespaces; kernel.apparmor_restrict_unprivileged_userns and "+

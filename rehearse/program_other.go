@@ -27,6 +27,7 @@ type program struct {
 	stop      func(syscall.Signal) error
 	kill      func(context.Context) error
 	isGo      bool
+	startedAt time.Time
 	output    lastLines
 	exited    chan struct{}
 	drained   chan struct{}

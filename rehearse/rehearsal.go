@@ -163,13 +163,13 @@ func (r *rehearsal) live(ctx context.Context, d time.Duration) error {
 		return err
 	}
 	if r.program.hasEnded() {
-		return r.endedEarly(r.program, "the program")
+		return r.program.endedEarly("the program")
 	}
 	return nil
 }
 
 // endedEarly is the error of a program that has exited before it was stopped.
-func (r *rehearsal) endedEarly(p *program, who string) error {
+func (p *program) endedEarly(who string) error {
 	text := "it wrote nothing"
 	if lines := p.output.lines(10); lines != nil {
 		text = "its last lines:\n  " + strings.Join(lines, "\n  ")
@@ -181,7 +181,7 @@ func (r *rehearsal) endedEarly(p *program, who string) error {
 		hint = "\nwithout root its image has one user alone: a program that changes its user, or gives files to another one, is rehearsed as root"
 	}
 	return down("%s ended by itself after %.2f s with exit code %d, before it was stopped: %s%s",
-		who, p.endedAt.Sub(r.started).Seconds(), p.code, text, hint)
+		who, p.endedAt.Sub(p.startedAt).Seconds(), p.code, text, hint)
 }
 
 // ready waits until the program answers, and returns what clients ask for: nothing if the program

@@ -70,7 +70,7 @@ func (r *rehearsal) sidecarsStay(ctx context.Context) error {
 	}
 	for _, s := range r.sidecars.list {
 		if s.program.hasEnded() {
-			return r.endedEarly(s.program, "the sidecar "+s.container.Name)
+			return s.program.endedEarly("the sidecar " + s.container.Name)
 		}
 	}
 	return nil
