@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -159,6 +161,20 @@ func TestQuantile_IsTheSmallestThatSoManyDoNotExceed(t *testing.T) {
 		if got := quantile(vs, q); got != want {
 			t.Errorf("quantile %v is %v, want %v", q, got, want)
 		}
+	}
+}
+
+func TestFigures_AreReadAsTheyArePrinted(t *testing.T) {
+	var printed bytes.Buffer
+	if err := (figures{p99: math.NaN(), duration: 1.5}).print(&printed); err != nil {
+		t.Fatal(err)
+	}
+	var read figures
+	if err := json.Unmarshal(printed.Bytes(), &read); err != nil {
+		t.Fatal(err)
+	}
+	if len(read) != 2 || !math.IsNaN(read[p99]) || read[duration] != 1.5 {
+		t.Errorf("%s was read as %v", printed.String(), read)
 	}
 }
 

@@ -49,6 +49,35 @@ func unit(name string) string { return name[strings.LastIndexByte(name, ' ')+1:]
 
 func (f figures) print(w io.Writer) error { return json.NewEncoder(w).Encode(f) }
 
+// MarshalJSON writes null for NaN: a quantile of nothing, for instance of the tasks that ended in a
+// minute in which none did.
+func (f figures) MarshalJSON() ([]byte, error) {
+	known := make(map[string]*float64, len(f))
+	for name, v := range f {
+		known[name] = nil
+		if !math.IsNaN(v) {
+			known[name] = &v
+		}
+	}
+	return json.Marshal(known)
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (f *figures) UnmarshalJSON(b []byte) error {
+	var known map[string]*float64
+	if err := json.Unmarshal(b, &known); err != nil {
+		return err
+	}
+	*f = make(figures, len(known))
+	for name, v := range known {
+		(*f)[name] = math.NaN()
+		if v != nil {
+			(*f)[name] = *v
+		}
+	}
+	return nil
+}
+
 // merge adds the figures of another map.
 func (f figures) merge(other figures) figures {
 	maps.Copy(f, other)

@@ -94,7 +94,15 @@ func sums(t *testing.T, kind string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := read(t, out); string(got) != string(want) {
-		t.Errorf("%d bytes differ from sha256sum's %d", len(got), len(want))
+	got := read(t, out)
+	if string(got) == string(want) {
+		return
+	}
+	t.Errorf("%d bytes differ from sha256sum's %d", len(got), len(want))
+	lines, wanted := strings.SplitAfter(string(got), "\n"), strings.SplitAfter(string(want), "\n")
+	for i := range min(len(lines), len(wanted)) {
+		if lines[i] != wanted[i] {
+			t.Fatalf("line %d is %q, want %q", i+1, lines[i], wanted[i])
+		}
 	}
 }
