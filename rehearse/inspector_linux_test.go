@@ -18,6 +18,10 @@ import (
 // alive.
 func TestInspector_NamesWhatKeepsNodeBusyAndAlive(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Log("make test-full: a Node.js that is busy until it is killed")
+		return
+	}
 	const program = "setTimeout(() => {}, 1e9)\nprocess.on('SIGTERM', function spin() { for (;;) {} })\n"
 	file := filepath.Join(t.TempDir(), "program.js")
 	if err := os.WriteFile(file, []byte(program), 0o600); err != nil {
@@ -47,6 +51,11 @@ func TestInspector_NamesWhatKeepsNodeBusyAndAlive(t *testing.T) {
 // A pause in a library of Node.js says nothing about the program, and whatever is no answer is
 // ignored.
 func TestInspection_OfAnyMessages(t *testing.T) {
+	for _, request := range inspections {
+		if len(request) > maxControl {
+			t.Errorf("%s has %d bytes, more than a short frame has", request, len(request))
+		}
+	}
 	const alive = `{"id":1,"result":{"result":{"type":"object","value":["Timeout","TCPSocketWrap","Timeout"]}}}`
 	for _, c := range []struct {
 		name     string
