@@ -148,22 +148,8 @@ func (r *rehearsal) signal(context.Context) error {
 // awaitEnd waits until the program has exited or its time is up.
 func (r *rehearsal) awaitEnd(ctx context.Context) error {
 	r.stopped = r.program
-	until := r.deadline
-	shorten := func(d time.Duration) {
-		if early := r.signalled.Add(d); early.Before(until) {
-			until, r.cutShort = early, true
-		}
-	}
-	if r.config.CutShort {
-		shorten(max(quickEnough-r.signalled.Sub(r.deleted), quickAtLeast))
-	}
-	if r.hung {
-		shorten(quickAtLeast)
-	}
-	if r.frozen || r.known && !r.handled && r.program.isolation == namespace {
-		// The kernel ignores the signal or holds it back: waiting longer changes nothing.
-		shorten(noReaction)
-	}
+	var until time.Time
+	until, r.cutShort = r.patience()
 	if err := r.wait(ctx, until, r.program.exited); err != nil {
 		return err
 	}
@@ -177,6 +163,33 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 	if r.program.hasEnded() && r.endedInTime() {
 		return r.afterEnd(ctx)
 	}
+	return r.runsOn(ctx)
+}
+
+// patience is until when the end of the program is awaited, and whether that is before its time is
+// up.
+func (r *rehearsal) patience() (until time.Time, cutShort bool) {
+	until = r.deadline
+	shorten := func(d time.Duration) {
+		if early := r.signalled.Add(d); early.Before(until) {
+			until, cutShort = early, true
+		}
+	}
+	if r.config.CutShort {
+		shorten(max(quickEnough-r.signalled.Sub(r.deleted), quickAtLeast))
+	}
+	if r.hung {
+		shorten(quickAtLeast)
+	}
+	if r.frozen || r.known && !r.handled && r.program.isolation == namespace {
+		// The kernel ignores the signal or holds it back: waiting longer changes nothing.
+		shorten(noReaction)
+	}
+	return until, cutShort
+}
+
+// runsOn records that the program has not exited, and where it is.
+func (r *rehearsal) runsOn(ctx context.Context) error {
 	r.ranOn, r.result.ExitCode = time.Since(r.signalled), -1
 	r.givenBack = r.givesBack()
 	switch {
