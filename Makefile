@@ -15,8 +15,9 @@ SEED     ?=
 # `make attack HOSTILE=10m ATTACKFLAGS='-test.run TestExec'`.
 HOSTILE  ?= 10s
 
-# The Go release in go.mod's toolchain line. The go command downloads it like a module. It is set here
-# because an environment may pin the installed Go, and that release may have known vulnerabilities.
+# The Go release in go.mod's toolchain line. The go command downloads it like a module. It is set
+# here because an environment may pin the installed Go, and that release may have known
+# vulnerabilities.
 export GOTOOLCHAIN := $(shell awk '$$1 == "toolchain" { print $$2 }' go.mod)
 
 BIN := $(CURDIR)/.bin
@@ -26,14 +27,14 @@ test test-full lint: export PATH := $(BIN):$(PATH)
 
 .PHONY: help
 help: ## show this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
 setup: ## install what the tests need: Debian packages, and linters into .bin
 	@scripts/setup
 
 .PHONY: build
-build: ## build the program into .bin/lastcall, and its bill of materials into .bin/lastcall.cdx.json
+build: ## build .bin/lastcall, and its bill of materials, .bin/lastcall.cdx.json
 	@mkdir -p $(BIN)
 	@go build -trimpath -o $(BIN)/lastcall ./cmd/lastcall
 	@GOWORK=off go run ./internal/bom -sbom $(BIN)/lastcall.cdx.json $(BIN)/lastcall
@@ -47,7 +48,7 @@ run: build ## build and serve the example configuration; Ctrl-C stops it
 	@exec $(BIN)/lastcall serve --config cmd/lastcall/lastcall.example.yaml --store sqlite:$(RUN)/lastcall.db --demo-kinds $(ARGS)
 
 .PHONY: test
-test: testrun ## run every check and every test, and list what was left out (CI=1: that is a failure)
+test: testrun ## run every check and test, and list what was left out (CI=1: that is a failure)
 	@exec $(BIN)/testrun $(TESTFLAGS)
 
 .PHONY: test-full
@@ -74,7 +75,7 @@ bench: ## run the benchmarks, side by side with other libraries
 
 # exec: the supervisor replaces the shell, so that it gets signals and removes what a run has left.
 .PHONY: chaos
-chaos: build ## inject faults for DURATION (60s) on STORE (sqlite, postgres), from SEED; then check every promise
+chaos: build ## inject faults for DURATION (60s) on STORE (sqlite, postgres) from SEED, and check
 	@GOWORK=off go build -o $(BIN)/chaos ./test/chaos
 	@GOWORK=off go build -o $(BIN)/chaos-service ./test/chaos/service
 	@exec $(BIN)/chaos -store $(STORE) -duration $(DURATION) $(if $(SEED),-seed $(SEED)) -driver $(BIN)/chaos-service -program $(BIN)/lastcall -dir $(RUN)/chaos $(CHAOSFLAGS)
@@ -90,8 +91,8 @@ attack: ## run every known attack on the built program, then hostile programs fo
 fuzz: ## run each fuzz target for FUZZTIME (20s)
 	@scripts/fuzz $(FUZZTIME)
 
-# Built and then run, like the others. The package comment of test/rehearsals lists the servers and how to
-# install them.
+# Built and then run, like the others. The package comment of test/rehearsals lists the servers and
+# how to install them.
 .PHONY: rehearsals
 rehearsals: build ## rehearse stops of third-party servers, and write docs/rehearsals.md
 	@GOWORK=off go build -o $(BIN)/rehearsals ./test/rehearsals

@@ -7,19 +7,21 @@ import (
 )
 
 const (
-	defaultGrace   = 30 * time.Second
-	defaultDelay   = 3 * time.Second
-	minReserve     = time.Second
-	maxReserve     = 5 * time.Second
-	maxReportTime  = 100 * time.Millisecond
-	lastRequests   = 100 * time.Millisecond // for requests that arrived just before Interrupt
-	kubeletRounds  = time.Second            // the kubelet counts a grace in whole seconds, rounded down
+	defaultGrace  = 30 * time.Second
+	defaultDelay  = 3 * time.Second
+	minReserve    = time.Second
+	maxReserve    = 5 * time.Second
+	maxReportTime = 100 * time.Millisecond
+	lastRequests  = 100 * time.Millisecond // for requests that arrived just before Interrupt
+	// The kubelet counts a grace in whole seconds, rounded down.
+	kubeletRounds  = time.Second
 	kubernetesHost = "KUBERNETES_SERVICE_HOST"
 )
 
 // budget is a Config's durations after defaults and checks.
 type budget struct {
-	unlimited bool          // Grace is none: no deadline until a second signal or an outer group sets one
+	// Grace is none: no deadline until a second signal or an outer group sets one.
+	unlimited bool
 	total     time.Duration // from last call to exit
 	delay     time.Duration // the configured one, or the default that fits
 	openDelay time.Duration // the delay if a server of Main listens for other machines

@@ -73,11 +73,7 @@ func (g *Group) runCloser(c closer, n int) {
 		return
 	}
 	abandoned := []Entry{{Kind: EntryCloser, Name: c.name, Count: 1, Age: time.Since(began), CallSite: c.callSite, label: c.name}}
-	addStacks(abandoned, g.id, g.dumpTime(n))
-	g.mu.Lock()
-	g.report.Abandoned = append(g.report.Abandoned, abandoned...)
-	g.pulse.start(time.Now(), stopPulse) // the dump took that time: it was not a freeze
-	g.mu.Unlock()
+	g.abandon(abandoned, n)
 	g.journal.log(g.log, slog.LevelError, "abandoned", abandoned[0].attrs()...)
 }
 

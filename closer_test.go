@@ -3,12 +3,15 @@ package lastcall
 import (
 	"context"
 	"errors"
+	"iter"
 	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/stackdump"
 )
 
 // order records the order of events.
@@ -126,6 +129,30 @@ func TestCloser_OverrunIsAbandonedByNameAndTheNextOneRuns(t *testing.T) {
 		}
 		if len(log.lines("level=ERROR", "abandoned", "kind=closer", "name=hangs", "call_site=")) != 1 {
 			t.Errorf("the log is %s", log)
+		}
+	})
+}
+
+// The watchdog may come while the stacks are collected: its report must name what hangs.
+func TestCloser_OverrunIsNamedBeforeItsStackIsFound(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g, _ := newTestGroup(t)
+		letGo, asked := make(chan struct{}), make(chan struct{})
+		defer close(letGo)
+		take := g.dump
+		g.dump = func() iter.Seq[stackdump.Record] {
+			close(asked)
+			<-letGo
+			return take()
+		}
+		g.Defer("hangs", unresponsive(letGo))
+		g.Stop(nil)
+		<-asked
+		if got := g.reportSoFar().Abandoned; len(got) != 1 || got[0].Name != "hangs" || got[0].Stack != "" {
+			t.Errorf("while the stacks are collected the report has %+v", got)
+		}
+		if r := g.Wait(); len(r.Abandoned) != 1 || r.Abandoned[0].Stack != "" {
+			t.Errorf("%+v", r.Abandoned)
 		}
 	})
 }

@@ -19,7 +19,8 @@ var ErrStopping = errors.New("lastcall: stopping, no new work is taken")
 // write uses the context of [UntilAbandon].
 type InterruptError struct {
 	Signal os.Signal // the signal that began the stop; nil if something else did
-	Until  time.Time // the moment of Abandon, until which UntilAbandon(ctx) is valid; zero if there is none
+	// The moment of Abandon, until which UntilAbandon(ctx) is valid; zero if there is none.
+	Until time.Time
 }
 
 // Error says what began the stop and until when last writes are possible.

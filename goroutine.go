@@ -74,7 +74,8 @@ func (g *Group) Background(ctx context.Context, name string, fn func(context.Con
 		if !hasLabels(ctx) {
 			return fn(own)
 		}
-		ctx := pprof.WithLabels(own, g.labels(EntryBackground, s.name)) // the request's labels and the group's
+		// The request's labels and the group's.
+		ctx := pprof.WithLabels(own, g.labels(EntryBackground, s.name))
 		pprof.SetGoroutineLabels(ctx)
 		return fn(ctx)
 	})

@@ -3,6 +3,7 @@ package lastcall
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
 	"os"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall/internal/safelog"
+	"github.com/lastcall-go/lastcall/internal/stackdump"
 )
 
 // A Group is a set of named goroutines, servers and closers that stop
@@ -35,18 +37,20 @@ type Group struct {
 	log    *slog.Logger
 	budget budget
 	id     uint64
-	values context.Context // the parent's values, without its end
-	outer  *Group          // the group that the parent's context belongs to, or nil
-	unhook []func() bool   // removes the callbacks on the parent
-	events func(phase)     // Main's callback at each phase of a stop; nil for New
-	person bool            // Main was started from a terminal
+	dump   func() iter.Seq[stackdump.Record] // takes the stacks of all goroutines
+	values context.Context                   // the parent's values, without its end
+	outer  *Group                            // the group that the parent's context belongs to, or nil
+	unhook []func() bool                     // removes the callbacks on the parent
+	events func(phase)                       // Main's callback at each phase of a stop; nil for New
+	person bool                              // Main was started from a terminal
 
 	// One context for each moment of a stop at which contexts end.
 	loopEnd, workEnd, lastEnd, setupEnd context.Context
 	endLoops                            context.CancelCauseFunc // at last call
 	endWork                             context.CancelCauseFunc // at Interrupt
 	endLast                             context.CancelCauseFunc // at Abandon
-	endSetup                            context.CancelCauseFunc // at last call while setup runs, else at Interrupt
+	// At last call while setup runs, else at Interrupt.
+	endSetup context.CancelCauseFunc
 
 	registry registry
 	journal  journal
@@ -136,6 +140,7 @@ func newGroup(ctx context.Context, cfg Config) (*Group, error) {
 	g := &Group{
 		cfg: cfg, log: safelog.New(cfg.Logger), budget: b,
 		id:     groupIDs.Add(1),
+		dump:   stackdump.Take,
 		values: context.WithoutCancel(ctx), outer: groupOf(ctx),
 		changed: make(chan struct{}, 1), done: make(chan struct{}),
 	}
@@ -234,7 +239,8 @@ func (g *Group) begin(cause error, sig os.Signal) bool {
 		g.closeGate() // no server still accepts requests: from now on nothing starts
 	}
 	g.pulse.start(now, stopPulse)
-	g.phase.Store(int32(lastCall)) // before any context ends: code that sees the end finds the phase set
+	// Before any context ends: code that sees the end finds the phase set.
+	g.phase.Store(int32(lastCall))
 	setupRuns := g.setupRuns
 	g.mu.Unlock()
 

@@ -26,8 +26,9 @@ type Report struct {
 	Took   time.Duration // from last call to the report
 	Frozen time.Duration // how long the process was frozen during the stop, approximately
 
-	Finished    []Entry // ended during the stop; a goroutine that returned nil after Interrupt too
-	Interrupted []Entry // ended after Interrupt, goroutines with an error: unfinished, and recorded nowhere
+	Finished []Entry // ended during the stop; a goroutine that returned nil after Interrupt too
+	// Ended after Interrupt, goroutines with an error: unfinished, and recorded nowhere.
+	Interrupted []Entry
 	Abandoned   []Entry // had not returned at Abandon, or closers that overran their time
 
 	// Notes are the notes of AddNote, in the order in which their names were first used.
@@ -63,8 +64,9 @@ type Entry struct {
 	// CallSite is folder/file.go:line of the call that started it; if several
 	// share the name, of the first call.
 	CallSite string
-	Err      error  // the first error, in Report.Interrupted
-	Stack    string // the stacks of its goroutines, in Report.Abandoned; empty if the dump took too long
+	Err      error // the first error, in Report.Interrupted
+	// The stacks of its goroutines, in Report.Abandoned; empty if the dump took too long.
+	Stack string
 
 	label string // the name in the goroutine profile's labels
 }
@@ -169,7 +171,8 @@ func escaped(s string) string {
 func indented(s string) string {
 	lines := strings.Split(strings.TrimRight(s, "\n"), "\n")
 	for i, line := range lines {
-		indent := line[:len(line)-len(strings.TrimLeft(line, "\t"))] // the lines of a stack begin with tabs
+		// The lines of a stack begin with tabs.
+		indent := line[:len(line)-len(strings.TrimLeft(line, "\t"))]
 		lines[i] = indent + escaped(line[len(indent):])
 	}
 	return strings.Join(lines, "\n            ")

@@ -17,17 +17,17 @@ const maxDumpTime = 2 * time.Second
 // maxStack bounds one stack in a report.
 const maxStack = 16 << 10
 
-// addStacks adds to each entry the stacks of its goroutines. If the dump takes longer
+// addStacks adds to each entry the stacks of its goroutines, which take returns. If it takes longer
 // than the timeout, it continues in the background and the entries get no stacks. A
 // goroutine belongs to an entry if it has the labels of the group and the name, and one of
 // rootFrames in its stack: the labels alone would also match the goroutines that the
 // user's code started.
-func addStacks(entries []Entry, group uint64, timeout time.Duration) {
+func addStacks(entries []Entry, group uint64, timeout time.Duration, take func() iter.Seq[stackdump.Record]) {
 	if len(entries) == 0 || timeout <= 0 {
 		return
 	}
 	profile := make(chan iter.Seq[stackdump.Record], 1)
-	go func() { profile <- stackdump.Take() }()
+	go func() { profile <- take() }()
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {

@@ -122,8 +122,8 @@ func TestStacks_OfOtherGroupsAndOfChildrenAreNotTaken(t *testing.T) {
 
 func TestStacks_WithoutTimeForADumpTheLinesStayWithoutStacks(t *testing.T) {
 	entries := []Entry{{Kind: EntryGo, Name: "work"}}
-	addStacks(entries, 1, 0)
-	addStacks(nil, 1, time.Second)
+	addStacks(entries, 1, 0, stackdump.Take)
+	addStacks(nil, 1, time.Second, stackdump.Take)
 	if entries[0].Stack != "" {
 		t.Errorf("%q", entries[0].Stack)
 	}

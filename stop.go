@@ -51,7 +51,8 @@ func (g *Group) drive() {
 	if inTime {
 		inTime = g.await(toInterrupt, served)
 	} else {
-		g.await(toContexts, served) // gives the requests that arrived last a moment before they are interrupted
+		// Gives the requests that arrived last a moment before they are interrupted.
+		g.await(toContexts, served)
 	}
 	g.closeGate()
 	inTime = inTime && g.await(toInterrupt, idle)
@@ -194,17 +195,27 @@ func (g *Group) remaining(servers []server) []Entry {
 func (g *Group) abandonRest(servers []server) {
 	g.enter(abandoned)
 	entries := g.remaining(servers)
-	addStacks(entries, g.id, g.dumpTime(1))
-	g.mu.Lock()
-	g.report.Abandoned = append(g.report.Abandoned, entries...)
-	g.pulse.start(time.Now(), stopPulse) // the dump took that time: it was not a freeze
-	g.mu.Unlock()
+	g.abandon(entries, 1)
 	for _, e := range entries {
 		g.journal.log(g.log, slog.LevelError, "abandoned", e.attrs()...)
 	}
 	for _, s := range servers {
 		s.abandon()
 	}
+}
+
+// abandon adds entries to the report, and then their stacks, for which there is a share of the
+// time: see dumpTime. If the watchdog comes meanwhile, the report has their names.
+func (g *Group) abandon(entries []Entry, n int) {
+	g.mu.Lock()
+	from := len(g.report.Abandoned)
+	g.report.Abandoned = append(g.report.Abandoned, entries...)
+	g.mu.Unlock()
+	addStacks(entries, g.id, g.dumpTime(n), g.dump)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	copy(g.report.Abandoned[from:], entries) // only the driver adds any
+	g.pulse.start(time.Now(), stopPulse)     // the dump took that time: it was not a freeze
 }
 
 // dumpTime returns how long a goroutine profile may take now. It shares the time that is

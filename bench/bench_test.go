@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"math"
 	"os"
@@ -17,7 +18,11 @@ import (
 func TestMain(m *testing.M) {
 	beServer()
 	beWorker()
+	flag.Parse()
 	load = 100
+	if testing.Short() {
+		load = 500
+	}
 	var err error
 	if shared, err = pgtest.Start("fsync=off", "full_page_writes=off"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -37,8 +42,11 @@ var alone = []string{"start", "memory", "stop", "report", "reportAll", "sqlitewo
 	"sqlitestop"}
 
 // The benchmarks are part of what is promised, so they must not rot. Each contender runs in this
-// process with a hundredth of its load, and each promise finds the figures it refers to.
+// process with a part of its load, and each promise finds the figures it refers to.
 func TestMeasures_EachContenderWorksAndEachPromiseFindsItsFigures(t *testing.T) {
+	if testing.Short() {
+		t.Log("make test-full: a hundredth of each load instead of a five-hundredth")
+	}
 	for _, m := range measures {
 		t.Run(m.name, func(t *testing.T) {
 			if !slices.Contains(alone, m.name) {

@@ -33,7 +33,7 @@ const (
 )
 
 // farTx times calls that enqueue in a transaction of the caller's over a network. Each call is
-// timed without the begin and the commit. The first round, in which statements are prepared, is
+// timed without the beginning and the commit. The first round, in which statements are prepared, is
 // left out.
 func farTx(dsn string, calls map[string]func(ctx context.Context, tx pgx.Tx, n int) error) (figures, error) {
 	ctx := context.Background()

@@ -215,7 +215,8 @@ func (l *loader) call(s portion, worker string, from, n int) error {
 		if err != nil {
 			return err
 		}
-		if left -= len(got); left > 0 && len(got) == 0 { // a parallel call has claimed ours, and leaves its own to us
+		// A parallel call has claimed ours, and leaves its own to us.
+		if left -= len(got); left > 0 && len(got) == 0 {
 			time.Sleep(time.Millisecond)
 			continue
 		}

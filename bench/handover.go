@@ -81,7 +81,8 @@ func handover(address string, sig syscall.Signal) (found figures, err error) {
 		return nil, err
 	}
 	defer second.end()
-	time.Sleep(3 * time.Second / time.Duration(min(load, 10))) // let it poll for other workers, and become idle
+	// Let it poll for other workers, and become idle.
+	time.Sleep(3 * time.Second / time.Duration(min(load, 10)))
 	at := time.Now()
 	if err := first.cmd.Process.Signal(sig); err != nil {
 		return nil, err

@@ -168,7 +168,8 @@ func resume() (figures, error) {
 			return nil, err
 		}
 		defer next.end()
-		defer time.AfterFunc(2*time.Minute, func() { _ = next.cmd.Process.Kill() }).Stop() // which makes await fail
+		// This makes await fail.
+		defer time.AfterFunc(2*time.Minute, func() { _ = next.cmd.Process.Kill() }).Stop()
 		if err := next.await("loaded"); err != nil {
 			return nil, err
 		}

@@ -31,7 +31,8 @@ type workload struct {
 	slots  int
 	keyed  bool
 	handle func(r *task.Run) error
-	within func(ctx context.Context, r *task.Run) error           // if set, it is called instead of handle
+	// If set, it is called instead of handle.
+	within func(ctx context.Context, r *task.Run) error
 	work   func(ctx context.Context, job *rivertype.JobRow) error // the same for River
 
 	check    func(ctx context.Context, client *task.Client, t task.Task) error

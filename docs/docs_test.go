@@ -18,7 +18,8 @@ import (
 func TestReadme_ShowsACompleteProgramOfLessThan30Lines(t *testing.T) {
 	_, rest, _ := strings.Cut(read(t, "../README.md"), "```go\n")
 	shown, _, _ := strings.Cut(rest, "```")
-	_, program, _ := strings.Cut(read(t, "../examples/hello/main.go"), "\n") // without its package comment
+	// Without its package comment.
+	_, program, _ := strings.Cut(read(t, "../examples/hello/main.go"), "\n")
 	if shown != program {
 		t.Errorf("README.md shows another program than examples/hello/main.go:\n%s", shown)
 	}

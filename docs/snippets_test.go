@@ -36,6 +36,7 @@ var packages = []string{
 	"os/exec",
 	"slices",
 	"testing",
+	"testing/synctest",
 	"time",
 	"github.com/jackc/pgx/v5",
 	"github.com/jackc/pgx/v5/pgxpool",
@@ -44,8 +45,10 @@ var packages = []string{
 	"github.com/lastcall-go/lastcall/task",
 	"github.com/lastcall-go/lastcall/task/cron",
 	"github.com/lastcall-go/lastcall/task/httpapi",
+	"github.com/lastcall-go/lastcall/task/memstore",
 	"github.com/lastcall-go/lastcall/task/pgstore",
 	"github.com/lastcall-go/lastcall/task/tasktest",
+	"github.com/riverqueue/river",
 	"golang.org/x/sync/errgroup",
 	"google.golang.org/grpc",
 	"google.golang.org/grpc/health",
@@ -72,12 +75,20 @@ var given = map[string]string{
 		var Import task.Kind[ImportArgs]
 		func importRows(context.Context, *task.Run, ImportArgs) error { return nil }`,
 	"docs/from-asynq.md": `
+		var g        *lastcall.Group
+		var handlers any
+		var server   interface {
+			Start(handler any) error
+			Shutdown()
+		}
 		func sendWelcome(ctx context.Context, user int) error { return nil }`,
 	"docs/from-errgroup.md": `
 		func consume(context.Context) error { return nil }
 		func warmUp(context.Context) error { return nil }
 		func fetch(ctx context.Context, url string) error { return nil }`,
 	"docs/from-river.md": `
+		var g      *lastcall.Group
+		var client *river.Client[pgx.Tx]
 		type SortArgs struct{ Strings []string }
 		var Sort task.Kind[SortArgs]`,
 	"docs/http.md": `
@@ -91,7 +102,8 @@ var given = map[string]string{
 		var store    task.Store
 		var tokens   *httpapi.Tokens`,
 	"docs/schedules.md": `
-		type ImportArgs struct{ Full bool }`,
+		type ImportArgs struct{ Full bool }
+		var entries []task.ScheduleEntry`,
 	"docs/shutdown.md": `
 		var g        *lastcall.Group
 		var listener net.Listener

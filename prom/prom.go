@@ -39,6 +39,8 @@ type Metrics struct {
 	stale         prometheus.Counter
 	calls         *prometheus.HistogramVec
 	callErrors    *prometheus.CounterVec
+	ticks         *prometheus.CounterVec
+	late          *prometheus.HistogramVec
 
 	mu      sync.Mutex
 	workers []*task.Worker
@@ -74,6 +76,10 @@ func New() *Metrics {
 		callErrors: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "lastcall_store_errors_total", Help: "Calls of the store that returned an error, by call.",
 		}, []string{"call"}),
+		ticks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "lastcall_schedule_ticks_total", Help: "Ticks that this process has made, by their outcome: created, a task; skipped, because the task before had not ended; left_out, because the schedule was paused or the tick too late.",
+		}, []string{"set", "outcome"}),
+		late: histogram("lastcall_schedule_delay_seconds", "How long after its tick this process created the task of a schedule.", long, "set"),
 	}
 	for _, r := range []task.Reason{task.ReasonStop, task.ReasonDeadline, task.ReasonFrozen, task.ReasonLost, task.ReasonRequested, task.ReasonReleased, task.ReasonTurn} {
 		m.interruptions.WithLabelValues(string(r))
@@ -117,9 +123,10 @@ func (m *Metrics) WatchStop(ctx context.Context) {
 	m.stop = ctx
 }
 
-// WatchTasks sets the store whose tasks the metrics count. It replaces an earlier one. The tasks
-// are counted during a scrape, once a second at most, with a timeout of five seconds. Every process
-// that watches a store counts all of its tasks: use max over the processes in a query, not sum.
+// WatchTasks sets the store whose tasks the metrics count, and whose schedules they show. It
+// replaces an earlier one. The tasks are counted during a scrape, once a second at most, with a
+// timeout of five seconds. Every process that watches a store counts all of its tasks: use max over
+// the processes in a query, not sum.
 func (m *Metrics) WatchTasks(s task.Store) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -133,11 +140,16 @@ var (
 	tasksDesc    = prometheus.NewDesc("lastcall_tasks", "How many tasks there are in the store.", []string{"queue", "kind", "status"}, nil)
 	suspectsDesc = prometheus.NewDesc("lastcall_suspects", "How many tasks were in two crashes in a row or cut off by three stops, and therefore run in groups.", []string{"state"}, nil)
 	upDesc       = prometheus.NewDesc("lastcall_store_up", "1 if the store answered during this scrape.", nil, nil)
+
+	scheduleLabels = []string{"set", "schedule"}
+	nextTickDesc   = prometheus.NewDesc("lastcall_schedule_next_tick_timestamp_seconds", "When the next tick of a schedule is due. Absent if there is none.", scheduleLabels, nil)
+	lastTickDesc   = prometheus.NewDesc("lastcall_schedule_last_tick_timestamp_seconds", "The last tick of a schedule that created a task. Absent if there was none.", scheduleLabels, nil)
+	suspendedDesc  = prometheus.NewDesc("lastcall_schedule_paused", "1 if a schedule is paused, otherwise 0.", scheduleLabels, nil)
 )
 
 // kept returns the metrics that are updated as events happen. The others are computed at a scrape.
 func (m *Metrics) kept() []prometheus.Collector {
-	return []prometheus.Collector{m.waited, m.took, m.interruptions, m.crashes, m.unresponsive, m.stale, m.calls, m.callErrors}
+	return []prometheus.Collector{m.waited, m.took, m.interruptions, m.crashes, m.unresponsive, m.stale, m.calls, m.callErrors, m.ticks, m.late}
 }
 
 // Describe implements [prometheus.Collector].
@@ -145,7 +157,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, c := range m.kept() {
 		c.Describe(ch)
 	}
-	for _, d := range []*prometheus.Desc{phaseDesc, leftDesc, pauseDesc, tasksDesc, suspectsDesc, upDesc} {
+	for _, d := range []*prometheus.Desc{phaseDesc, leftDesc, pauseDesc, tasksDesc, suspectsDesc, upDesc, nextTickDesc, lastTickDesc, suspendedDesc} {
 		ch <- d
 	}
 }

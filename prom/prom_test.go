@@ -146,6 +146,10 @@ func (s *countedStore) Count(_ context.Context, q task.CountQuery) (task.Counts,
 	return tally.Counts(all.Paused), err
 }
 
+func (*countedStore) Schedules(context.Context, task.ScheduleQuery) ([]task.StoredSchedule, error) {
+	return nil, nil
+}
+
 func (s *countedStore) Workers(context.Context) ([]task.WorkerInfo, error) {
 	return []task.WorkerInfo{{Beat: task.Beat{Kinds: []string{"k"}}}}, nil
 }
@@ -289,4 +293,53 @@ func TestMetrics_WatchOneStopAndOneStoreTheLastOfEach(t *testing.T) {
 		}})
 	}
 	has(t, scrape(t, m), `lastcall_tasks{kind="k",queue="q",status="queued"} 2`, `lastcall_stop_phase{phase="running"} 1`)
+}
+
+// everyMinute is due at each full minute.
+type everyMinute struct{}
+
+func (everyMinute) Next(t time.Time) time.Time { return t.Truncate(time.Minute).Add(time.Minute) }
+
+func TestMetrics_ShowTheTicksOfSchedules(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := New()
+		store := m.Store(memstore.New())
+		m.WatchTasks(store)
+		entry := func(name string, overlap task.Overlap) task.ScheduleEntry {
+			return task.ScheduleEntry{Name: name, Schedule: everyMinute{}, Overlap: overlap, Missed: task.MissedSkip, Task: task.NewTask{Kind: "k", Queue: "q", Payload: []byte("{}")}}
+		}
+		s, err := task.NewScheduler(task.SchedulerConfig{Store: store, Name: "shop", Logger: slog.New(slog.DiscardHandler),
+			Schedules: []task.ScheduleEntry{entry("allow", task.OverlapAllow), entry("skip", task.OverlapSkip)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		look := func(until time.Duration) {
+			t.Helper()
+			time.Sleep(time.Until(began.Add(until)))
+			for range 3 {
+				if _, err := s.Look(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		look(0)
+		look(time.Minute + 2*time.Second)
+		look(2*time.Minute + time.Second)
+		if err := task.NewClient(store).PauseSchedule(t.Context(), "shop/allow"); err != nil {
+			t.Fatal(err)
+		}
+		look(3 * time.Minute)
+		if _, err := task.NewClient(store).RunSchedule(t.Context(), "shop/allow"); err != nil {
+			t.Fatal(err)
+		}
+		at := func(d time.Duration) string { return strconv.FormatFloat(float64(began.Add(d).Unix()), 'g', -1, 64) }
+		has(t, scrape(t, m), `lastcall_schedule_paused{schedule="allow",set="shop"} 1`, `lastcall_schedule_paused{schedule="skip",set="shop"} 0`,
+			`lastcall_schedule_next_tick_timestamp_seconds{schedule="skip",set="shop"} `+at(4*time.Minute),
+			`lastcall_schedule_last_tick_timestamp_seconds{schedule="allow",set="shop"} `+at(2*time.Minute),
+			`lastcall_schedule_last_tick_timestamp_seconds{schedule="skip",set="shop"} `+at(time.Minute),
+			`lastcall_schedule_ticks_total{outcome="created",set="shop"} 3`, `lastcall_schedule_ticks_total{outcome="skipped",set="shop"} 2`,
+			`lastcall_schedule_ticks_total{outcome="left_out",set="shop"} 1`, `lastcall_schedule_delay_seconds_sum{set="shop"} 5`,
+			`lastcall_schedule_delay_seconds_count{set="shop"} 3`)
+	})
 }

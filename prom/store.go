@@ -132,6 +132,32 @@ func (s *measuredStore) Count(ctx context.Context, q task.CountQuery) (task.Coun
 	return counts, err
 }
 
+// Tick implements task.Store.
+func (s *measuredStore) Tick(ctx context.Context, req task.TickRequest) ([]task.TickResult, error) {
+	done := s.call("tick")
+	results, err := s.Store.Tick(ctx, req)
+	done(err)
+	for i, r := range results {
+		if t := req.Ticks[i]; r.Made && !t.At.IsZero() { // without At a person has requested it
+			s.ticked(req.Set, t, r)
+		}
+	}
+	return results, err
+}
+
+// ticked counts the outcome of a tick.
+func (s *measuredStore) ticked(set string, t task.Tick, r task.TickResult) {
+	switch {
+	case r.Unfinished != "":
+		s.m.ticks.WithLabelValues(set, "skipped").Inc()
+	case len(t.Tasks) == 0:
+		s.m.ticks.WithLabelValues(set, "left_out").Inc()
+	default:
+		s.m.ticks.WithLabelValues(set, "created").Add(float64(r.Added))
+		s.m.late.WithLabelValues(set).Observe(max(0, time.Since(t.At).Seconds()))
+	}
+}
+
 // measuredTxStore also measures the calls in transactions.
 type measuredTxStore struct {
 	*measuredStore

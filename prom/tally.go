@@ -18,6 +18,7 @@ type tally struct {
 	mu  sync.Mutex // held during the count: scrapes at the same time share one
 	at  time.Time
 	now task.Counts
+	all []task.StoredSchedule // without their templates
 	err error
 }
 
@@ -27,7 +28,7 @@ const (
 )
 
 func (c *tally) collect(ch chan<- prometheus.Metric) {
-	counts, err := c.ask()
+	counts, schedules, err := c.ask()
 	if err != nil {
 		ch <- prometheus.MustNewConstMetric(upDesc, prometheus.GaugeValue, 0)
 		return
@@ -38,18 +39,59 @@ func (c *tally) collect(ch chan<- prometheus.Metric) {
 	}
 	ch <- prometheus.MustNewConstMetric(suspectsDesc, prometheus.GaugeValue, float64(counts.SuspectsWaiting), "waiting")
 	ch <- prometheus.MustNewConstMetric(suspectsDesc, prometheus.GaugeValue, float64(counts.SuspectsRunning), "running")
+	for _, s := range schedules {
+		collectSchedule(ch, s)
+	}
 }
 
-func (c *tally) ask() (task.Counts, error) {
+func collectSchedule(ch chan<- prometheus.Metric, s task.StoredSchedule) {
+	paused := 0.0
+	if s.Paused {
+		paused = 1
+	}
+	ch <- prometheus.MustNewConstMetric(suspendedDesc, prometheus.GaugeValue, paused, s.Set, s.Name)
+	for desc, at := range map[*prometheus.Desc]time.Time{nextTickDesc: s.Next, lastTickDesc: s.Last} {
+		if !at.IsZero() {
+			ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(at.UnixMilli())/1000, s.Set, s.Name)
+		}
+	}
+}
+
+func (c *tally) ask() (task.Counts, []task.StoredSchedule, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.at.IsZero() || time.Since(c.at) >= countTrusted {
 		ctx, cancel := context.WithTimeout(context.Background(), countPatience) // Collect has no context
 		defer cancel()
-		c.now, c.err = c.count(ctx)
+		if c.now, c.err = c.count(ctx); c.err == nil {
+			c.all, c.err = c.schedules(ctx)
+		}
 		c.at = time.Now()
 	}
-	return c.now, c.err
+	return c.now, c.all, c.err
+}
+
+// maxSchedules limits the series for schedules in a scrape.
+const maxSchedules = 1000
+
+// schedules reads the schedules of all sets, a hundred at a time: each comes with the payload of
+// its tasks.
+func (c *tally) schedules(ctx context.Context) (all []task.StoredSchedule, err error) {
+	for q := (task.ScheduleQuery{Limit: 100}); len(all) < maxSchedules; {
+		some, err := c.store.Schedules(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range some {
+			s.Template = nil
+			all = append(all, s)
+		}
+		if len(some) < q.Limit {
+			break
+		}
+		q.AfterSet, q.AfterName = some[len(some)-1].Set, some[len(some)-1].Name
+	}
+	return all, nil
 }
 
 // maxLines limits the series for tasks in a scrape: Prometheus keeps every series.

@@ -6,9 +6,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -223,6 +225,37 @@ func TestHook_OfARequestSucceedsWhateverIsAnswered(t *testing.T) {
 	}
 	if agent := <-agents; agent != "kube-lifecycle/1.37" {
 		t.Errorf("the User-Agent is %q", agent)
+	}
+}
+
+// A program may exit while its hook runs, by itself or since the hook has stopped it. A hook that
+// fails with its container has not failed.
+func TestHook_OfAProgramThatHasExitedIsNoFailure(t *testing.T) {
+	killed := exec.CommandContext(t.Context(), "/bin/sh", "-c", "kill -KILL $$").Run()
+	// As nsenter does when the namespace is gone.
+	failed := exec.CommandContext(t.Context(), "/bin/sh", "-c", "exit 1").Run()
+	const never = 2 * togetherWith
+	for _, c := range []struct {
+		err    error
+		exited time.Duration // when the program is seen to have exited, after the hook
+		want   bool
+	}{
+		{nil, never, false},
+		{killed, never, true}, {killed, togetherWith - 1, false}, {killed, 0, false},
+		{failed, never, true}, {failed, time.Millisecond, true}, {failed, 0, false},
+		{io.EOF, never, true}, {io.EOF, 0, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newProgram(new(Container), namespace)
+			if c.exited == 0 {
+				close(p.exited)
+			} else {
+				time.AfterFunc(c.exited, func() { close(p.exited) })
+			}
+			if got := (&hookRun{err: c.err}).isFailure(p); got != c.want {
+				t.Errorf("%v, and the program exits %v later: failed %v, want %v", c.err, c.exited, got, c.want)
+			}
+		})
 	}
 }
 

@@ -28,8 +28,8 @@ const (
 	NotAnswered Code = "LC108"
 	// FailsBefore: requests failed before anything was stopped.
 	FailsBefore Code = "LC109"
-	// Tight: the program exited in time, but with less than a second, and less than a tenth of its
-	// time, left.
+	// Tight: the program exited in time, but had less left than a second and less than a tenth of its
+	// time.
 	Tight Code = "LC110"
 	// HookFails: a preStop hook fails.
 	HookFails Code = "LC111"
@@ -91,7 +91,7 @@ var meanings = map[Code]meaning{
 	TooSlow: {
 		title:  "does not exit within its grace period",
 		why:    "It is killed: what it was doing is lost, and Kubernetes records exit code 137.",
-		change: "Give every wait a deadline. Together the waits must end a second before the program's time is up, which is terminationGracePeriodSeconds minus the time of the preStop hook. Or give the pod a longer grace period.",
+		change: "Give every wait a deadline. Together the waits must end a second before the program's time is up, which is terminationGracePeriodSeconds minus the time of the preStop hook. GracefulStop of gRPC-Go has none: call Stop when it takes too long. Or give the pod a longer grace period.",
 	},
 	CutOff: {
 		title:   "cuts off in-flight requests",
@@ -136,7 +136,7 @@ var meanings = map[Code]meaning{
 	Tight: {
 		title:  "exits with hardly any of its grace period left",
 		why:    "With a little more load it would be killed.",
-		change: "Leave a second or a tenth of the grace period, whichever is more.",
+		change: "Leave a second of the grace period, or a tenth of it where that is less.",
 	},
 	HookFails: {
 		title:  "has a preStop hook that fails",
@@ -171,7 +171,7 @@ var meanings = map[Code]meaning{
 	StartsTooSlowly: {
 		title:  "fails its startup or liveness probe before it is ready",
 		why:    "The kubelet restarts the container, and the next start is no quicker.",
-		change: "Give it a startupProbe whose failureThreshold times periodSeconds is longer than the slowest start. Liveness probes begin only after that.",
+		change: "Give it a startupProbe whose failureThreshold times periodSeconds is longer than the slowest start. Liveness probes begin only after that. Or listen before the part of the start that takes long, and let only the readiness probe fail until it is done.",
 		needs:  func(c *Config) bool { return c.any(mustStart) },
 	},
 	LosesReadiness: {
@@ -210,7 +210,7 @@ var meanings = map[Code]meaning{
 	OutputBlocks: {
 		title:  "does not exit when nobody reads its output",
 		why:    "A log driver that hangs blocks every write, and with it the stop: the program is killed.",
-		change: "Write logs in a goroutine or thread of their own that drops what cannot be written in time, and do not wait for it at exit.",
+		change: "Write logs in a goroutine or thread of their own that drops what cannot be written in time, and wait for it at exit for a second at most.",
 	},
 	NotBeside: {
 		title:   "does not become ready alongside a copy of itself",

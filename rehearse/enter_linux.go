@@ -12,12 +12,8 @@ import (
 	"syscall"
 )
 
-// The names under which this process executes itself again, to become a program or to supervise
-// one.
-const (
-	enterCommand     = "lastcall-rehearse-enter"
-	superviseCommand = "lastcall-rehearse-supervise"
-)
+// enterCommand is the name under which this process executes itself again to become a program.
+const enterCommand = "lastcall-rehearse-enter"
 
 // The file descriptors of a process that becomes a program.
 const (
@@ -32,7 +28,7 @@ type entry struct {
 	Dir       string
 	Image     *Image
 	Owners    bool              // all of the image's users and groups exist
-	Beside    int               // the process, as seen from outside, alongside which a command runs
+	Alongside int               // the process, as seen from outside, alongside which a command runs
 	Hosts     map[string]string // this machine's files in /etc that resolve host names
 }
 
@@ -66,10 +62,6 @@ func init() { //nolint:gochecknoinits // a test binary that rehearses has no mai
 			runtime.LockOSThread()
 			fmt.Fprintln(os.Stderr, joined())
 			os.Exit(127)
-		}
-	case superviseCommand:
-		if len(os.Args) > 2 {
-			os.Exit(supervise(os.Args[1], os.Args[2:]))
 		}
 	}
 }

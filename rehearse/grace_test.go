@@ -78,7 +78,8 @@ func TestStopOrder_BeginsWithTheGraceOfItsCause(t *testing.T) {
 		{"liveness", stopOrder{cause: byProbe, pod: 30, probe: probe(nil)}, 30, false, true},
 		{"liveness with a grace of its own", stopOrder{cause: byProbe, pod: 30, probe: probe(duration(5 * time.Second))}, 5, false, true},
 		{"startup with a longer grace of its own", stopOrder{cause: byProbe, pod: 30, probe: probe(duration(time.Minute))}, 60, false, true},
-		{"liveness of a pod without grace", stopOrder{cause: byProbe, probe: probe(nil)}, 0, false, true}, // no override, so no floor before the hook
+		// No override, so no floor before the hook.
+		{"liveness of a pod without grace", stopOrder{cause: byProbe, probe: probe(nil)}, 0, false, true},
 		{"scheduler's preemption, taint manager, PodGC, Eviction API", stopOrder{pod: 45}, 45, true, true},
 	} {
 		o := c.order
@@ -98,7 +99,8 @@ func TestGrace_TakesWholeSecondsOffAndLeavesTwo(t *testing.T) {
 		{30, 0, 0, 30 * time.Second},
 		{30, 999 * time.Millisecond, 0, 30 * time.Second}, // truncated
 		{30, time.Second, 0, 29 * time.Second},
-		{30, 999 * time.Millisecond, 999 * time.Millisecond, 30 * time.Second}, // truncated twice: nearly two seconds cost nothing
+		// Truncated twice: nearly two seconds cost nothing.
+		{30, 999 * time.Millisecond, 999 * time.Millisecond, 30 * time.Second},
 		{30, 1999 * time.Millisecond, 4500 * time.Millisecond, 25 * time.Second},
 		{8, 2060 * time.Millisecond, 0, 6 * time.Second},
 		{5, 2 * time.Second, 0, 3 * time.Second}, // killed about 3 s after SIGTERM, as measured

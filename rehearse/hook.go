@@ -57,7 +57,8 @@ func (h *Hook) run(ctx context.Context, p *program) error {
 		return nil
 	case h.HTTPGet != nil:
 		_, err := h.HTTPGet.get(ctx, lifecycleAgent)
-		if errors.Is(err, http.ErrSchemeMismatch) { // plain text instead of https: the request is sent again without TLS
+		// Plain text instead of https: the request is sent again without TLS.
+		if errors.Is(err, http.ErrSchemeMismatch) {
 			plain := *h.HTTPGet
 			plain.Scheme = "http"
 			_, err = plain.get(ctx, lifecycleAgent)
@@ -103,21 +104,29 @@ func runGroup(ctx context.Context, cmd *exec.Cmd) error {
 	}
 }
 
-// isFailure reports whether a hook that has ended has failed. A hook that ended together with its
-// container has not: its commands are killed with the program.
+// isFailure reports whether a hook that has ended has failed. A hook of a container that is gone
+// has not: its commands are killed with the program or cannot be started any more, and its requests
+// find nobody. The program was not signalled yet, so it has exited by itself or by the hook.
 func (h *hookRun) isFailure(p *program) bool {
-	var exit *exec.ExitError
 	if h.err == nil {
 		return false
 	}
+	var exit *exec.ExitError
+	together := time.Duration(0)
 	if errors.As(h.err, &exit) && !exit.Exited() {
-		select {
-		case <-p.exited: // PID 1 is seen to exit last in its namespace
-			return false
-		case <-time.After(togetherWith):
-		}
+		together = togetherWith // PID 1 is seen to exit last in its namespace
 	}
-	return true
+	select {
+	case <-p.exited:
+		return false
+	case <-time.After(together):
+	}
+	select {
+	case <-p.exited: // both were so
+		return false
+	default:
+		return true
+	}
 }
 
 // togetherWith is how much later than its hook a program may be seen to exit on a busy machine,

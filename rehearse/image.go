@@ -6,6 +6,14 @@ import (
 	"strings"
 )
 
+// The ids that the users and groups of images get if a process may give them ids of their own: as
+// root of this machine, or of a user namespace that has these ids. They begin where systemd has
+// reserved ids for containers, and belong to nobody.
+const (
+	FirstImageOwner = 0x60000000
+	ImageOwners     = 1 << 16
+)
+
 // faultHandler makes Python write the stacks of its threads at SIGABRT. Nothing else reads the
 // variable, and nothing changes before that signal.
 const faultHandler = "PYTHONFAULTHANDLER=1"

@@ -146,9 +146,10 @@ func TestImage_ItsProgramIsWhatTheImageSays(t *testing.T) {
 			t.Run(fmt.Sprint(user, beside), func(t *testing.T) {
 				t.Parallel()
 				im := imageOf(t, user)
-				im.Groups = []int{7, 8}
+				const fsGroup = 1_000_650_000
+				im.Groups = []int{7, 8, fsGroup, fsGroup + 1}
 				c := Container{Command: []string{"server", "rights"}, Env: []string{"COLOR=blue", "PATH=/nowhere:/"}, Dir: "/made/here", Image: im}
-				groups, effective, processes := "[7 8]", noCapabilities, 1
+				groups, effective, processes := "[7 8 1000650000]", noCapabilities, 1
 				if user == 0 {
 					effective = containerCapabilities
 				}
@@ -253,15 +254,46 @@ func TestImage_WhatCannotBeStartedIsAnErrorThatSaysWhy(t *testing.T) {
 		want      string
 	}{
 		{Container{Command: []string{"nothing"}, Image: imageOf(t, 0)}, "executable file not found"},
-		{Container{Command: []string{"/nothing"}, Image: imageOf(t, 0)}, "no such file"},
+		{Container{Command: []string{"/nothing\nPASS"}, Image: imageOf(t, 0)}, "no such file"},
 		{Container{Command: []string{"/script"}, Image: script}, "the interpreter of its first line"},
-		{Container{Command: []string{"/server", "good"}, Image: link}, "/proc of the image is no directory"},
-		{Container{Command: []string{"/server", "good"}, Dir: "/server", Image: imageOf(t, 0)}, "working directory"},
+		{Container{Command: []string{"/server", "good"}, Image: link}, "in the image: the image's files: /proc is no directory"},
+		{Container{Command: []string{"/server", "good"}, Dir: "/server", Image: imageOf(t, 0)}, "in the image: the working directory: mkdir /server: not a directory"},
 		{Container{Command: []string{"/server", "good"}, Image: &Image{Root: "/no/such/image"}}, "no such file"},
 	} {
 		_, err := Do(t.Context(), Config{Program: c.container})
-		if err == nil || !strings.Contains(err.Error(), c.want) {
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q: %v, want %q", c.container.Command, err, c.want)
 		}
+	}
+}
+
+// An absolute link whose name has ".." ends in the image too, also before its program runs.
+func TestImage_NoLinkLeadsToFilesOfThisMachine(t *testing.T) {
+	asNobody(t)
+	victim, err := os.MkdirTemp("/var/tmp", "victim") //nolint:usetesting // a rehearsal covers /tmp
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(victim)
+	if err := os.Chmod(victim, 0o777); err != nil { // for the users of images
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(victim, "hosts"), []byte("mine"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	im := imageOf(t, 0)
+	if err := os.Symlink("/.."+victim, filepath.Join(im.Root, "etc")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(im.Root, victim), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	own(t, im.Root)
+	confessed(t, Container{Command: []string{"/server", "rights"}, Dir: "/etc/work", Image: im}, false)
+	if all, err := os.ReadDir(victim); err != nil || len(all) != 1 {
+		t.Errorf("%v was created on this machine (%v)", all, err)
+	}
+	if text, err := os.ReadFile(filepath.Join(victim, "hosts")); err != nil || string(text) != "mine" {
+		t.Errorf("a file of this machine has %q (%v)", text, err)
 	}
 }

@@ -35,7 +35,7 @@ func (p *program) join(argv []string) (*exec.Cmd, error) {
 	c := *p.container
 	c.Command = argv
 	e := newEntry("", &c)
-	e.Beside = p.pid
+	e.Alongside = p.pid
 	cmd := &exec.Cmd{
 		Path: enter, Args: []string{enter, "--target", strconv.Itoa(p.pid), "--user", "--pid", "--uts", "--ipc"}, Dir: "/", Env: []string{},
 		Stdout: alongside{&p.output}, Stderr: alongside{&p.output}, WaitDelay: time.Second, SysProcAttr: &syscall.SysProcAttr{Setsid: true},
@@ -97,7 +97,7 @@ func joined() error {
 	if err := json.NewDecoder(os.Stdin).Decode(&e); err != nil {
 		return fmt.Errorf("what to start: %w", err)
 	}
-	if err := enterMounts(e.Beside); err != nil {
+	if err := enterMounts(e.Alongside); err != nil {
 		return fmt.Errorf("enter the program's mounts: %w", err)
 	}
 	null, err := syscall.Open("/dev/null", syscall.O_RDWR|syscall.O_CLOEXEC, 0)

@@ -126,7 +126,9 @@ func (r *rehearsal) judgeEnd(add adder) {
 	case p.code != 0:
 		add(ExitCode, false, "%s", p.ending())
 	}
-	if left := r.deadline.Sub(p.endedAt); !ran && left < min(time.Second, r.deadline.Sub(r.signalled)/10) {
-		add(Tight, false, "%.2f s were left of %v", max(left, 0).Seconds(), r.deadline.Sub(r.signalled))
+	whole := r.deadline.Sub(r.signalled)
+	// The advice of Tight names this bound.
+	if left := r.deadline.Sub(p.endedAt); !ran && left < min(time.Second, whole/10) {
+		add(Tight, false, "%.2f s were left of %v", max(left, 0).Seconds(), whole)
 	}
 }

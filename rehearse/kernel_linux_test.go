@@ -24,7 +24,8 @@ func TestEvents_HaveTheTimesOfTheKernel(t *testing.T) {
 	for _, how := range []string{"at-once", "hangs"} {
 		var late []string
 		for i := range runs {
-			name := fmt.Sprintf("rehearsed%d%c", os.Getpid()%100000, 'a'+i) // the kernel keeps 15 bytes of a name
+			// The kernel keeps 15 bytes of a name.
+			name := fmt.Sprintf("rehearsed%d%c", os.Getpid()%100000, 'a'+i)
 			program := filepath.Join(t.TempDir(), name)
 			if out, err := exec.CommandContext(t.Context(), "cp", server, program).CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, out)

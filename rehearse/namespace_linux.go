@@ -67,7 +67,8 @@ func (p *program) startNamespaced(path string) error {
 	if what, ok := strings.CutPrefix(string(text), namespaceWord); ok {
 		return fmt.Errorf("%w: %s", errNoNamespace, what)
 	}
-	return fmt.Errorf("rehearse: start %s: %s", c.Command[0], text)
+	// What an image calls its program cannot begin a line.
+	return fmt.Errorf("rehearse: start %s", strings.ReplaceAll(fmt.Sprintf("%s: %s", c.Command[0], text), "\n", " "))
 }
 
 // namespaces are those of a program: PID and mount if it uses this machine's files, and all but the
@@ -87,16 +88,6 @@ func namespaces(image *Image) *syscall.SysProcAttr {
 		attr.AmbientCaps = []uintptr{capSysAdmin}
 	}
 	return attr
-}
-
-// awaitKilled waits for a killed process, which a broken disk may keep from ending.
-func awaitKilled(ctx context.Context, ended <-chan struct{}) error {
-	select {
-	case <-ended:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("it was killed and has not ended: look what it waits for in /proc: %w", context.Cause(ctx))
-	}
 }
 
 // runOnThread starts the program and waits for its end on one thread: the kernel kills the program

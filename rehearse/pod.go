@@ -27,7 +27,7 @@ type Container struct {
 	Image *Image
 	// PreStop is the hook that runs before the stop signal, nil for none.
 	PreStop *Hook
-	// StopSignal is SIGTERM if it is 0.
+	// StopSignal is SIGTERM if it is 0. Its number is that on Linux, as from ParseSignal.
 	StopSignal syscall.Signal
 	// Startup, Readiness and Liveness are probed repeatedly while the program runs, as the kubelet
 	// does: Startup before the others, Readiness until the program has exited, and Liveness until the
@@ -37,6 +37,8 @@ type Container struct {
 
 // Image is an unpacked container image.
 type Image struct {
+	// Name names the image in the report. It may be empty.
+	Name string
 	// Root is the directory that holds its files.
 	Root string
 	// User, Group and Groups are the ids that the program runs with.

@@ -61,7 +61,8 @@ var podMistakes = []struct {
 		c.Program.PreStop = &Hook{HTTPGet: &HTTPGet{Port: c.Program.Readiness.HTTPGet.Port, Path: "/none"}}
 	}},
 	{name: "the hook sleeps for no time", how: "good", change: func(c *Config) { c.Program.PreStop = &Hook{Sleep: new(time.Duration)} }},
-	{name: "the hook overruns", how: "slow end", fails: []Code{TooSlow, HookOverruns}, change: func(c *Config) { // two seconds are not enough for it
+	// Two seconds are not enough for it.
+	{name: "the hook overruns", how: "slow end", fails: []Code{TooSlow, HookOverruns}, change: func(c *Config) {
 		c.Program.PreStop, c.Grace = &Hook{Sleep: duration(30 * time.Second)}, 3*time.Second
 	}},
 	{name: "the hook leaves a second", how: "slow end", fails: []Code{TooSlow, HookOverruns}, change: func(c *Config) {
@@ -161,10 +162,12 @@ func TestPod_SidecarsStopInTheirOrder(t *testing.T) {
 	near(t, r, "the program's hook", times(r, "preStop", "/bin/sh -c sleep 1.2"), deleted, 0)
 	near(t, r, "a sidecar's hook", times(r, "preStop", "sidecar three"), deleted, 0)
 	near(t, r, "the signal", times(r, "stop signal", "SIGTERM, and 9s"), deleted, 1.2)
-	near(t, r, "three", times(r, "stop signal", "sidecar three: SIGTERM, and 8s"), deleted, 3.2) // its hook cost 2 s, the wait for the program less than 1
+	// Its hook cost 2 s, the wait for the program less than 1.
+	near(t, r, "three", times(r, "stop signal", "sidecar three: SIGTERM, and 8s"), deleted, 3.2)
 	near(t, r, "two", times(r, "stop signal", "sidecar two: SIGTERM, and 7s"), deleted, 3.2)
 	near(t, r, "two is killed", times(r, "SIGKILL", "sidecar two"), deleted, 10.2)
-	near(t, r, "one", times(r, "stop signal", "sidecar one: SIGTERM, and 2s"), deleted, 10) // its turn did not come in time
+	// Its turn did not come in time.
+	near(t, r, "one", times(r, "stop signal", "sidecar one: SIGTERM, and 2s"), deleted, 10)
 }
 
 // A pod that was stopped is started again with its sidecars, and in their order, even if their turn

@@ -190,7 +190,9 @@ func (b *probes) askOnce(ctx context.Context, w *worker, regular bool) (over boo
 	b.set(probeChange{container: b.container.Name, kind: w.kind, ok: ok, said: said, at: time.Now()})
 	switch w.kind {
 	case startup:
-		return ok // the kubelet would stop the container after a failure; here it is reported, and the program may still start
+		// The kubelet would stop the container after a failure; here it is reported, and the program may
+		// still start.
+		return ok
 	case liveness:
 		return !ok
 	case readiness:

@@ -3,52 +3,23 @@
 package rehearse
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"net"
 	"net/netip"
-	"os/exec"
-	"runtime"
 	"syscall"
-	"time"
 )
 
-type isolation int
+// noClients is why nobody asks the program.
+const noClients = "there are no clients: only on Linux can the ports of a program be found; say what clients ask for (--http, --tcp and so on)"
 
-const namespace isolation = 1
+// outlives is what a report adds about a program in a process group.
+const outlives = ", and a process that has left the group outlives the rehearsal: on Linux neither is so"
 
-func (*program) where() string { return "" }
+// The kernel tells the following on Linux alone.
 
-// program does not exist on other systems.
-type program struct {
-	container *Container
-	isolation isolation
-	stop      func(syscall.Signal) error
-	kill      func(context.Context) error
-	isGo      bool
-	startedAt time.Time
-	output    lastLines
-	exited    chan struct{}
-	drained   chan struct{}
-	endedAt   time.Time
-	code      int
-	signal    syscall.Signal
-}
-
-func start(*Container, bool) (*program, error) {
-	return nil, fmt.Errorf("rehearse: a rehearsal needs Linux, and this is %s: %w", runtime.GOOS, errors.ErrUnsupported)
-}
-
+func (p *program) pids() []int                       { return []int{p.pid} }
 func (*program) runtime() string                     { return "" }
-func (*program) runtimeHandles() bool                { return false }
-func (*program) pids() []int                         { return nil }
 func (*program) handles(syscall.Signal) (bool, bool) { return false, false }
+func (*program) fillOutput() int                     { return 0 }
+func (*program) work() (uint64, bool)                { return 0, false }
 func listening([]int) []netip.AddrPort               { return nil }
 func accepted(net.Conn) bool                         { return true }
-
-func (*program) exec([]string) (*exec.Cmd, error) { return nil, errors.ErrUnsupported }
-func (*program) fillOutput() int                  { return 0 }
-func (*program) work() (uint64, bool)             { return 0, false }
-func (*program) freeze()                          {}
-func killGroup(int)                               {}

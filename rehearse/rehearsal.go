@@ -170,6 +170,10 @@ func (r *rehearsal) live(ctx context.Context, d time.Duration) error {
 
 // endedEarly is the error of a program that has exited before it was stopped.
 func (p *program) endedEarly(who string) error {
+	select {
+	case <-p.drained: // what it has written last is read
+	case <-time.After(time.Second): // something that it has started may keep its output open
+	}
 	text := "it wrote nothing"
 	if lines := p.output.lines(10); lines != nil {
 		text = "its last lines:\n  " + strings.Join(lines, "\n  ")
@@ -178,7 +182,7 @@ func (p *program) endedEarly(who string) error {
 	if p.code == 0 {
 		hint = "\na container is over when its first process is: one that goes into the background is to stay in the foreground (nginx -g 'daemon off;')"
 	} else if _, all := ImageOwner(0); p.container.Image != nil && !all {
-		hint = "\nwithout root its image has one user alone: a program that changes its user, or gives files to another one, is rehearsed as root"
+		hint = "\nwithout root its image has one user alone: a program that changes its user, or gives files to another one, is rehearsed as root, or with newuidmap and a range of ids in /etc/subuid and /etc/subgid"
 	}
 	return down("%s ended by itself after %.2f s with exit code %d, before it was stopped: %s%s",
 		who, p.endedAt.Sub(p.startedAt).Seconds(), p.code, text, hint)
@@ -201,7 +205,7 @@ func (r *rehearsal) ready(ctx context.Context) ([]*target, error) {
 		}
 		waited := time.Since(r.started)
 		if still := r.isStill(); !listens && (waited >= r.config.noPort && still || waited >= max(r.config.noPort, noPortBusy)) {
-			r.say("ready", "it listens on no port of loopback: there are no clients")
+			r.say("ready", "%s", noClients)
 			return nil, nil
 		}
 		if waited >= r.config.Ready {

@@ -12,7 +12,9 @@
 // deleted. That takes a while, and is not ordered with the signal: clients keep connecting for
 // EndpointLag.
 //
-// Rehearsals run on Linux. The program is PID 1 of a PID namespace if the system allows it.
+// On Linux the program is PID 1 of a PID namespace if the system allows it. Otherwise, and on other
+// Unix systems, it leads a process group, and Result.Isolation says what that means. Images, the
+// ports of a program, its handlers and its full output need Linux. Windows has no rehearsals.
 package rehearse
 
 import (

@@ -48,7 +48,8 @@ func TestMain(m *testing.M) {
 		defer os.RemoveAll(dir)
 		server, probedServer = filepath.Join(dir, "server"), filepath.Join(dir, "probed")
 		build := exec.Command("go", "build", "-o", dir, "./testdata/server", "./testdata/probed")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0") // they also run in an image, which has no libraries
+		// They also run in an image, which has no libraries.
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build the programs: %v\n%s", err, out)
 			return 1
@@ -127,15 +128,19 @@ func TestRehearse_FindsEachMistakeAndNoOther(t *testing.T) {
 		{how: "good"},
 		{how: "noisy"},
 		{how: "good", config: Config{Program: hook("sleep 1")}},
-		{how: "at-once", config: Config{Program: hook("sleep 1.5")}, warns: []Code{ClosedUnderRequest}},                           // the hook is the delay
-		{how: "at-once", config: Config{EndpointLag: -1}, warns: []Code{ClosedUnderRequest}},                                      // no client is routed there any more
-		{how: "slowly", config: Config{Scenarios: []Scenario{HardEviction}, Grace: time.Hour}, warns: []Code{TooSlow}, exit: 137}, // it has two seconds in all
+		// The hook is the delay.
+		{how: "at-once", config: Config{Program: hook("sleep 1.5")}, warns: []Code{ClosedUnderRequest}},
+		// No client is routed there any more.
+		{how: "at-once", config: Config{EndpointLag: -1}, warns: []Code{ClosedUnderRequest}},
+		// It has two seconds in all.
+		{how: "slowly", config: Config{Scenarios: []Scenario{HardEviction}, Grace: time.Hour}, warns: []Code{TooSlow}, exit: 137},
 		{how: "at-once", fails: []Code{RefusedEarly}, warns: []Code{ClosedUnderRequest}},
 		{how: "exits", fails: []Code{CutOff, RefusedEarly}, warns: []Code{ClosedUnderRequest}},
 		{how: "no-handler", fails: []Code{CutOff, RefusedEarly, NoHandler}, warns: []Code{ClosedUnderRequest}, exit: exitBySignal},
 		{how: "ignores", fails: []Code{NoReaction}, exit: -1},
 		{how: "quits", config: Config{Program: Container{StopSignal: syscall.SIGQUIT}}},
-		{how: "quits", config: Config{Program: hook("kill -QUIT 1; sleep 3")}}, // the hook is in the namespace of the program, which ends meanwhile
+		// The hook is in the namespace of the program, which ends meanwhile.
+		{how: "quits", config: Config{Program: hook("kill -QUIT 1; sleep 3")}},
 		{how: "hangs", config: Config{Grace: 3 * time.Second}, fails: []Code{TooSlow}, exit: 137},
 		{how: "hangs", config: Config{CutShort: true}, warns: []Code{TooSlow}, exit: -1},
 		{how: "hangs-up", fails: []Code{CutOff, RefusedEarly}, warns: []Code{ClosedUnderRequest}},

@@ -56,7 +56,7 @@ func (e *entry) giveUp() error {
 		return err
 	}
 	if e.Owners {
-		if err := errors.Join(syscall.Setgroups(e.Image.Groups), syscall.Setgid(e.Image.Group), syscall.Setuid(e.Image.User)); err != nil {
+		if err := errors.Join(syscall.Setgroups(e.Image.existing()), syscall.Setgid(e.Image.Group), syscall.Setuid(e.Image.User)); err != nil {
 			return fmt.Errorf("user %d, group %d: %w", e.Image.User, e.Image.Group, err)
 		}
 	}

@@ -6,17 +6,17 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 )
 
-// The ids of this machine that the users and groups of images get when root rehearses them. They
-// begin where systemd has reserved ids for containers, and belong to nobody.
+// manyIDs is how many users, and how many groups, of an image have ids of their own. One more id is
+// for a user or a group of the program that is above them all.
 const (
-	firstOwner = 0x60000000
-	manyIDs    = 1 << 16
-	nobodyID   = manyIDs - 2
+	manyIDs  = ImageOwners - 1
+	nobodyID = 65534
 )
 
 // ImageOwner returns the owner that a file below an image's Root must have on this machine if it
@@ -30,7 +30,7 @@ func ImageOwner(id int) (owner int, ok bool) {
 	if id < 0 || id >= manyIDs {
 		id = nobodyID
 	}
-	return firstOwner + id, true
+	return FirstImageOwner + id, true
 }
 
 // manyOwners reports whether this process may give an image's users and groups ids of their own.
@@ -46,7 +46,7 @@ func hasIDs(file string) bool {
 	}
 	for line := range strings.Lines(string(text)) {
 		var inside, outside, size int
-		if _, err := fmt.Sscan(line, &inside, &outside, &size); err == nil && inside <= firstOwner && firstOwner+manyIDs < inside+size {
+		if _, err := fmt.Sscan(line, &inside, &outside, &size); err == nil && inside <= FirstImageOwner && FirstImageOwner+ImageOwners <= inside+size {
 			return true
 		}
 	}
@@ -63,14 +63,30 @@ func (i *Image) mapOwners(attr *syscall.SysProcAttr) {
 		return
 	}
 	many := func(id int) []syscall.SysProcIDMap {
-		all := []syscall.SysProcIDMap{{ContainerID: 0, HostID: firstOwner, Size: manyIDs}}
+		all := []syscall.SysProcIDMap{{ContainerID: 0, HostID: FirstImageOwner, Size: manyIDs}}
 		if id >= manyIDs { // for Kubernetes distributions that give each project its own ids
-			all = append(all, syscall.SysProcIDMap{ContainerID: id, HostID: firstOwner + manyIDs, Size: 1})
+			all = append(all, syscall.SysProcIDMap{ContainerID: id, HostID: FirstImageOwner + manyIDs, Size: 1})
 		}
 		return all
 	}
-	attr.UidMappings, attr.GidMappings = many(i.User), many(i.Group)
+	attr.UidMappings, attr.GidMappings = many(i.User), many(i.highGroup())
 	attr.GidMappingsEnableSetgroups = true
+}
+
+// highGroup returns the one group above all others that exists in the image, 0 if there is none.
+func (i *Image) highGroup() int {
+	for _, id := range append([]int{i.Group}, i.Groups...) {
+		if id >= manyIDs {
+			return id
+		}
+	}
+	return 0
+}
+
+// existing returns the supplementary groups that exist.
+func (i *Image) existing() []int {
+	high := i.highGroup()
+	return slices.DeleteFunc(slices.Clone(i.Groups), func(id int) bool { return id >= manyIDs && id != high })
 }
 
 // maxWritten bounds what an image's program can write into its files, which is kept in memory.
@@ -92,7 +108,11 @@ func (e *entry) enterImage() error {
 		{"the working directory", e.workIn},
 		{"give up rights", e.giveUp},
 	} {
-		if err := step.do(); err != nil {
+		err := step.do()
+		switch fault := new(imageError); {
+		case errors.As(err, fault):
+			return fmt.Errorf("in the image: %s: %w", step.what, err)
+		case err != nil:
 			return fmt.Errorf("%s%s: %w", namespaceWord, step.what, err)
 		}
 	}
@@ -100,6 +120,19 @@ func (e *entry) enterImage() error {
 }
 
 const hostName = "rehearsal"
+
+// imageError is an error that is due to what the image has, and not to this machine.
+type imageError struct{ error }
+
+func (f imageError) Unwrap() error { return f.error }
+
+// inImage makes an error, if there is one, a fault of the image.
+func inImage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return imageError{err}
+}
 
 // enterRoot makes the image's files the root of this process.
 func (e *entry) enterRoot() error {
@@ -128,8 +161,9 @@ func (e *entry) enterRoot() error {
 	if err := errors.Join(syscall.Chdir(root), syscall.PivotRoot(".", ".")); err != nil {
 		return fmt.Errorf("change the root: %w", err)
 	}
-	// The old root is mounted over the new one now, and its contents can still be mounted.
-	if err := errors.Join(e.writeHosts(), mountSystem(devices)); err != nil {
+	// The old root is mounted over the new one now, and its contents can still be mounted. Until it is
+	// gone, a link of the image to /.. leads to it: nothing follows one.
+	if err := mountSystem(devices); err != nil {
 		return err
 	}
 	for _, fd := range devices {
@@ -137,6 +171,9 @@ func (e *entry) enterRoot() error {
 	}
 	if err := errors.Join(syscall.Fchdir(old), syscall.Unmount(".", syscall.MNT_DETACH), syscall.Close(old), syscall.Close(image), syscall.Chdir("/")); err != nil {
 		return fmt.Errorf("leave the old root: %w", err)
+	}
+	if err := inImage(e.writeHosts()); err != nil {
+		return err
 	}
 	// A namespace within this one would have all rights over it.
 	err = os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0)
@@ -222,7 +259,7 @@ func mountSystem(devices map[string]int) error {
 		if info, err := os.Lstat(dir); err != nil {
 			return err
 		} else if !info.IsDir() {
-			return fmt.Errorf("%s of the image is no directory", dir)
+			return inImage(fmt.Errorf("%s is no directory", dir))
 		}
 	}
 	if err := mountProc(); err != nil {
@@ -267,8 +304,8 @@ const oPath = 0x200000 // of open(2)
 func (e *entry) workIn() error {
 	dir := filepath.Join("/", e.Dir)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
+		return inImage(err)
 	}
 	syscall.Umask(0o022)
-	return syscall.Chdir(dir)
+	return inImage(syscall.Chdir(dir))
 }

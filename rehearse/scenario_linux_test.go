@@ -32,10 +32,12 @@ func TestScenario_FindsTheMistakeThatItIsFor(t *testing.T) {
 		{scenario: Lag1, how: "good"},
 		{scenario: Lag5, how: "good", warns: []Code{RefusedEarly}}, // it accepts for only two seconds
 		{scenario: SoftEviction, how: "good"},
-		{scenario: SoftEviction, how: "lingers", warns: []Code{RefusedEarly, ClosedUnderRequest}}, // its port is closed meanwhile
+		// Its port is closed meanwhile.
+		{scenario: SoftEviction, how: "lingers", warns: []Code{RefusedEarly, ClosedUnderRequest}},
 		{scenario: NodeShutdown, how: "good"},
-		{scenario: OnlyCopy, how: "lingers", warns: []Code{RefusedEarly, ClosedUnderRequest}}, // as above
-		{scenario: ForceDelete, how: "slowly", warns: []Code{TooSlow}, exit: 137},             // it takes four seconds
+		{scenario: OnlyCopy, how: "lingers", warns: []Code{RefusedEarly, ClosedUnderRequest}},
+		// It takes four seconds.
+		{scenario: ForceDelete, how: "slowly", warns: []Code{TooSlow}, exit: 137},
 		{scenario: ForceDelete, how: "at-once"},
 		{scenario: LivenessFailure, how: "good"},
 		{scenario: SecondSignal, how: "good"},

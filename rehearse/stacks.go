@@ -38,6 +38,9 @@ type dump struct {
 	read   func(ctx context.Context, text string) []Stack
 }
 
+// sigusr1 is SIGUSR1 of Linux. Not every system that compiles this has one.
+const sigusr1 = syscall.Signal(10)
+
 // dump returns nil for a program whose stacks cannot be read.
 func (p *program) dump() *dump {
 	parse := func(f func(text string) []Stack) func(context.Context, string) []Stack {
@@ -51,7 +54,7 @@ func (p *program) dump() *dump {
 	case strings.HasPrefix(name, "python"):
 		return &dump{syscall.SIGABRT, "threads", parse(pythonThreads)} // PYTHONFAULTHANDLER is set
 	case name == "node":
-		return &dump{syscall.SIGUSR1, "event loop", p.inspect}
+		return &dump{sigusr1, "event loop", p.inspect}
 	}
 	return nil
 }

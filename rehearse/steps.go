@@ -343,7 +343,8 @@ func (r *rehearsal) signalAgain(ctx context.Context) error {
 // moment on, so it gets some time to reach the middle of its start.
 func (r *rehearsal) awaitHandler(ctx context.Context) error {
 	r.early = true
-	for range int(handlerPolls * r.config.noPort / noPort) { // counted, not timed: on a busy machine everything takes longer
+	// Counted, not timed: on a busy machine everything takes longer.
+	for range int(handlerPolls * r.config.noPort / noPort) {
 		if handled, known := r.program.handles(r.config.Program.StopSignal); handled && known && !r.program.runtimeHandles() {
 			return nil
 		}

@@ -1,6 +1,7 @@
 package rehearse
 
 import (
+	"syscall"
 	"testing"
 	"time"
 )
@@ -14,6 +15,38 @@ func TestEnd_AfterTheDeadlineIsNotInTime(t *testing.T) {
 		r := &rehearsal{deadline: deadline, program: &program{endedAt: deadline.Add(after)}}
 		if got := r.endedInTime(); got != want {
 			t.Errorf("an end %v after the deadline is in time: %v, want %v", after, got, want)
+		}
+	}
+}
+
+// The advice of the finding is to leave a second of the grace period, or a tenth of it where that
+// is less: a program that follows it is not found again.
+func TestTight_IsFoundUnlessTheProgramFollowsTheAdvice(t *testing.T) {
+	for _, c := range []struct {
+		whole, left time.Duration
+		want        int
+	}{
+		{30 * time.Second, time.Second, 0},
+		{30 * time.Second, 990 * time.Millisecond, 1},
+		{10 * time.Second, time.Second, 0},
+		{5 * time.Second, 500 * time.Millisecond, 0},
+		{5 * time.Second, 490 * time.Millisecond, 1},
+		{5 * time.Second, -20 * time.Millisecond, 1}, // the kill was late
+	} {
+		now := time.Now()
+		r := &rehearsal{
+			config: &Config{Program: Container{StopSignal: syscall.SIGTERM}}, signalled: now,
+			deadline: now.Add(c.whole), stopped: &program{endedAt: now.Add(c.whole - c.left)},
+		}
+		found := 0
+		r.judgeEnd(func(code Code, fails bool, _ string, _ ...any) {
+			if code != Tight || fails {
+				t.Errorf("%v: %s, a failure: %v", c, code, fails)
+			}
+			found++
+		})
+		if found != c.want {
+			t.Errorf("%v left of %v: %d findings, want %d", c.left, c.whole, found, c.want)
 		}
 	}
 }

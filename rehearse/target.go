@@ -33,6 +33,9 @@ type Target struct {
 	Method string
 	Header http.Header
 	Body   string
+	// Answer is what a right answer begins with, for tcp. If it is empty, any byte is an answer to
+	// Body, also the first one of an error: only Answer tells them apart.
+	Answer string
 }
 
 // Use is what clients do with a target.
@@ -87,6 +90,9 @@ func newTarget(t Target, anyHost bool) (*target, error) {
 	}
 	if !slices.Contains(schemes[u.Scheme], t.Use) {
 		return nil, fmt.Errorf("rehearse: %s: clients of %s know no %q", t.URL, u.Scheme, t.Use)
+	}
+	if t.Answer != "" && u.Scheme != "tcp" {
+		return nil, fmt.Errorf("rehearse: %s: Answer is for tcp, and the answers of %s have a status", t.URL, u.Scheme)
 	}
 	ip := net.ParseIP(u.Hostname())
 	loopback := u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()

@@ -75,8 +75,9 @@ type traffic struct {
 	// closed since then, without announcing it in an answer or by a GOAWAY.
 	stopping    bool
 	unannounced map[client]int
-	slow        []result       // slow answers, and requests that had waited long when the traffic ended
-	left        map[client]int // open when the traffic ended
+	// Slow answers, and requests that waited long and had no answer.
+	slow []result
+	left map[client]int // open when the traffic ended
 }
 
 // change is a moment at which the endpoint was removed or restored.
@@ -281,13 +282,16 @@ func (t *traffic) add(to *target, as client, begun time.Time, err error, status 
 	late := t.late.since(begun)
 	failed.took = now.Sub(begun) - late
 	asks := as == newConnection || as == keepAlive || as == keptHTTP2
-	if asks && failed.took > slowAnswer && len(t.slow) < maxFailures {
-		t.slow = append(t.slow, failed)
+	isSlow := func() {
+		if asks && failed.took > slowAnswer && len(t.slow) < maxFailures {
+			t.slow = append(t.slow, failed)
+		}
 	}
 	switch {
 	case err != nil && t.ctx.Err() != nil && asks && failed.took > noAnswer:
 		failed.failure, failed.text = timedOut, fmt.Sprintf("no answer after %.1f s, when the rehearsal ended", failed.took.Seconds())
 	case err != nil && t.ctx.Err() != nil:
+		isSlow()
 		return
 	case err != nil && isOurs(err), err != nil && asks && late > tooLate && late > failed.took:
 		count.notSent++
@@ -297,10 +301,14 @@ func (t *traffic) add(to *target, as client, begun time.Time, err error, status 
 	case status >= http.StatusInternalServerError:
 		failed.failure, failed.text = serverSaid, fmt.Sprintf("%d %s", status, http.StatusText(status))
 	default:
+		isSlow()
 		if count.answered++; !t.stopping {
 			count.slowest = max(count.slowest, failed.took)
 		}
 		return
+	}
+	if failed.failure == timedOut { // every other failure is judged as such
+		isSlow()
 	}
 	if count.failed++; len(t.failed) < maxFailures {
 		t.failed = append(t.failed, failed)

@@ -25,9 +25,10 @@ const (
 
 // result is one request that failed.
 type result struct {
-	target     *target
-	client     client
-	begun, end time.Time     // begun is when it was connected, or when a failed attempt to connect began
+	target *target
+	client client
+	// begun is when it was connected, or when a failed attempt to connect began.
+	begun, end time.Time
 	took       time.Duration // without the lateness of this process
 	failure    failure
 	text       string

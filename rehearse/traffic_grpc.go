@@ -1,7 +1,6 @@
 package rehearse
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -65,20 +64,6 @@ func (t *target) answered(resp *http.Response) (int, error) {
 		return 0, saidError(fmt.Sprintf("grpc-status %d %s", status, message))
 	}
 	return resp.StatusCode, nil
-}
-
-// untilAway returns a context that ends when the server sends a GOAWAY. A gRPC client ends its
-// Watch then, and a server that stops gracefully would wait for it.
-func (t *traffic) untilAway(h *http2) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(t.ctx)
-	t.clients.Go(func() {
-		select {
-		case <-h.frames.away:
-			cancel()
-		case <-ctx.Done():
-		}
-	})
-	return ctx, cancel
 }
 
 // errNoStatus is the error of a gRPC stream that ended without a status.

@@ -40,7 +40,8 @@ func (w *wire) header(to *target) (*http.Response, error) {
 	for {
 		resp, err := http.ReadResponse(w.in, to.asked)
 		switch {
-		case err != nil && w.heard && w.err != nil: // it ended in the middle of a line, which is then reported as malformed
+		// It ended in the middle of a line, which is then reported as malformed.
+		case err != nil && w.heard && w.err != nil:
 			return nil, fmt.Errorf("%w: %w", errWithin, io.ErrUnexpectedEOF)
 		case err != nil:
 			return nil, err

@@ -122,6 +122,14 @@ func (f *frames) isAway() bool {
 	}
 }
 
+// announced reports whether a stream has ended with its connection, after a GOAWAY.
+func (f *frames) announced(id uint32) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, isReset := f.reset[id]
+	return f.isAway() && f.err != nil && !isReset
+}
+
 // errLater is the error of a request that the server has declared not to have processed: a client
 // retries it at another server.
 var errLater = errors.New("not taken")
@@ -136,7 +144,8 @@ func (f *frames) why(id uint32, begun bool, err error) error {
 		return errLater
 	case isReset:
 		err = fmt.Errorf("the stream was reset with code %d: %w", code, io.ErrUnexpectedEOF)
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(f.err, net.ErrClosed): // net/http has closed it, and gives the reason
+	// net/http has closed it, and gives the reason.
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(f.err, net.ErrClosed):
 	case f.err != nil:
 		err = f.err
 	}
@@ -309,7 +318,11 @@ func (t *traffic) still(h *http2, who client) bool {
 	return false
 }
 
-// oneStreamHTTP2 reads an endless answer for as long as the server sends it.
+// oneStreamHTTP2 reads an endless answer for as long as the server sends it. A GOAWAY does not end
+// it: a client for HTTP/2 or gRPC tells its callers nothing of that.
+//
+// A gRPC stream that ends with its connection after a GOAWAY has not failed: a server that has
+// waited for the stream has no other way to end it, and the caller gets the status UNAVAILABLE.
 func (t *traffic) oneStreamHTTP2(to *target) {
 	never := false // there is no connection to stay on
 	defer func() {
@@ -325,19 +338,14 @@ func (t *traffic) oneStreamHTTP2(to *target) {
 	}
 	defer h.close()
 	begun = time.Now()
-	ctx, cancel := t.ctx, context.CancelFunc(func() {})
-	if to.grpc {
-		ctx, cancel = t.untilAway(h)
-	}
-	defer cancel()
-	req, err := to.newRequest(ctx)
+	req, err := to.newRequest(t.ctx)
 	if err != nil {
 		t.add(to, newConnection, begun, err, 0)
 		return
 	}
 	resp, id, err := h.do(req)
 	switch {
-	case errors.Is(err, errLater), ctx.Err() != nil:
+	case errors.Is(err, errLater):
 		return
 	case err != nil:
 		t.add(to, newConnection, begun, err, 0)
@@ -349,7 +357,7 @@ func (t *traffic) oneStreamHTTP2(to *target) {
 	_, err = io.Copy(io.Discard, resp.Body)
 	status, _, said := grpcStatus(resp)
 	switch {
-	case ctx.Err() != nil:
+	case err != nil && to.grpc && h.frames.announced(id):
 	case err != nil:
 		t.add(to, stream, begun, h.frames.why(id, true, err), 0)
 	case to.grpc && !said:

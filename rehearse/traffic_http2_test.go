@@ -90,10 +90,11 @@ func TestFrames_TellWhatBecameOfARequest(t *testing.T) {
 		"refused":                {frameOf(frameReset, 5, 0, 0, 0, refusedByH2), false, failed, errLater, ""},
 		"reset":                  {frameOf(frameReset, 5, 0, 0, 0, 2), false, failed, nil, dropped},
 		"reset within":           {frameOf(frameReset, 5, 0, 0, 0, 2), true, failed, nil, cut},
-		"another one reset":      {frameOf(frameReset, 3, 0, 0, 0, 2), false, failed, nil, dropped}, // by the end
-		"the end":                {nil, false, failed, nil, dropped},
-		"the end within":         {nil, true, failed, nil, cut},
-		"late":                   {nil, false, os.ErrDeadlineExceeded, nil, timedOut},
+		// It is the end that drops this one.
+		"another one reset": {frameOf(frameReset, 3, 0, 0, 0, 2), false, failed, nil, dropped},
+		"the end":           {nil, false, failed, nil, dropped},
+		"the end within":    {nil, true, failed, nil, cut},
+		"late":              {nil, false, os.ErrDeadlineExceeded, nil, timedOut},
 	} {
 		f := newFrames(in{Reader: bytes.NewReader(c.came)})
 		_, _ = io.Copy(io.Discard, f)

@@ -66,13 +66,14 @@ func (r *rehearsal) judgeTraffic(add adder) {
 	r.judgeKept(add, NoGoAway, keptHTTP2, under[keptHTTP2], "connections of HTTP/2 closed", "a GOAWAY")
 }
 
-// judgeSlow is about answers that take much longer than the slowest one before the stop.
+// judgeSlow is about answers that take much longer than the slowest one before the stop. If there
+// was none, there is nothing to compare them with.
 func (r *rehearsal) judgeSlow(add adder) {
 	var slow []result
 	var usual, longest time.Duration
 	for _, f := range r.traffic.slow {
 		before := r.traffic.tallies[tallied{f.target, f.client}].slowest
-		if f.end.Before(r.deleted) || f.failure != "" || f.took < 10*before {
+		if f.end.Before(r.deleted) || before == 0 || f.took < 10*before {
 			continue
 		}
 		slow, usual, longest = append(slow, f), max(usual, before), max(longest, f.took)

@@ -20,6 +20,22 @@ var talker = sync.OnceValues(func() (string, error) {
 	return file, nil
 })
 
+// talkerTargets are the targets of the talker, or those of some schemes that clients ask.
+func talkerTargets(where, lines, only string) []Target {
+	all := []Target{
+		{URL: "http://" + where}, {URL: "http://" + where + "/events", Use: Stream}, {URL: "ws://" + where + "/ws"},
+		{URL: "tcp://" + lines, Body: "ping\r\n", Answer: "pong"},
+		{URL: "h2c://" + where}, {URL: "h2c://" + where + "/events", Use: Stream}, {URL: "h2c://" + where + "/slow", Use: Slow},
+		{URL: "grpc://" + where + "/talker"},
+	}
+	if only == "" {
+		return all
+	}
+	return slices.DeleteFunc(all, func(one Target) bool {
+		return one.Use != Ask || !strings.Contains(only, one.URL[:strings.Index(one.URL, ":")])
+	})
+}
+
 // Each mistake with anything but one short request is found, for that reason alone, and the program
 // without it passes.
 func TestTraffic_FindsWhatBecomesOfEachSortOfClient(t *testing.T) {
@@ -33,6 +49,7 @@ func TestTraffic_FindsWhatBecomesOfEachSortOfClient(t *testing.T) {
 		fails, warns []Code
 		exit         int
 		event        string // part of an event's detail
+		long         bool
 	}{
 		"good":           {},
 		"cuts-streams":   {fails: []Code{StreamCut}},
@@ -43,24 +60,19 @@ func TestTraffic_FindsWhatBecomesOfEachSortOfClient(t *testing.T) {
 		"answers-late":   {warns: []Code{AnswersLate}},
 		"answers-never":  {only: "http", fails: []Code{NotAnswered}, warns: []Code{TooSlow, AnswersLate}, exit: -1},
 		"unavailable":    {fails: []Code{NotAnswered}},
+
+		"waits-gracefully":       {only: "grpc", warns: []Code{TooSlow}, exit: -1, event: "1 x stream", long: true},
+		"stops-after-a-deadline": {only: "grpc", long: true},
 	} {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
+			if testing.Short() && c.long {
+				t.Skip("make test-full: a gRPC server that waits for a stream; TestStreamHTTP2_OfGRPCOutlivesAGoAway is its short form")
+			}
 			where, lines := freeAddress(t), freeAddress(t)
-			all := []Target{
-				{URL: "http://" + where}, {URL: "http://" + where + "/events", Use: Stream}, {URL: "ws://" + where + "/ws"},
-				{URL: "tcp://" + lines, Body: "ping\r\n"},
-				{URL: "h2c://" + where}, {URL: "h2c://" + where + "/events", Use: Stream}, {URL: "h2c://" + where + "/slow", Use: Slow},
-				{URL: "grpc://" + where + "/talker"},
-			}
-			if c.only != "" {
-				all = slices.DeleteFunc(all, func(one Target) bool {
-					return one.Use != Ask || !strings.Contains(c.only, one.URL[:strings.Index(one.URL, ":")])
-				})
-			}
 			r, err := rehearse(t, Config{
 				Program: Container{Command: []string{program, how}, Env: []string{"ADDRESS=" + where, "TCP_ADDRESS=" + lines}},
-				Traffic: all, Grace: 12 * time.Second, CutShort: true,
+				Traffic: talkerTargets(where, lines, c.only), Grace: 12 * time.Second, CutShort: true,
 			})
 			if err != nil {
 				t.Fatal(err)

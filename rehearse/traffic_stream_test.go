@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -119,21 +120,97 @@ func TestStream_EndsWellOnlyWithItsEnd(t *testing.T) {
 	}
 }
 
-func TestTCP_IsAnsweredByAByteOrByNothingButPatience(t *testing.T) {
+// streaming is an HTTP/2 server that begins an answer, sends some frames, and then, once the client
+// has read them, the last ones. It tells whether the client has left meanwhile.
+func streaming(left *atomic.Bool, frames, last []byte) func(*net.TCPConn) {
+	const headers, settings, ping = 1, 4, 6
+	return func(c *net.TCPConn) {
+		in := bufio.NewReader(c)
+		_, _ = in.Discard(len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
+		_, _ = c.Write(frameOf(settings, 0))
+		for pings := 0; ; {
+			head := make([]byte, frameHeader)
+			if _, err := io.ReadFull(in, head); err != nil {
+				return
+			}
+			_, _ = in.Discard(int(head[0])<<16 | int(head[1])<<8 | int(head[2]))
+			switch head[3] {
+			case headers:
+				const status200, endOfHeaders = 0x88, 4
+				answer := frameOf(headers, 1, status200)
+				answer[4] = endOfHeaders
+				_, _ = c.Write(slices.Concat(answer, frames, frameOf(ping, 0, make([]byte, 8)...)))
+			case frameReset:
+				left.Store(true)
+				return
+			case ping: // the answer to one
+				if pings++; pings == 1 { // by the second one the client has acted on the frames
+					_, _ = c.Write(frameOf(ping, 0, make([]byte, 8)...))
+					continue
+				}
+				if _, _ = c.Write(last); last == nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+// GracefulStop of gRPC-Go sends a GOAWAY and waits for streams. Stop then closes the connections.
+func TestStreamHTTP2_OfGRPCOutlivesAGoAway(t *testing.T) {
+	away := frameOf(frameGoAway, 0, 0, 0, 0, 1, 0, 0, 0, 0)
+	status := frameOf(1, 1, slices.Concat([]byte{0, 11}, []byte("grpc-status"), []byte{1, '0'})...)
+	status[4] = 5 // the end of the headers and of the stream
 	for name, c := range map[string]struct {
-		body   string
-		server func(*net.TCPConn)
-		want   failure
+		frames, last []byte
+		want         failure
 	}{
-		"an answer":             {"ping\n", func(c *net.TCPConn) { _, _ = c.Read(make([]byte, 9)); _, _ = io.WriteString(c, "pong\n") }, ""},
-		"no answer":             {"ping\n", func(c *net.TCPConn) { _, _ = c.Read(make([]byte, 9)) }, dropped},
-		"a greeting":            {"", func(c *net.TCPConn) { _, _ = io.WriteString(c, "220\n"); _, _ = io.Copy(io.Discard, c) }, ""},
-		"patience":              {"", func(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) }, ""},
-		"closed without a word": {"", func(c *net.TCPConn) { _ = c.CloseWrite(); _, _ = io.Copy(io.Discard, c) }, dropped},
-		"reset without a word":  {"ping\n", func(c *net.TCPConn) { _, _ = c.Read(make([]byte, 9)); _ = c.SetLinger(0) }, reset},
+		"a status":                  {away, status, ""},
+		"a status and no GOAWAY":    {nil, status, ""},
+		"the end of the connection": {away, nil, ""},
+		"the end without a GOAWAY":  {nil, nil, cut},
+		"a reset":                   {away, frameOf(frameReset, 1, 0, 0, 0, 8), cut},
+		"no status":                 {away, []byte{0, 0, 0, 0, 1, 0, 0, 0, 1}, otherwise},
+		"the end in a message":      {slices.Concat(away, frameOf(0, 1, 0, 0, 0, 0, 9)), nil, ""},
 	} {
 		tr := newTraffic(nil, 1)
-		tr.connectOnce(targets(t, Target{URL: "tcp://" + accepting(t, c.server), Body: c.body})[0])
+		var left atomic.Bool
+		tr.oneStreamHTTP2(targets(t, Target{URL: "grpc://" + accepting(t, streaming(&left, c.frames, c.last))})[0].watch)
+		tr.stop()
+		var failed result
+		if len(tr.failed) > 0 {
+			failed = tr.failed[0]
+		}
+		if failed.failure != c.want || !tr.had(stream) || left.Load() {
+			t.Errorf("%s: %q, want %q, and left %v: %s", name, failed.failure, c.want, left.Load(), failed.text)
+		}
+	}
+}
+
+func TestTCP_IsAnsweredByWhatIsExpectedAByteOrNothingButPatience(t *testing.T) {
+	says := func(text string) func(*net.TCPConn) {
+		return func(c *net.TCPConn) { _, _ = c.Read(make([]byte, 9)); _, _ = io.WriteString(c, text) }
+	}
+	for name, c := range map[string]struct {
+		body, answer string
+		server       func(*net.TCPConn)
+		want         failure
+	}{
+		"an answer":             {"ping\n", "", says("pong\n"), ""},
+		"no answer":             {"ping\n", "", says(""), dropped},
+		"a greeting":            {"", "", func(c *net.TCPConn) { _, _ = io.WriteString(c, "220\n"); _, _ = io.Copy(io.Discard, c) }, ""},
+		"patience":              {"", "", func(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) }, ""},
+		"closed without a word": {"", "", func(c *net.TCPConn) { _ = c.CloseWrite(); _, _ = io.Copy(io.Discard, c) }, dropped},
+		"reset without a word":  {"ping\n", "", func(c *net.TCPConn) { _, _ = c.Read(make([]byte, 9)); _ = c.SetLinger(0) }, reset},
+		"the right answer":      {"ping\n", "+po", says("+pong\n"), ""},
+		"an error":              {"ping\n", "+pong\n", says("-no\n"), serverSaid},
+		"half an answer":        {"ping\n", "+pong\n", says("+po"), cut},
+		"nothing":               {"ping\n", "+pong\n", says(""), dropped},
+		"the right greeting":    {"", "220", func(c *net.TCPConn) { _, _ = io.WriteString(c, "220\n") }, ""},
+		"a wrong greeting":      {"", "220", func(c *net.TCPConn) { _, _ = io.WriteString(c, "421 stopping\n") }, serverSaid},
+	} {
+		tr := newTraffic(nil, 1)
+		tr.connectOnce(targets(t, Target{URL: "tcp://" + accepting(t, c.server), Body: c.body, Answer: c.answer})[0])
 		tr.stop()
 		var failed result
 		if len(tr.failed) > 0 {

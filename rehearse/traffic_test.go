@@ -154,7 +154,8 @@ func TestTraffic_WhatFailsWhenThisProcessWasLateBlamesNobody(t *testing.T) {
 		{3 * time.Second, 0, tally{failed: 1}},
 		{time.Second, tooLate - 1, tally{failed: 1}},
 		{3 * time.Second, 2 * tooLate, tally{notSent: 1}},
-		{8 * time.Second, 2 * tooLate, tally{failed: 1}}, // it has waited for longer than this process was late
+		// It has waited for longer than this process was late.
+		{8 * time.Second, 2 * tooLate, tally{failed: 1}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			tr := &traffic{ctx: t.Context(), tallies: map[tallied]*tally{}}
@@ -164,6 +165,39 @@ func TestTraffic_WhatFailsWhenThisProcessWasLateBlamesNobody(t *testing.T) {
 			tr.add(nil, newConnection, begun, io.EOF, 0)
 			if got := tr.counts(); got != c.want {
 				t.Errorf("%v of %v late: %+v, want %+v", c.late, c.took, got, c.want)
+			}
+		})
+	}
+}
+
+// A request that failed is judged by its failure, however long it took. Answers are late only if
+// earlier ones were quicker.
+func TestTraffic_OnlyAnswersAndSilenceAreLate(t *testing.T) {
+	for _, c := range []struct {
+		what   string
+		before time.Duration // the slowest answer before the stop, 0 for none
+		err    error
+		status int
+		late   bool
+	}{
+		{"an answer", time.Millisecond, nil, http.StatusOK, true},
+		{"an answer as before", time.Second, nil, http.StatusOK, false},
+		{"an answer, and none before", 0, nil, http.StatusOK, false},
+		{"no answer in time", time.Millisecond, os.ErrDeadlineExceeded, 0, true},
+		{"a reset", time.Millisecond, syscall.ECONNRESET, 0, false},
+		{"an error", time.Millisecond, nil, http.StatusServiceUnavailable, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			to := targets(t, Target{URL: "http://127.0.0.1:1"})[0]
+			tr := &traffic{ctx: t.Context(), tallies: map[tallied]*tally{{to, newConnection}: {slowest: c.before}}, stopping: true}
+			r := &rehearsal{config: &Config{}, plan: Delete.plan(), traffic: tr, deleted: time.Now()}
+			begun := time.Now()
+			time.Sleep(4 * time.Second)
+			tr.add(to, newConnection, begun, c.err, c.status)
+			late := false
+			r.judgeSlow(func(code Code, _ bool, _ string, _ ...any) { late = late || code == AnswersLate })
+			if late != c.late {
+				t.Errorf("%s: late is %v, want %v", c.what, late, c.late)
 			}
 		})
 	}

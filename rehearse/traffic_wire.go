@@ -104,7 +104,8 @@ func (t *traffic) dial(to *target) (*wire, error) { return t.dialWith(to, to.tls
 
 // dialWith is dial with another TLS configuration.
 func (t *traffic) dialWith(to *target, config *tls.Config) (*wire, error) {
-	dialer := net.Dialer{Timeout: requestTimeout, KeepAlive: -1} // a keep-alive probe would never be in time
+	// A keep-alive probe would never be in time.
+	dialer := net.Dialer{Timeout: requestTimeout, KeepAlive: -1}
 	conn, err := dialer.DialContext(t.ctx, "tcp", to.addr)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/suspend"
 )
 
 // heartbeat keeps a worker registered: it renews the lease, announces the worker's state, and
@@ -38,12 +40,13 @@ type heartbeat struct {
 	id         string // the present incarnation
 	seq        uint64
 	state      WorkerState
-	renewed    time.Time // since when every beat has succeeded; zero: the last one failed
-	reached    time.Time // when the last beat was answered
-	ticked     time.Time // when the last one was sent
-	frozen     bool      // the process, or the machine, stood still
-	unfamiliar []Task    // what the store has as ours, and was not in a beat that lists all runs
-	restarted  bool      // the store's server has restarted, and may have lost ends of runs
+	renewed    time.Time     // since when every beat has succeeded; zero: the last one failed
+	reached    time.Time     // when the last beat was answered
+	slept      time.Duration // suspend.Total at that time
+	ticked     time.Time     // when the last one was sent
+	frozen     bool          // the process, or the machine, stood still
+	unfamiliar []Task        // what the store has as ours, and was not in a beat that lists all runs
+	restarted  bool          // the store's server has restarted, and may have lost ends of runs
 }
 
 // register begins the first incarnation.
@@ -51,7 +54,7 @@ func (h *heartbeat) register(ctx context.Context) error {
 	h.mu.Lock()
 	now := time.Now()
 	h.id, h.seq, h.state = newID(), 0, WorkerRunning
-	h.reached, h.ticked, h.renewed = now, now, now
+	h.reached, h.ticked, h.renewed, h.slept = now, now, now, suspend.Total()
 	h.mu.Unlock()
 	return h.beat(ctx, WorkerRunning)
 }
@@ -99,7 +102,7 @@ func (h *heartbeat) send(ctx context.Context, b Beat) error {
 		h.renewed = time.Time{}
 		return err
 	}
-	h.reached = time.Now()
+	h.reached, h.slept = time.Now(), suspend.Total()
 	if h.renewed.IsZero() {
 		h.renewed = h.reached
 	}
@@ -198,19 +201,19 @@ func (h *heartbeat) reregister(ctx context.Context, b Beat) error {
 }
 
 // cutOff ends the runs of kinds with CancelOnDisconnect, before another worker may claim them: when
-// no beat has been answered for four fifths of the lease. A gap that shows on the wall clock and
-// not on the monotonic one means that the process, or the machine, stood still.
+// no beat has been answered for four fifths of the lease. The time for which the machine was
+// suspended counts: the monotonic clock stands still meanwhile, and the lease does not.
 func (h *heartbeat) cutOff() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	limit := h.lease - h.lease/5
 	now := time.Now()
-	awake, wall := now.Sub(h.reached), now.Round(0).Sub(h.reached.Round(0))
-	if max(awake, wall) < limit {
+	asleep := suspend.Since(h.slept)
+	if now.Sub(h.reached)+asleep < limit {
 		return
 	}
 	cause := ErrDisconnected
-	if gap := now.Sub(h.ticked); h.frozen || gap > limit || wall-awake > limit {
+	if gap := now.Sub(h.ticked); h.frozen || gap > limit || asleep > limit {
 		h.frozen, cause = true, errFrozen
 	}
 	for _, r := range h.runs.all() {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 )
 
 // registry is a store that answers beats as a test says, and records them.
@@ -108,6 +109,24 @@ func TestHeartbeat_FindsWhatIsRunningForTheStoreAndNotHere(t *testing.T) {
 	}
 	if found, err := h.missing(t.Context()); err != nil || len(found) != 1 || found[0].ID != "2" {
 		t.Errorf("%+v, %v", found, err)
+	}
+}
+
+func TestHeartbeat_CutsOffAfterASuspensionAndNotWhenTheWallClockIsSet(t *testing.T) {
+	h := newBeats(t, new(registry)) // in no bubble, whose times have no monotonic clock
+	run := h.hold(t, 1)
+	run.policy = &policy{cutOff: true}
+	const setForward = uint64(3600) << 30 // package time keeps the seconds of the wall clock there
+	*(*uint64)(unsafe.Pointer(&h.reached)) -= setForward
+	if now := time.Now(); now.Sub(h.reached) > time.Minute || now.Round(0).Sub(h.reached.Round(0)) < time.Hour {
+		t.Fatalf("the wall clock was not set: %v, %v", now, h.reached)
+	}
+	if h.cutOff(); run.ctx.cause() != nil {
+		t.Errorf("a wall clock that was set forward ended the run: %v", run.ctx.cause())
+	}
+	h.slept -= time.Hour // as if the machine had been suspended since
+	if h.cutOff(); !errors.Is(run.ctx.cause(), errFrozen) {
+		t.Errorf("after a suspension the run was ended by %v", run.ctx.cause())
 	}
 }
 

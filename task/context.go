@@ -113,7 +113,8 @@ func reserveIsNearlyOver(ctx, write context.Context) bool {
 	}
 	left, limited := lastcall.TimeLeft(ctx)
 	margin := min(left/4, returnMargin)
-	for ; limited && left > margin; left, _ = lastcall.TimeLeft(ctx) { // again, if the process was frozen meanwhile
+	// Again, if the process was frozen meanwhile.
+	for ; limited && left > margin; left, _ = lastcall.TimeLeft(ctx) {
 		if !pause(write, left-margin) {
 			return false
 		}

@@ -143,7 +143,8 @@ func handlerStack(r stackdump.Record) (stack string, ours bool) {
 		if strings.HasSuffix(f.Func, "/lastcall/task.(*Worker).execute") {
 			return out.String(), true
 		}
-		if out.Len() < maxStack && !strings.Contains(f.Func, "lastcall/task.Handle[") { // the wrapping of the payload's type
+		// The wrapping of the payload's type.
+		if out.Len() < maxStack && !strings.Contains(f.Func, "lastcall/task.Handle[") {
 			out.WriteString(f.String())
 		}
 	}

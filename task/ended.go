@@ -10,7 +10,8 @@ import (
 // ended decides the outcome for a run whose handler has returned, and has it written.
 func (w *Worker) ended(r *Run, end *ending) {
 	end.findLack()
-	delay := w.pauses.returned(r, end.lack) // before the slot is free: no task shall be claimed in between
+	// Before the slot is free: no task shall be claimed in between.
+	delay := w.pauses.returned(r, end.lack)
 	w.releaseSlot(r)
 	var c Change
 	switch {

@@ -139,3 +139,52 @@ func TestEvicted_IsNoSuspectWhileItGetsOnOrItsStopsLeaveItTime(t *testing.T) {
 		})
 	}
 }
+
+// A task that is alone in its process is evicted again and again: its kind says how often.
+func TestEvicted_AsOftenAsItsKindSays(t *testing.T) {
+	for limit, want := range map[int]struct {
+		evictions int
+		status    task.Status
+		says      string
+	}{
+		-1:  {evictions: 30, status: task.StatusRunning},
+		100: {evictions: 30, status: task.StatusRunning},
+		0:   {evictions: 10, status: task.StatusFailed, says: "interruption 10 in a row without a new checkpoint, and this task was its one suspect"},
+		12:  {evictions: 12, status: task.StatusFailed, says: "interrupted 12 times without a new checkpoint, the last time by deadline"},
+		2:   {evictions: 2, status: task.StatusFailed, says: "interrupted 2 times without a new checkpoint, the last time by deadline"},
+	} {
+		t.Run(fmt.Sprint(limit), func(t *testing.T) {
+			bubble(t, func(b *bench) {
+				b.kind.MaxInterruptions = limit
+				begun := make(chan string)
+				b.handle = func(ctx context.Context, r *task.Run) error {
+					begun <- r.Task().Worker
+					<-ctx.Done()
+					return ctx.Err()
+				}
+				id := b.enqueue()
+				m := &mortal{bench: b}
+				m.begin()
+				// A run is seen by its handler and not in the store, where a dead worker's run goes on until
+				// it is taken over.
+				for n := range want.evictions {
+					select {
+					case worker := <-begun:
+						m.evict(worker)
+					case <-time.After(time.Hour):
+						t.Fatalf("after %d evictions it is %+v", n, b.get(id))
+					}
+				}
+				if want.status == task.StatusRunning {
+					<-begun
+				}
+				time.Sleep(time.Minute)
+				got := b.get(id)
+				if got.Status != want.status || got.InterruptStreak != want.evictions || got.Interruptions != want.evictions || got.Crashes != 0 || !strings.Contains(got.Error, want.says) {
+					t.Errorf("after %d evictions it is %s with %+v: %s", want.evictions, got.Status, got.Counters, got.Error)
+				}
+				m.stop()
+			})
+		})
+	}
+}

@@ -171,9 +171,9 @@ func (c *Client) bulkStep(ctx context.Context, cmd Command, tasks []Task, done *
 	return nil
 }
 
-// bulkStatuses returns the statuses that a command is for, and others that it can be applied to if
-// the query names them.
-func bulkStatuses(verb Verb) (made, besides []Status) {
+// bulkStatuses returns the statuses of the tasks that a command is usually for, and the others to
+// which it can be applied if the query names them.
+func bulkStatuses(verb Verb) (usual, others []Status) {
 	waiting := []Status{StatusQueued, StatusInterrupted}
 	switch verb {
 	case VerbRetry:
@@ -190,20 +190,20 @@ func bulkStatuses(verb Verb) (made, besides []Status) {
 
 // bulkQuery returns a query for the tasks to which a command is applied.
 func bulkQuery(verb Verb, q Query) (Query, error) {
-	made, besides := bulkStatuses(verb)
-	if made == nil {
+	usual, others := bulkStatuses(verb)
+	if usual == nil {
 		return q, invalid("%.40q cannot be done to all tasks of a query: use one of %s, %s, %s, %s", verb, VerbRetry, VerbCancel, VerbInterrupt, VerbDelete)
 	}
 	if len(q.IDs) > 0 {
 		return q, invalid("a query of ids is for single commands")
 	}
 	for _, s := range append(slices.Clone(q.Statuses), q.Status) {
-		if s != "" && !slices.Contains(made, s) && !slices.Contains(besides, s) {
-			return q, invalid("%s is nothing that can be done to a task that is %s: leave the status out, or use some of %v", verb, s, append(made, besides...))
+		if s != "" && !slices.Contains(usual, s) && !slices.Contains(others, s) {
+			return q, invalid("%s is nothing that can be done to a task that is %s: leave the status out, or use some of %v", verb, s, append(usual, others...))
 		}
 	}
 	if q.Status == "" && len(q.Statuses) == 0 {
-		q.Statuses = made
+		q.Statuses = usual
 		if q.Order == OrderFinished && verb == VerbDelete {
 			q.Statuses = nil // the order says it
 		}

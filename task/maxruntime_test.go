@@ -22,7 +22,7 @@ type course struct {
 	mu     sync.Mutex
 	begins []string // of runs, in their order
 	steps  map[string][]int
-	at     map[string]time.Duration // since the begin of the test, of the last begin
+	at     map[string]time.Duration // since the beginning of the test, of the last beginning
 	now    map[string]int           // how many run, by kind
 	most   map[string]int
 	start  time.Time

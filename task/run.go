@@ -33,6 +33,7 @@ type Run struct {
 	version  string      // of the program
 	inTx     bool        // FinishTx has been called
 	inDoubt  bool        // SaveTx has been called since it was known which checkpoint is recorded
+	stepInTx bool        // StepTx has been called since a step was recorded
 	decided  atomic.Bool // its outcome is decided
 	claimed  time.Time
 	started  time.Time // zero while it waits for a slot
@@ -148,9 +149,11 @@ func (r *Run) save(wctx context.Context, checkpoint []byte, step *StepRecord) er
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		err := r.trySave(wctx, checkpoint, step)
 		if err == nil {
+			r.stepInTx = r.stepInTx && step == nil
 			return nil
 		}
-		itself := r.inDoubt && errors.Is(err, ErrHeldUp) // the handler may be waiting for itself
+		// The handler may be waiting for itself.
+		itself := (r.inDoubt || r.stepInTx) && errors.Is(err, ErrHeldUp)
 		if itself && wait >= 800*time.Millisecond || !savedLater(err) || !pause(wctx, wait) {
 			return err
 		}

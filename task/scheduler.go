@@ -51,10 +51,11 @@ type Scheduler struct {
 
 	generation string    // of the set, while it is of this process's version
 	alive      time.Time // when this process last reported to the store
-	standing   time.Time // since when another version, which counts, was not heard of; zero: none counts
-	other      string    // the generation of that version
-	heard      int64     // and its beats, as they were heard last
-	last       time.Time // the clock that counted at the last look
+	// Since when another version, which counts, was not heard of; zero: none counts.
+	standing time.Time
+	other    string    // the generation of that version
+	heard    int64     // and its beats, as they were heard last
+	last     time.Time // the clock that counted at the last look
 }
 
 // The times of a scheduler.

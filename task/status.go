@@ -5,8 +5,9 @@ import "slices"
 // moves is the whole life of a task: what a status can become in one step. A claim makes a task
 // running; the end of a run, or a command, makes it something else.
 var moves = map[Status][]Status{
-	StatusQueued:      {StatusRunning, StatusCancelled},
-	StatusInterrupted: {StatusRunning, StatusCancelled, StatusQueued}, // queued by a new task that replaces it
+	StatusQueued: {StatusRunning, StatusCancelled},
+	// Queued by a new task that replaces it.
+	StatusInterrupted: {StatusRunning, StatusCancelled, StatusQueued},
 	StatusRunning:     {StatusQueued, StatusInterrupted, StatusSucceeded, StatusFailed, StatusCancelled},
 	StatusSucceeded:   {},
 	StatusFailed:      {StatusQueued}, // by Retry

@@ -45,6 +45,9 @@ import (
 //   - A later run must come to the recorded steps in their order, and to new ones after them. If it
 //     does not, because the program has changed, the error is ErrSteps and names the step, and the
 //     version that recorded it.
+//   - Where a database has lost a record that it had confirmed, as after a failover to an
+//     asynchronous standby, that step is done again in its place. Steps behind it keep what the
+//     store has of them.
 //   - ErrSteps is an attempt and not the end, because in a rollout the other version may be the
 //     right one: the next attempt comes after a minute at the earliest, as for ErrPayload. The
 //     error's text says what helps.
@@ -70,8 +73,12 @@ func Step[T any](ctx context.Context, r *Run, name string, do func(context.Conte
 	if err := s.mayBegin(ctx); err != nil {
 		return none, err
 	}
+	s.begin()
 	v, err := do(ctx)
 	if err != nil {
+		if s.inTx {
+			r.steps.doubt = s.name
+		}
 		return none, s.failed(err)
 	}
 	b, err := encodeCheckpoint(v)
@@ -151,11 +158,13 @@ type StepRecord struct {
 type steps struct {
 	mu   sync.Mutex
 	busy string // the step under way
+	now  *step  // that step, if it is a Step and not an Each
 
 	read    bool // what earlier runs have recorded is here
 	records []recordedStep
 	skipped map[string]bool
 	met     int    // how many of the records, from the first on, this run has passed
+	doubt   string // the one whose transaction has ended nobody knows how
 	unmet   string // the one that has begun in this run, and is not done
 	size    int    // of all results
 }
@@ -173,6 +182,7 @@ type step struct {
 	opts     stepOptions
 	skipped  bool
 	recorded *recordedStep // nil for one that is new
+	inTx     bool          // a transaction of the caller has its result
 }
 
 // is reports whether a name is the step's, or one of its former names.
@@ -215,11 +225,19 @@ func (r *Run) beginStep(ctx context.Context, name string, each bool, opts []Step
 	return s, nil
 }
 
+// begin notes that the function of a Step is about to be called.
+func (s *step) begin() {
+	all := &s.run.steps
+	all.mu.Lock()
+	all.now = s
+	all.mu.Unlock()
+}
+
 // leave ends a step that has been begun.
 func (s *step) leave() {
 	all := &s.run.steps
 	all.mu.Lock()
-	all.busy = ""
+	all.busy, all.now = "", nil
 	all.mu.Unlock()
 }
 
@@ -270,6 +288,9 @@ func (s *step) find() error {
 			return invalid("step %s comes twice in this run: give each its own name, in a loop with its number", s.name)
 		}
 	}
+	if all.doubt == s.name {
+		return fmt.Errorf("step %s: the transaction with its result may have been committed: return the step's error, and the next run finds out", s.name)
+	}
 	if all.unmet != "" && all.unmet != s.name {
 		return invalid("step %s begins although step %s has not been done: return its error, or call it again until it is; to go on without it, let its function return no error",
 			s.name, all.unmet)
@@ -281,7 +302,9 @@ func (s *step) find() error {
 	s.skipped = all.skipped[s.name] || slices.ContainsFunc(s.opts.former, func(n string) bool { return all.skipped[n] })
 	switch {
 	case s.skipped:
-	case all.met < len(all.records):
+	case all.met < len(all.records) && !all.hole():
+		return s.outOfOrder(&all.records[all.met].StepRecord)
+	case all.met < len(all.records) && s.among(all.records[all.met+1:]):
 		return s.outOfOrder(&all.records[all.met].StepRecord)
 	case len(all.records)+len(all.skipped) >= MaxSteps:
 		return invalid("step %s: the task has %d steps already, and no more are kept: use Each, or put several parts into one step", s.name, MaxSteps)
@@ -289,13 +312,28 @@ func (s *step) find() error {
 	return nil
 }
 
+// place returns the place of the step that comes next.
+func (all *steps) place() int {
+	if all.met == 0 {
+		return 1
+	}
+	return all.records[all.met-1].Place + 1
+}
+
+// hole reports whether the step that comes next was recorded, and the store has lost the record: a
+// later step has one.
+func (all *steps) hole() bool { return all.records[all.met].Place > all.place() }
+
+// among reports whether a step has one of these records.
+func (s *step) among(records []recordedStep) bool {
+	return slices.ContainsFunc(records, func(r recordedStep) bool { return s.is(r.Name) })
+}
+
 // outOfOrder returns the error for a step in whose place another one is recorded.
 func (s *step) outOfOrder(next *StepRecord) error {
-	for _, later := range s.run.steps.records[s.run.steps.met+1:] {
-		if s.is(later.Name) {
-			return fmt.Errorf("%w: step %s comes here before step %s, and came behind it when they were recorded%s: "+
-				"put them back into their order, or retry the task from the start", ErrSteps, s.name, next.Name, by(next.Version))
-		}
+	if s.among(s.run.steps.records[s.run.steps.met+1:]) {
+		return fmt.Errorf("%w: step %s comes here before step %s, and came behind it when they were recorded%s: "+
+			"put them back into their order, or retry the task from the start", ErrSteps, s.name, next.Name, by(next.Version))
 	}
 	return fmt.Errorf("%w: step %s comes here where step %s is recorded%s: new steps come behind those that are recorded. "+
 		"If it is the same one, say so with FormerNames(%q); otherwise keep the old step in its place, retry the task with step %s skipped, or retry it from the start",
@@ -350,9 +388,8 @@ func (s *step) passed() {
 func (s *step) write(ctx context.Context, state StepState, body []byte) error {
 	rec, before := s.record(state, body)
 	all := &s.run.steps
-	if all.size+len(body)-before > MaxStepResults {
-		return invalid("the results of the task's steps have %d bytes with this one, at most %d are kept: save a file's name instead of its content",
-			all.size+len(body)-before, MaxStepResults)
+	if err := s.fits(len(body) - before); err != nil {
+		return err
 	}
 	err := s.run.record(ctx, nil, &rec)
 	if cause := context.Cause(ctx); err != nil && cause != nil && !is[*lastcall.InterruptError](cause) && !lostForGood(cause) {
@@ -366,10 +403,18 @@ func (s *step) write(ctx context.Context, state StepState, body []byte) error {
 	}
 	all.size += len(body) - before
 	if s.recorded == nil {
-		all.records = append(all.records, recordedStep{StepRecord: rec})
-		s.recorded = &all.records[len(all.records)-1]
+		all.records = slices.Insert(all.records, all.met, recordedStep{StepRecord: rec})
+		s.recorded = &all.records[all.met]
 	} else {
 		s.recorded.StepRecord = rec
+	}
+	return nil
+}
+
+// fits checks the size of all results with so many bytes more.
+func (s *step) fits(more int) error {
+	if n := s.run.steps.size + more; n > MaxStepResults {
+		return invalid("the results of the task's steps have %d bytes with this one, at most %d are kept: save a file's name instead of its content", n, MaxStepResults)
 	}
 	return nil
 }
@@ -377,16 +422,12 @@ func (s *step) write(ctx context.Context, state StepState, body []byte) error {
 // record returns the new record, and how many bytes the old one had.
 func (s *step) record(state StepState, body []byte) (rec StepRecord, before int) {
 	rec = StepRecord{Name: s.name, State: state, Version: s.run.version, Body: body}
-	all := &s.run.steps
-	switch n := len(all.records); {
-	case s.recorded != nil:
-		rec.Name, rec.Place, before = s.recorded.Name, s.recorded.Place, len(s.recorded.Body)
-	case n > 0:
-		rec.Place = all.records[n-1].Place + 1
-	default:
-		rec.Place = 1
+	if s.recorded == nil {
+		rec.Place = s.run.steps.place()
+		return rec, 0
 	}
-	return rec, before
+	rec.Name, rec.Place = s.recorded.Name, s.recorded.Place
+	return rec, len(s.recorded.Body)
 }
 
 // latePatience bounds the wait for the store once a run's context has ended by anything but an

@@ -3,6 +3,8 @@ package task_test
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -127,4 +129,38 @@ func TestStep_ALostAnswerToItsWriteDoesNotCallItTwice(t *testing.T) {
 		}
 		b.stop(g, 0)
 	})
+}
+
+// losing is a store that has lost the records of some steps.
+type losing struct {
+	task.Store
+	lost []string
+}
+
+func (l *losing) Steps(ctx context.Context, id string) ([]task.StepRecord, error) {
+	all, err := l.Store.Steps(ctx, id)
+	return slices.DeleteFunc(all, func(r task.StepRecord) bool { return slices.Contains(l.lost, r.Name) }), err
+}
+
+func TestStep_OneWhoseRecordTheStoreHasLostIsDoneAgainInItsPlace(t *testing.T) {
+	for want, lost := range map[string][]string{
+		"[a b c d b c b c]": {"b", "c"},
+		"[a b c d a a]":     {"a"},
+		"[a b c d d d]":     {"d"},
+	} {
+		t.Run(strings.Join(lost, " "), func(t *testing.T) {
+			bubble(t, func(b *bench) {
+				p := &plan{names: []string{"a", "b", "c", "d"}, failures: 2}
+				b.handle = p.handle
+				id := b.enqueue()
+				g := b.serve(&losing{Store: b.store, lost: lost})
+				time.Sleep(time.Hour)
+				b.want(id, task.StatusSucceeded, "", 2, 0, 0)
+				if got := b.steps(id); got != "a:done b:done c:done d:done" || fmt.Sprint(p.called) != want {
+					t.Errorf("called %v, recorded %s", p.called, got)
+				}
+				b.stop(g, 0)
+			})
+		})
+	}
 }

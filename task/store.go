@@ -216,6 +216,9 @@ import "context"
 //  55. A command that was applied to a task leaves a record, with By and Reason and the time by the
 //     store's clock. The record is kept with the task until the task is removed. The newest
 //     MaxCommands are kept, the oldest first. A command that found nothing to do may leave one too.
+//  56. Prune also removes a set of schedules that has no schedule, when no process of it has been
+//     heard of for a day, by the clock of rule 29. Until then the set stays, since an older version
+//     may come back. A set with schedules stays: they may be late, but nobody has removed them.
 type Store interface {
 	// Add records tasks as queued, and returns the outcome for each, in order (rules 1, 2, 21, 32, 43,
 	// 50, 51). All tasks that can be added are recorded together; after an error, all or none. A task
@@ -283,7 +286,7 @@ type Store interface {
 	// Count counts the tasks (rules 30, 34).
 	Count(ctx context.Context, q CountQuery) (Counts, error)
 
-	// Prune removes old ended tasks, a part of them with each call (rule 29).
+	// Prune removes old ended tasks, a part of them with each call (rules 29, 37, 51, 56).
 	Prune(ctx context.Context, req PruneRequest) (PruneReply, error)
 
 	// PutSchedules replaces the schedules of a set (rule 46). A repeated call finds another generation

@@ -78,7 +78,8 @@ func (r *Run) closeUnresponsive(c *Change, silent, alive time.Duration) bool {
 	if r.inTx || isLoss(r.ctx.cause()) || r.decided.Swap(true) {
 		return false
 	}
-	if c.Fence, c.Counters = r.fence(), r.task.Counters; r.inDoubt { // the store cannot be asked now, and the task may have made progress
+	// The store cannot be asked now, and the task may have made progress.
+	if c.Fence, c.Counters = r.fence(), r.task.Counters; r.inDoubt {
 		c.Counters.CrashStreak, c.Counters.InterruptStreak = 0, 0
 	}
 	c.unresponsive(r, silent)

@@ -88,7 +88,8 @@ func TestUnresponsive_WhatAnUnresponsiveHandlerReturnsInTheLastMomentComesTooLat
 				stale++
 			}
 		}
-		b.sleepy(9*time.Second + 450*time.Millisecond) // abandoned after 9.5 s, and decided a sixteenth before
+		// Abandoned after 9.5 s, and decided a sixteenth before.
+		b.sleepy(9*time.Second + 450*time.Millisecond)
 		g := b.serve(b.store)
 		id := b.enqueue()
 		b.want(id, task.StatusRunning, "", 0, 0, 0)

@@ -55,7 +55,7 @@ func (f *fixture) verify() {
 	f.checkLeft()
 }
 
-// overlap is the tolerance for an overlap of two runs. PostgreSQL's now() is the begin of a
+// overlap is the tolerance for an overlap of two runs. PostgreSQL's now() is the beginning of a
 // transaction, and the process may be descheduled between that and the transaction's snapshot.
 func (f *fixture) overlap() time.Duration {
 	if strings.HasPrefix(f.address, "sqlite:") {

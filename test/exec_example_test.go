@@ -94,12 +94,17 @@ func sums(t *testing.T, kind string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := read(t, out)
-	if string(got) == string(want) {
+	sameLines(t, string(read(t, out)), string(want))
+}
+
+// sameLines compares a result with what sha256sum prints.
+func sameLines(t *testing.T, got, want string) {
+	t.Helper()
+	if got == want {
 		return
 	}
 	t.Errorf("%d bytes differ from sha256sum's %d", len(got), len(want))
-	lines, wanted := strings.SplitAfter(string(got), "\n"), strings.SplitAfter(string(want), "\n")
+	lines, wanted := strings.SplitAfter(got, "\n"), strings.SplitAfter(want, "\n")
 	for i := range min(len(lines), len(wanted)) {
 		if lines[i] != wanted[i] {
 			t.Fatalf("line %d is %q, want %q", i+1, lines[i], wanted[i])

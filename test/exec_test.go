@@ -198,7 +198,8 @@ func holdPipes(t *testing.T, pid int) (release func()) {
 		if to, err := os.Readlink(path); err != nil || to == output || !strings.HasPrefix(to, "pipe:") {
 			continue // closed meanwhile, or not a pipe
 		}
-		if f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK, 0); err == nil { // a pipe without a reader cannot be opened
+		// A pipe without a reader cannot be opened.
+		if f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK, 0); err == nil {
 			held = append(held, f)
 		}
 	}
@@ -248,7 +249,8 @@ func TestExec_ATaskIsNotTakenUpWhileAProgramOfItsKilledServerLives(t *testing.T)
 func TestExec_AServerStopsInTimeThoughItsProgramIgnoresSIGTERM(t *testing.T) {
 	t.Parallel()
 	w := newWorkshop(t, map[string]string{"family": family}, "    killAfter: 1h\n")
-	s := w.start("--grace", "5m") // so that the second signal leaves the longest possible time for a stop
+	// So that the second signal leaves the longest possible time for a stop.
+	s := w.start("--grace", "5m")
 	id := submitTo(s, "family", "{}")
 	own, daemon := w.pid(s, "own.pid"), w.pid(s, "daemon.pid")
 	atCheckpoint(s, id)

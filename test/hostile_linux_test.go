@@ -20,10 +20,10 @@ import (
 // tricks are what a malicious program can do. Each trick then continues for ever. Each is bounded
 // by itself, and all of them together by the limits of the server's user.
 func tricks(t *testing.T) map[string]string {
-	deep := 30_000
+	deep, pause, rest := 30_000, "", ""
 	if testing.Short() {
-		t.Log("make test-full: 30,000 levels instead of 3,000")
-		deep = 3_000
+		t.Log("make test-full: 30,000 levels instead of 3,000, and programs that fork and send signals without a pause")
+		deep, pause, rest = 3_000, "select(undef, undef, undef, 0.005);", "sleep 0.02;"
 	}
 	return map[string]string{
 		"pipe":      `mkfifo "$LASTCALL_STOP_FILE" "$LASTCALL_STOP_FILE.new" "$LASTCALL_CHECKPOINT"`,
@@ -38,12 +38,12 @@ func tricks(t *testing.T) map[string]string {
 		"deep":      fmt.Sprintf(`perl -e 'chdir $ENV{TMPDIR}; for (1..%d) { mkdir "d"; chdir "d" }'`, deep),
 		"wide":      `perl -e 'chdir $ENV{TMPDIR}; for (1..20000) { open(my $f, ">", $_) }'`,
 		"stopped":   `kill -STOP $PPID`,
-		"stopping":  `(while :; do kill -STOP $PPID; done) &`,
+		"stopping":  `(while :; do kill -STOP $PPID; ` + rest + ` done) &`,
 		"crashed":   `kill -KILL $PPID`,
 		"held":      `(: >/proc/$PPID/fd/4) && exec 9>/proc/$PPID/fd/4; kill -KILL $PPID`,
 		"output":    `setsid sh -c 'trap "" TERM HUP INT; while :; do sleep 1000; done' &`,
-		"chain":     `perl -MPOSIX -e 'while (1) { exit if fork; POSIX::setsid() }'`,
-		"chains":    `for n in 1 2 3 4 5 6 7 8; do (setsid sh -c 'f() { (sleep 0.01; f) & exit; }; f' &); done`,
+		"chain":     `perl -MPOSIX -e 'while (1) { exit if fork; POSIX::setsid(); ` + pause + ` }'`,
+		"chains":    `for n in 1 2 3 4 5 6 7 8; do (setsid sh -c 'f() { (sleep 0.1; f) & exit; }; f' &); done`,
 	}
 }
 
@@ -101,7 +101,8 @@ func (d *den) leave() {
 	err := filepath.WalkDir(d.dir, func(path string, _ os.DirEntry, err error) error {
 		return errors.Join(err, os.Chown(path, denUser, denUser))
 	})
-	if err = errors.Join(err, os.Chmod(filepath.Dir(d.dir), 0o711)); err != nil { // the directory of t.TempDir belongs to root alone
+	// The directory of t.TempDir belongs to root alone.
+	if err = errors.Join(err, os.Chmod(filepath.Dir(d.dir), 0o711)); err != nil {
 		d.t.Fatal(err)
 	}
 }
@@ -162,7 +163,8 @@ func (d *den) submit(s *server, suffix string) map[string]string {
 		s.until(name+" played", func() bool {
 			_, err := os.Stat(filepath.Join(d.dir, "ready."+id))
 			r, taskErr := s.task(id)
-			return err == nil || taskErr == nil && (r.Crashes > 0 || r.Runs > 1) // the shim's death is the program's
+			// The shim's death is the program's.
+			return err == nil || taskErr == nil && (r.Crashes > 0 || r.Runs > 1)
 		})
 	}
 	return ids

@@ -58,7 +58,8 @@ func TestStop_AGraceThatIsTooShortLosesNothing(t *testing.T) {
 			f.topUp(steps, 20, slow)
 			j := job{Grace: patient, Slots: 12}
 			short := f.rng.IntN(2) == 0
-			if short { // interrupt comes after half of it, and after half of the rest the server waits for nobody
+			// Interrupt comes after half of it, and after half of the rest the server waits for nobody.
+			if short {
 				j.Grace = 600*time.Millisecond + time.Duration(f.rng.Int64N(int64(400*time.Millisecond)))
 			}
 			p := f.start(j)

@@ -17,9 +17,9 @@ type process struct {
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the process has ended
 
-	mu    sync.Mutex
-	log   strings.Builder
-	grown chan struct{} // closed and replaced when there is more log
+	mu      sync.Mutex
+	printed []string      // the lines
+	grown   chan struct{} // closed and replaced when there are more
 }
 
 // begin starts a process, which ends with the test.
@@ -62,7 +62,7 @@ func (p *process) pid() int { return p.cmd.Process.Pid }
 func (p *process) add(line string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.log.WriteString(line + "\n")
+	p.printed = append(p.printed, line)
 	close(p.grown)
 	p.grown = make(chan struct{})
 }
@@ -70,18 +70,30 @@ func (p *process) add(line string) {
 func (p *process) text() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.log.String()
+	var b strings.Builder
+	for _, line := range p.printed {
+		b.WriteString(line + "\n")
+	}
+	return b.String()
 }
 
 // lines returns the lines printed so far that contain a text.
 func (p *process) lines(text string) []string {
-	var found []string
-	for line := range strings.Lines(p.text()) {
+	found, _, _ := p.linesFrom(0, text)
+	return found
+}
+
+// linesFrom returns the lines from a number on that contain a text, how many lines there are, and a
+// channel that is closed when there are more.
+func (p *process) linesFrom(from int, text string) (found []string, n int, grown <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, line := range p.printed[from:] {
 		if strings.Contains(line, text) {
 			found = append(found, strings.TrimSpace(line))
 		}
 	}
-	return found
+	return found, len(p.printed), p.grown
 }
 
 // waitLog waits until the process has printed a line that contains the text, and returns the line.
@@ -91,24 +103,25 @@ func (p *process) waitLog(text string) string {
 }
 
 // waitLines waits until the process has printed n lines that contain the text.
-func (p *process) waitLines(text string, n int) []string {
+func (p *process) waitLines(text string, n int) (found []string) {
 	p.t.Helper()
 	deadline := time.After(patience)
+	seen, ended := 0, false
 	for {
-		p.mu.Lock()
-		grown := p.grown
-		p.mu.Unlock()
-		if found := p.lines(text); len(found) >= n {
+		more, now, grown := p.linesFrom(seen, text)
+		found, seen = append(found, more...), now
+		if len(found) >= n {
 			return found
+		}
+		if ended {
+			p.t.Fatalf("process %d ended and has printed %q %d times instead of %d:\n%s", p.pid(), text, len(found), n, p.text())
 		}
 		select {
 		case <-grown:
 		case <-p.done:
-			if found := p.lines(text); len(found) < n {
-				p.t.Fatalf("process %d ended and has printed %q %d times instead of %d:\n%s", p.pid(), text, len(found), n, p.text())
-			}
+			ended = true
 		case <-deadline:
-			p.t.Fatalf("process %d has printed %q %d times instead of %d:\n%s", p.pid(), text, len(p.lines(text)), n, p.text())
+			p.t.Fatalf("process %d has printed %q %d times instead of %d:\n%s", p.pid(), text, len(found), n, p.text())
 		}
 	}
 }
@@ -121,17 +134,15 @@ func (p *process) until(what string, ok func() bool) {
 	}
 }
 
-// poll calls ok again and again, and returns false if it was never true.
+// poll calls ok again and again, and returns false if it was never true. The pauses grow with the
+// time that has passed, so that a long wait leaves the processors to what it waits for.
 func poll(ok func() bool) bool {
-	deadline := time.After(patience)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
+	for began := time.Now(); !ok(); {
+		passed := time.Since(began)
+		if passed > patience {
 			return false
 		}
+		<-time.After(min(max(passed/20, 5*time.Millisecond), 50*time.Millisecond))
 	}
 	return true
 }

@@ -84,7 +84,8 @@ func mounted(t *testing.T, dir, volume, file, text string) string {
 	return path
 }
 
-// rehearsed runs lastcall rehearse, which must report no failure.
+// rehearsed runs lastcall rehearse, which must report no failure, and no program that waits for
+// the reader of its output.
 func rehearsed(t *testing.T, args []string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), program(t), args...)
@@ -109,7 +110,7 @@ func rehearsed(t *testing.T, args []string) {
 	}
 	for _, one := range report.Results {
 		for _, f := range one.Findings {
-			if f.Fails {
+			if f.Fails || f.Code == rehearse.OutputBlocks {
 				t.Errorf("%s: %s, it %s: %s", one.Scenario, f.Code, f.Code.Title(), f.Seen)
 			}
 		}

@@ -67,11 +67,13 @@ func TestRollout_WhatIsHandedOverRunsElsewhereAtOnceBeforeABacklog(t *testing.T)
 			f.fates[three[n].pid()] = fate{"replaced", handedOver}
 			three[n].signal(syscall.SIGTERM)
 			f.until("three tasks handed over, and all of them running", func() bool { return f.handedOver() == 3*(n+1) })
-			watch.AtMost(1200*time.Millisecond, "a handover, with a step of 200 ms") // longer if it has to wait for a slot
+			// Longer if it has to wait for a slot.
+			watch.AtMost(1200*time.Millisecond, "a handover, with a step of 200 ms")
 			three[n].exits(0)
 			three[n] = p
 		}
-		for left := f.unfinished(); left > 0; left = f.unfinished() { // the backlog takes longer than patience
+		// The backlog takes longer than patience.
+		for left := f.unfinished(); left > 0; left = f.unfinished() {
 			f.until("another task ended", func() bool { return f.unfinished() < left })
 		}
 		f.drain(three[0])

@@ -73,7 +73,8 @@ func leftGoroutines() string {
 	for deadline := time.Now().Add(3 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
 		buf := make([]byte, 4<<20)
 		left = nil
-		for _, stack := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")[1:] { // without our own
+		// The first stack is our own.
+		for _, stack := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")[1:] {
 			for _, who := range []string{"lastcall-go/lastcall", "database/sql", "jackc/"} {
 				if strings.Contains(stack, who) && !strings.Contains(stack, "endWithParent") {
 					left = append(left, stack)

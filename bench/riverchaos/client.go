@@ -113,7 +113,8 @@ func queueOf(name string) string {
 
 // insertion returns the insert parameters of a plan.
 func insertion(p history.Plan) river.InsertManyParams {
-	opts := &river.InsertOpts{Queue: queueOf(p.Queue), Priority: min(max(2-p.Priority, 1), 4), // 1 is the most urgent
+	// 1 is the most urgent.
+	opts := &river.InsertOpts{Queue: queueOf(p.Queue), Priority: min(max(2-p.Priority, 1), 4),
 		UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: everyState}}
 	if p.DelayMS > 0 {
 		opts.ScheduledAt = time.Now().Add(time.Duration(p.DelayMS) * time.Millisecond)

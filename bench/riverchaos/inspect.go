@@ -51,7 +51,8 @@ func inspect(ctx context.Context, pool *pgxpool.Pool) error {
 	}
 	const sessions = `select 'connection ' || application_name || ': ' || coalesce(query, '') from pg_stat_activity
 		where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid() and application_name <> 'chaos'`
-	for deadline := time.Now().Add(3 * time.Second); ; { // a server notices the end of a connection with a delay
+	// A server notices the end of a connection with a delay.
+	for deadline := time.Now().Add(3 * time.Second); ; {
 		if rows, err = pool.Query(ctx, sessions); err != nil {
 			return err
 		}

@@ -18,8 +18,8 @@ func newProbes(store task.Store, worker *task.Worker, ready func() bool, log *sl
 	return mux
 }
 
-// The probes and the tasks are served at one address.
-func besides(api http.Handler, probes *http.ServeMux) http.Handler {
+// withProbes serves the routes of probes, and all others from api.
+func withProbes(api http.Handler, probes *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if h, pattern := probes.Handler(r); pattern != "" {
 			h.ServeHTTP(w, r)

@@ -24,7 +24,7 @@ func TestServe_OffersTasksToThisMachineAndProbesToThePlatform(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := besides(api, probes)
+	server := withProbes(api, probes)
 	status := func(method, host, path string) int {
 		r := httptest.NewRequestWithContext(context.Background(), method, path, strings.NewReader(`{"kind": "k", "payload": 1}`))
 		r.Host = host

@@ -180,7 +180,8 @@ func (d *demonstration) newTasks() ([]task.NewTask, error) {
 		if err != nil {
 			return nil, err
 		}
-		one, err := task.Prepare(kind, payload, &task.EnqueueOptions{Priority: demoTasks - i}) // in this order
+		// The priorities keep the tasks in this order.
+		one, err := task.Prepare(kind, payload, &task.EnqueueOptions{Priority: demoTasks - i})
 		if err != nil {
 			return nil, err
 		}

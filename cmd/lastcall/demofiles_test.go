@@ -59,7 +59,8 @@ func TestDemo_MakesFilesWhereThereIsNoSourceOfGo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Truncate(one, 10); err != nil { // as if the process was killed while it wrote the file
+	// As if the process was killed while it wrote the file.
+	if err := os.Truncate(one, 10); err != nil {
 		t.Fatal(err)
 	}
 	if err := makeFiles(dir); err != nil {

@@ -64,7 +64,7 @@ func (d *demonstration) rollOut(ctx context.Context, out io.Writer) (err error) 
 		}
 	}
 	r.say("every server is replaced; the rest of the tasks")
-	if err := r.until(ctx, func(tasks []task.Task) bool { return allEnded(tasks) }); err != nil {
+	if err := r.until(ctx, allEnded); err != nil {
 		return err
 	}
 	return r.judge(ctx)

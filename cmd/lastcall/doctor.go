@@ -24,6 +24,8 @@ func newDoctor() *cobra.Command {
 	var (
 		to        target
 		manifests []string
+
+		image, container string
 	)
 	cmd := &cobra.Command{
 		Use:   "doctor",
@@ -39,17 +41,22 @@ func newDoctor() *cobra.Command {
 It changes nothing. Each line begins with ok, warn or fail. A line that is not ok says what to do.
 
 With -f it checks Kubernetes manifests or a Compose file instead, of any program: it finds what
-makes a stop go wrong. lastcall rehearse --explain explains the codes.
+makes a stop go wrong. lastcall rehearse --explain explains the codes. With --image it also looks
+into the image that they run: the programs of the preStop hook, the entrypoint, STOPSIGNAL and USER.
 
 Exit codes: 0 nothing has failed, though there may be warnings; 1 something has.`,
 		Example: `  lastcall doctor --store sqlite:tasks.db
   lastcall doctor --store-file /etc/lastcall/store
   lastcall doctor -f deployment.yaml
+  lastcall doctor -f deployment.yaml --image registry.example/api:1
   helm template . | lastcall doctor -f -`,
 		Args: args(0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if len(manifests) > 0 {
-				return examineManifests(cmd, manifests)
+				return examineManifests(cmd, manifests, image, container)
+			}
+			if image != "" || container != "" {
+				return usageError{errors.New("--image and --container say something about a manifest: give it with -f")}
 			}
 			d := &doctor{w: cmd.OutOrStdout(), env: os.Getenv}
 			d.examine(cmd.Context(), &to)
@@ -61,6 +68,8 @@ Exit codes: 0 nothing has failed, though there may be warnings; 1 something has.
 	}
 	to.flags(cmd)
 	cmd.Flags().StringArrayVarP(&manifests, "manifest", "f", nil, "a file with manifests, or - for standard input; may be given several times")
+	cmd.Flags().StringVar(&image, "image", "", "the image of a container of the manifest: a file of docker save or podman save, an OCI layout, or the name of an image that Docker, Podman or containerd has")
+	cmd.Flags().StringVar(&container, "container", "", "the container that runs --image, if its name does not say it")
 	return cmd
 }
 

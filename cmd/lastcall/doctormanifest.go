@@ -3,16 +3,22 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/image"
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/manifest"
 )
 
-// examineManifests reports what is wrong in manifests, without running anything.
-func examineManifests(cmd *cobra.Command, names []string) error {
+// examineManifests reports what is wrong in manifests, and in the image of their containers if one
+// is given, without running anything.
+func examineManifests(cmd *cobra.Command, names []string, file, container string) (err error) {
 	set, err := readManifests(cmd.InOrStdin(), names)
 	if err == nil {
 		err = set.Empty()
@@ -20,7 +26,28 @@ func examineManifests(cmd *cobra.Command, names []string) error {
 	if err != nil {
 		return err
 	}
+	if file != "" {
+		im, err := openImage(cmd, file)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, im.Close()) }()
+		if err := set.Unpacked(inManifest(im), file, container); err != nil {
+			return err
+		}
+	}
 	return writeExamination(cmd.OutOrStdout(), set)
+}
+
+// openImage unpacks the image of a file, or of a container engine.
+func openImage(cmd *cobra.Command, name string) (*image.Image, error) {
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	exported, err := image.Export(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return image.Unpack(ctx, name, exported)
 }
 
 // writeExamination writes a line for each finding, and one for each workload without any.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -24,14 +25,14 @@ type explanation struct {
 
 func (e *explanation) flags(f *pflag.FlagSet) {
 	f.StringVar(&e.code, "explain", "", "explain a finding, and show the smallest fix in a complete program")
-	f.StringVar(&e.language, "language", string(fixes.Go), "the language of that program: "+languages())
+	f.StringVar(&e.language, "language", string(fixes.Go), "the language of that program: "+names(fixes.Languages()))
 	f.BoolVar(&e.program, "program", false, "with --explain: write the corrected program, and nothing else")
 }
 
-// languages lists the languages of the example programs, as one types them.
-func languages() string {
+// names lists languages as one types them.
+func names(languages []fixes.Language) string {
 	var all []string
-	for _, l := range fixes.Languages() {
+	for _, l := range languages {
 		all = append(all, string(l))
 	}
 	return strings.Join(all, ", ")
@@ -47,7 +48,8 @@ func (e *explanation) write(w io.Writer) error {
 	if !code.Known() {
 		who = "What the manifest describes"
 	}
-	fix, err := fixes.Find(string(code), fixes.Language(strings.ToLower(e.language)))
+	language := fixes.Language(strings.ToLower(e.language))
+	fix, err := fixes.Find(string(code), language)
 	if err != nil && (e.program || errors.Is(err, fixes.ErrLanguage)) {
 		return usageError{err}
 	}
@@ -58,10 +60,20 @@ func (e *explanation) write(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  %s %s.\n\n%s\n\n%s\n\n", code, who, manifest.Title(code), manifest.Why(code), manifest.Change(code))
 	if err != nil {
-		fmt.Fprintf(&b, "T%s.\n", strings.TrimPrefix(err.Error(), "t"))
+		text := err.Error()
+		fmt.Fprintf(&b, "%s%s.\n", strings.ToUpper(text[:1]), text[1:])
 	} else {
 		fmt.Fprintf(&b, "The fix in %s: + is what a program with this mistake lacks, - is what it has instead.\n\n%s\n", fix.Language, fix.Diff())
-		fmt.Fprintf(&b, "The corrected program alone: add --program. In another language: --language with one of %s.\n", languages())
+		b.WriteString("The corrected program alone: add --program.\n")
+	}
+	in, lacking := fixes.In(string(code))
+	if len(in) > 0 {
+		fmt.Fprintf(&b, "In another language: --language with one of %s.\n", names(in))
+	}
+	for _, one := range lacking {
+		if !slices.Contains(one.Languages, language) { // otherwise the reason is above
+			fmt.Fprintf(&b, "Not with %s: %s.\n", names(one.Languages), one.Why)
+		}
 	}
 	_, err = io.WriteString(w, b.String())
 	return err

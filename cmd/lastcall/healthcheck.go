@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,12 +38,7 @@ command line was not understood.`,
   lastcall healthcheck --live --server http://127.0.0.1:8322`,
 		Args: args(0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if server == "" {
-				server = os.Getenv(serverEnv)
-			}
-			if server == "" {
-				server = "http://" + defaultListen
-			}
+			server = cmp.Or(server, os.Getenv(serverEnv), "http://"+defaultListen)
 			path := "/readyz"
 			if live {
 				path = "/healthz"
@@ -71,7 +67,8 @@ func probe(ctx context.Context, server, path string, wait time.Duration) (said s
 	if err != nil || req.URL.Host == "" || req.URL.User != nil {
 		return "", errors.New("the server's address is not understood: write it as http://127.0.0.1:8321") // it may hold a secret
 	}
-	transport := &http.Transport{DialContext: (&net.Dialer{}).DialContext, DisableKeepAlives: true} // no proxy: the server is a neighbour
+	// No proxy: the server is a neighbour.
+	transport := &http.Transport{DialContext: (&net.Dialer{}).DialContext, DisableKeepAlives: true}
 	resp, err := (&http.Client{Transport: transport}).Do(req)
 	if broken := (*url.Error)(nil); errors.As(err, &broken) {
 		if broken.Timeout() {

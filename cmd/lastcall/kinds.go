@@ -337,7 +337,8 @@ func executable(file string) error {
 		return statErr
 	case info.IsDir():
 		return fmt.Errorf("%s is a directory", file)
-	case err != nil && info.Mode()&0o111 != 0 && execkind.Problem(file) != "": // its file system is mounted noexec
+	// Its file system is mounted noexec.
+	case err != nil && info.Mode()&0o111 != 0 && execkind.Problem(file) != "":
 		return fmt.Errorf("%s cannot be executed: %s", file, execkind.Problem(file))
 	case err != nil:
 		return fmt.Errorf("%s cannot be executed: chmod +x it, if it is a program", file)

@@ -42,6 +42,19 @@ func TestList_NoLineIsWiderThanThePage(t *testing.T) {
 	}
 }
 
+func TestWorkers_ColumnsAreAlignedWhateverTheirText(t *testing.T) {
+	var out strings.Builder
+	all := []task.WorkerInfo{{Beat: task.Beat{Host: "計算機", PID: 7, Kinds: []string{"a"}}}, {Beat: task.Beat{Host: "vm", PID: 12345, Kinds: []string{"b"}}}}
+	if err := printWorkers(&out, all, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	place := func(line, text string) int { return runewidth.StringWidth(line[:strings.LastIndex(line, text)]) }
+	if a, b, head := place(lines[1], "a"), place(lines[2], "b"), place(lines[0], "KINDS"); a != b || a != head {
+		t.Errorf("the last column begins at %d, %d and %d:\n%s", head, a, b, &out)
+	}
+}
+
 func TestList_ATaskThatHasSucceededIsDone(t *testing.T) {
 	var b bytes.Buffer
 	half := task.Progress{Fraction: 0.5}

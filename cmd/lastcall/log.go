@@ -12,12 +12,20 @@ const (
 	logJSON = "json"
 )
 
-// newLog returns a logger for a format: text for people, JSON for programs.
-func newLog(w io.Writer, format string) *slog.Logger {
-	if format == logText || format != logJSON && isTerminal(w) {
-		return slog.New(slog.NewTextHandler(w, nil))
+// newLog returns a logger for a format: text for people, JSON for programs. A reader that hangs
+// does not block it. Its owner calls end.
+func newLog(out io.Writer, format string) (log *slog.Logger, end func()) {
+	text := format == logText || format != logJSON && isTerminal(out)
+	to := func(w io.Writer) *slog.Logger {
+		if text {
+			return slog.New(slog.NewTextHandler(w, nil))
+		}
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{ReplaceAttr: readable}))
 	}
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{ReplaceAttr: readable}))
+	w := newLogWriter(out, func(lines int) {
+		to(out).Warn("log lines were dropped: they were not read in time", "lines", lines)
+	})
+	return to(w), w.close
 }
 
 // readable writes a duration with its unit, as the text format does: a number alone does not show

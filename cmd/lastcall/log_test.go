@@ -10,7 +10,9 @@ import (
 func TestLog_IsJSONWhereNobodyWatches(t *testing.T) {
 	for format, want := range map[string]string{logAuto: `"msg":"said"`, "": `"msg":"said"`, logJSON: `"msg":"said"`, logText: "msg=said"} {
 		var b bytes.Buffer
-		if newLog(&b, format).Info("said"); !strings.Contains(b.String(), want) {
+		log, end := newLog(&b, format)
+		log.Info("said")
+		if end(); !strings.Contains(b.String(), want) {
 			t.Errorf("%q: %s", format, &b)
 		}
 	}
@@ -18,8 +20,9 @@ func TestLog_IsJSONWhereNobodyWatches(t *testing.T) {
 
 func TestLog_ADurationInTheJSONLogHasItsUnit(t *testing.T) {
 	var out bytes.Buffer
-	newLog(&out, logAuto).Info("stop", "left", 90*time.Second)
-	if !strings.Contains(out.String(), `"left":"1m30s"`) {
+	log, end := newLog(&out, logAuto)
+	log.Info("stop", "left", 90*time.Second)
+	if end(); !strings.Contains(out.String(), `"left":"1m30s"`) {
 		t.Errorf("%s", &out)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"log/slog"
 	"net"
 	"net/http"
@@ -46,11 +47,7 @@ func (m *metrics) handler(log *slog.Logger) http.Handler {
 
 // served records a request.
 func (m *metrics) served(e httpapi.RequestInfo) {
-	route := e.Route
-	if route == "" {
-		route = "none"
-	}
-	m.requests.WithLabelValues(route, strconv.Itoa(e.Status)).Observe(e.Took.Seconds())
+	m.requests.WithLabelValues(cmp.Or(e.Route, "none"), strconv.Itoa(e.Status)).Observe(e.Took.Seconds())
 }
 
 // guarded serves metrics at the address of the tasks: to tokens that may read the tasks, or,

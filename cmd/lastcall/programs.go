@@ -57,7 +57,8 @@ func (s *service) confine() error {
 	if err != nil {
 		s.log.Info("programs share this process's PID namespace", "reason", err)
 	} else {
-		s.log.Info("programs have PID namespaces of their own", "isolation", s.isolation.String()) // text in JSON too
+		// The log has the text in JSON too.
+		s.log.Info("programs have PID namespaces of their own", "isolation", s.isolation.String())
 	}
 	var limits []confine.Limits
 	for _, k := range s.config.programs {

@@ -7,10 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -38,9 +35,10 @@ gets the args of the manifest. If the manifest needs something that it does not 
 Secret, the command names it: give it with --env, --file or another -f.
 
 With --image the program is that of the image, with the image's files, user, environment, working
-directory and stop signal, in namespaces of its own. A command behind -- replaces ENTRYPOINT and
-CMD. The program shares this machine's network. With --network none the whole rehearsal has a
-loopback of its own, and can reach nothing else.
+directory and stop signal, in namespaces of its own. The image is a file, or one that Docker, Podman
+or containerd has; none is pulled. A command behind -- replaces ENTRYPOINT and CMD. The program
+shares this machine's network. With --network none the whole rehearsal has a loopback of its own,
+and can reach nothing else.
 
 Exit codes: 0 no finding failed, though there may be warnings; 1 one did; 2 the rehearsal could not
 be run.`
@@ -49,6 +47,7 @@ const rehearseExamples = `  lastcall rehearse -- python3 -m http.server 8080
   lastcall rehearse --http http://127.0.0.1:8080/slow --grace 30s --pre-stop 'sleep 5' -- node server.js
   lastcall rehearse --readiness http://127.0.0.1:8080/readyz --pre-stop sleep:5s -- ./server --port 8080
   lastcall rehearse --scenario all --grace 10s --html rehearsal.html -- ./server --port 8080
+  docker build -t app . && lastcall rehearse --image app
   docker save app > app.tar; lastcall rehearse --image app.tar
   helm template . | lastcall rehearse -f - --container api -- ./server
   lastcall rehearse --explain LC104
@@ -74,9 +73,6 @@ func newRehearse() *cobra.Command {
 			if explain.code != "" {
 				return explain.write(cmd.OutOrStdout())
 			}
-			if done, err := in.enter(cmd); done {
-				return err
-			}
 			if len(command) == 0 && in.file == "" {
 				return usageError{errors.New("no program given: lastcall rehearse [flags] -- PROGRAM [ARGUMENT...] (see lastcall rehearse --help)")}
 			}
@@ -85,6 +81,13 @@ func newRehearse() *cobra.Command {
 			}
 			if c.Traffic, err = traffic.targets(); err != nil {
 				return err
+			}
+			done, err := in.enter(cmd)
+			if done {
+				return err
+			}
+			if err != nil {
+				return output.notRehearsed(cmd, err)
 			}
 			c.Program.Command = command
 			remove, err := prepare(cmd, &c, command, &from, &in)
@@ -179,7 +182,7 @@ func scenarioNames() string {
 }
 
 func rehearseOnce(cmd *cobra.Command, c rehearse.Config, o *rehearsalOutput) error {
-	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilInterrupt(cmd.Context())
 	defer stop()
 	if err := o.begin(cmd, &c); err != nil {
 		return err

@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -19,10 +17,14 @@ import (
 )
 
 // imageFlags are the flags for the surroundings of a rehearsed program: its image and its network.
-type imageFlags struct{ file, network string }
+type imageFlags struct {
+	file, network string
+
+	exported *image.Exported // the image of a container engine, nil if file is a file
+}
 
 func (i *imageFlags) flags(f *pflag.FlagSet) {
-	f.StringVar(&i.file, "image", "", "rehearse the program of this image: a file of docker save or podman save, or an OCI layout")
+	f.StringVar(&i.file, "image", "", "rehearse the program of this image: a file of docker save or podman save, an OCI layout, or the name of an image that Docker, Podman or containerd has")
 	f.StringVar(&i.network, "network", networkHost, "what the rehearsal can reach: host is everything that this machine can, none is only itself")
 }
 
@@ -47,9 +49,9 @@ func (i *imageFlags) unpack(cmd *cobra.Command, c *rehearse.Config, described bo
 	if i.file == "" {
 		return nil, nil
 	}
-	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilInterrupt(cmd.Context())
 	defer stop()
-	im, err := image.Unpack(ctx, i.file)
+	im, err := image.Unpack(ctx, i.file, i.exported)
 	if err != nil {
 		return nil, err
 	}
@@ -88,21 +90,22 @@ const (
 	networkNone = "none"
 )
 
-// The names under which this process executes itself again: in a network namespace that still has
-// to be prepared, and in one that is ready.
-const (
-	networkRaw   = "lastcall-rehearse-network"
-	networkReady = "lastcall-rehearse-alone"
-)
-
-// enter runs the whole rehearsal in a network of its own, if --network asks for that. Then done is
-// true, and err is the outcome.
+// enter runs the whole rehearsal in namespaces of its own, if it needs any. Then done is true, and
+// err is the outcome. The image of a container engine is exported before that, since an engine may
+// not be reached from there.
 func (i *imageFlags) enter(cmd *cobra.Command) (done bool, err error) {
-	switch i.network {
-	case networkHost:
-		return false, nil
-	case networkNone:
-		return enterNetwork(cmd)
+	if i.network != networkHost && i.network != networkNone {
+		return false, usageError{fmt.Errorf("--network %q: it is host or none", i.network)}
 	}
-	return true, usageError{fmt.Errorf("--network %q: it is host or none", i.network)}
+	if inside, err := i.inside(); inside {
+		return false, err
+	}
+	if i.file != "" {
+		ctx, stop := untilInterrupt(cmd.Context())
+		defer stop()
+		if i.exported, err = image.Export(ctx, i.file); err != nil {
+			return false, err
+		}
+	}
+	return i.apart(cmd)
 }

@@ -54,7 +54,7 @@ func (m *manifestFlags) plan(cmd *cobra.Command, c *rehearse.Config, command []s
 		return nil, err
 	}
 	if im != nil {
-		given.Image = &manifest.Image{Root: im.Root, Entrypoint: im.Entrypoint, Cmd: im.Cmd, User: im.User, Group: im.Group, Groups: im.Groups, Env: im.Env}
+		given.Image = inManifest(im)
 	}
 	set, err := readManifests(cmd.InOrStdin(), m.names)
 	if err != nil {
@@ -73,6 +73,14 @@ func (m *manifestFlags) plan(cmd *cobra.Command, c *rehearse.Config, command []s
 		fmt.Fprintf(cmd.ErrOrStderr(), "note: %s\n", note)
 	}
 	return plan, nil
+}
+
+// inManifest returns what a manifest has to know of an image.
+func inManifest(im *image.Image) *manifest.Image {
+	return &manifest.Image{
+		Name: im.Name, Root: im.Root, Entrypoint: im.Entrypoint, Cmd: im.Cmd, User: im.User, UserName: im.UserName, Group: im.Group,
+		Groups: im.Groups, Env: im.Env, StopSignal: im.StopSignal,
+	}
 }
 
 // fill copies a plan into a configuration, except for what flags set.

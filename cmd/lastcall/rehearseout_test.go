@@ -143,10 +143,12 @@ func TestRehearse_TheHelpAndThePageHaveNoFlagThatIsNotThere(t *testing.T) {
 	}
 	cmd, seen := newRehearse(), 0
 	for _, text := range []string{string(page), cmd.Long, cmd.Example} {
-		text = regexp.MustCompile(" -- [^`\n]*").ReplaceAllString(text, "") // the flags of the rehearsed program are its own
+		// The flags of the rehearsed program are its own.
+		text = regexp.MustCompile(" -- [^`\n]*").ReplaceAllString(text, "")
 		for _, found := range regexp.MustCompile(`[^-\w]--([a-z][a-z-]*)`).FindAllStringSubmatch(text, -1) {
 			seen++
-			if cmd.Flags().Lookup(found[1]) == nil && found[1] != "port" { // --port is of the rehearsed server
+			// --port is of the rehearsed server.
+			if cmd.Flags().Lookup(found[1]) == nil && found[1] != "port" {
 				t.Errorf("there is no --%s", found[1])
 			}
 		}

@@ -28,7 +28,7 @@ func (t *trafficFlags) flags(f *pflag.FlagSet) {
 		{&t.stream, "stream", "URL[,METHOD[,BODY]] whose answer does not end, as Server-Sent Events do"},
 		{&t.webSocket, "websocket", "URL of a WebSocket, on which clients stay connected"},
 		{&t.grpc, "grpc", "HOST:PORT[/SERVICE] whose health is checked and watched with gRPC"},
-		{&t.tcp, "tcp", `HOST:PORT[,TEXT] to which clients connect and send TEXT, which is quoted as in Go: 127.0.0.1:6379,PING\r\n`},
+		{&t.tcp, "tcp", `HOST:PORT[,TEXT[,ANSWER]] to which clients connect and send TEXT, and what a right answer begins with, quoted as in Go: 127.0.0.1:6379,PING\r\n,+PONG`},
 	} {
 		f.StringArrayVar(one.to, one.name, nil, one.what+"; may be given several times")
 	}
@@ -64,11 +64,14 @@ func (t *trafficFlags) targets() (targets []rehearse.Target, err error) {
 		targets = append(targets, rehearse.Target{URL: withScheme("grpc", text)})
 	}
 	for _, text := range t.tcp {
-		address, said, _ := strings.Cut(text, ",")
-		if said, err = strconv.Unquote(`"` + strings.ReplaceAll(said, `"`, `\"`) + `"`); err != nil {
-			return nil, usageError{fmt.Errorf("--tcp %q: the text is not quoted as in Go, as PING\\r\\n is: %w", text, err)}
+		parts := strings.SplitN(text, ",", 3)
+		target := rehearse.Target{URL: withScheme("tcp", parts[0])}
+		for i, to := range []*string{&target.Body, &target.Answer}[:len(parts)-1] {
+			if *to, err = strconv.Unquote(`"` + strings.ReplaceAll(parts[i+1], `"`, `\"`) + `"`); err != nil {
+				return nil, usageError{fmt.Errorf("--tcp %q: %q is not quoted as in Go, as PING\\r\\n is: %w", text, parts[i+1], err)}
+			}
 		}
-		targets = append(targets, rehearse.Target{URL: withScheme("tcp", address), Body: said})
+		targets = append(targets, target)
 	}
 	return targets, nil
 }

@@ -20,7 +20,7 @@ func TestTrafficFlags_AreReadAsTheirHelpSays(t *testing.T) {
 		stream:    []string{"http://127.0.0.1:80/events"},
 		webSocket: []string{"ws://127.0.0.1:80/", "http://127.0.0.1:80/", "https://127.0.0.1:80/"},
 		grpc:      []string{"127.0.0.1:80", "127.0.0.1:80/shop.Orders", "grpcs://127.0.0.1:80"},
-		tcp:       []string{"127.0.0.1:80", `127.0.0.1:80,PING "a, b"\r\n`, "tcp://[::1]:80"},
+		tcp:       []string{"127.0.0.1:80", `127.0.0.1:80,PING "a\x2c b"\r\n`, "tcp://[::1]:80", `127.0.0.1:80,PING\r\n,+PONG, "x"`, "127.0.0.1:80,,220"},
 	}
 	want := []rehearse.Target{
 		{URL: "http://127.0.0.1:80/a,b?c,d"},
@@ -40,13 +40,17 @@ func TestTrafficFlags_AreReadAsTheirHelpSays(t *testing.T) {
 		{URL: "tcp://127.0.0.1:80"},
 		{URL: "tcp://127.0.0.1:80", Body: "PING \"a, b\"\r\n"},
 		{URL: "tcp://[::1]:80"},
+		{URL: "tcp://127.0.0.1:80", Body: "PING\r\n", Answer: `+PONG, "x"`},
+		{URL: "tcp://127.0.0.1:80", Answer: "220"},
 	}
 	got, err := given.targets()
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%v\ngot  %q\nwant %q", err, got, want)
 	}
-	given = trafficFlags{tcp: []string{`127.0.0.1:80,PING\q`}}
-	if _, err := given.targets(); err == nil || !strings.Contains(err.Error(), "--tcp") {
-		t.Errorf("a text that is not quoted: %v", err)
+	for _, text := range []string{`127.0.0.1:80,PING\q`, `127.0.0.1:80,PING,\q`} {
+		given = trafficFlags{tcp: []string{text}}
+		if _, err := given.targets(); err == nil || !strings.Contains(err.Error(), "--tcp") {
+			t.Errorf("%s is not quoted: %v", text, err)
+		}
 	}
 }

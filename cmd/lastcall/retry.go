@@ -28,7 +28,7 @@ empty. "lastcall show" lists the steps; the error of a task names the step that 
 	run := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, ids []string) error {
 		if len(ids) == 0 && (opt.FromStart || len(opt.SkipSteps) > 0) {
-			return errors.New("--from-start and --skip-step are for tasks that are named by their ids")
+			return usageError{errors.New("--from-start and --skip-step are for tasks that are named by their ids")}
 		}
 		return run(cmd, ids)
 	}

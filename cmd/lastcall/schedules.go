@@ -9,7 +9,6 @@ import (
 	"io"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -149,15 +148,7 @@ func printSchedules(w io.Writer, schedules []task.ScheduleInfo, now time.Time) e
 	for _, s := range schedules {
 		rows = append(rows, []string{plain(s.Name), nextTick(s, now), ago(s.Last, now), plain(s.Task.Kind), plain(cmp.Or(s.Words, s.Timing))})
 	}
-	widths := make([]int, len(rows[0])-1)
-	rest := columns(w)
-	for i := range widths {
-		for _, row := range rows {
-			widths[i] = min(max(widths[i], utf8.RuneCountInString(row[i])), 40)
-		}
-		rest -= widths[i] + 2
-	}
-	return printWorkerTable(w, rows, widths, rest)
+	return printRows(w, rows, columns(w))
 }
 
 // nextTick returns how long it is until a schedule is due.

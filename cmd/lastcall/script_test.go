@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv("GORACE") == "" {
 		_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
 	}
-	testscript.Main(m, map[string]func(){"lastcall": main, networkRaw: main, networkReady: main})
+	testscript.Main(m, map[string]func(){"lastcall": main, apartRaw: main, apartReady: main})
 }
 
 // The transcripts in testdata call the program as a shell does. They have the commands of package
@@ -134,18 +134,17 @@ func repeatUntil(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	text, err := regexp.Compile("(?m)" + args[0])
 	ts.Check(err)
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.After(scriptPatience); ; {
+	// The pauses grow with the time that has passed: a command costs more than a look at a file.
+	for began := time.Now(); ; {
 		ts.Check(ts.Exec(args[1], args[2:]...))
 		if text.MatchString(ts.ReadFile("stdout")) {
 			return
 		}
-		select {
-		case <-tick.C:
-		case <-deadline:
+		passed := time.Since(began)
+		if passed > scriptPatience {
 			ts.Fatalf("it has not printed %s", args[0])
 		}
+		<-time.After(min(max(passed/4, 50*time.Millisecond), time.Second))
 	}
 }
 

@@ -52,7 +52,9 @@ SIGHUP is a stop like SIGTERM, unless there is a token file: then the server rea
 
 // serve runs until a stop, and returns the exit code of the group.
 func serve(cmd *cobra.Command, c config, flags serveFlags) error {
-	s := service{config: c, storeWait: flags.storeWait, out: cmd.OutOrStdout(), log: newLog(cmd.ErrOrStderr(), c.LogFormat)}
+	log, end := newLog(cmd.ErrOrStderr(), c.LogFormat)
+	defer end()
+	s := service{config: c, storeWait: flags.storeWait, out: cmd.OutOrStdout(), log: log}
 	settings := lastcall.Config{Grace: c.Grace, GraceFlag: flags.grace, Logger: s.log}
 	if c.TokenFile != "" {
 		tokens, err := httpapi.LoadTokens(c.TokenFile, s.log)
@@ -122,7 +124,8 @@ func (s *service) setUp(ctx context.Context, g *lastcall.Group) error {
 		return err
 	}
 	programs := s.registerPrograms(&mux, opened)
-	g.Defer("programs", programs.Close) // this runs before the store is closed, which releases the worker's lock
+	// This runs before the store is closed, which releases the worker's lock.
+	g.Defer("programs", programs.Close)
 	if err := s.sweep(g, programs); err != nil {
 		return err
 	}
@@ -186,11 +189,11 @@ func (s *service) warnOfReaders(store task.Store) {
 // address of their own if one is configured.
 func (s *service) offer(g *lastcall.Group, m *metrics, listener, probeListener net.Listener, api http.Handler, probes *http.ServeMux) error {
 	numbers := m.handler(s.log)
-	beside := http.NewServeMux()
-	beside.Handle("/healthz", probes)
-	beside.Handle("/readyz", probes)
-	beside.Handle("GET /metrics", guarded(numbers, s.tokens))
-	if err := g.HTTP("api", httpapi.NewServer(besides(api, beside), s.log), listener); err != nil {
+	routes := http.NewServeMux()
+	routes.Handle("/healthz", probes)
+	routes.Handle("/readyz", probes)
+	routes.Handle("GET /metrics", guarded(numbers, s.tokens))
+	if err := g.HTTP("api", httpapi.NewServer(withProbes(api, routes), s.log), listener); err != nil {
 		return err
 	}
 	if probeListener == nil {

@@ -77,7 +77,7 @@ func checkAddress(address string) error {
 	case strings.HasPrefix(strings.ToLower(path), "file:") || uriParameter.MatchString(path):
 		why = "SQLite's URIs and their parameters are not understood: write the path alone"
 	case strings.HasPrefix(path, "~"):
-		why = "only a shell knows what ~ is, at the begin of a word: write the whole path"
+		why = "only a shell knows what ~ is, at the beginning of a word: write the whole path"
 	case strings.TrimSpace(path) != path, strings.Trim(path, "\"'") != path:
 		why = "it has white space or quotes around it: write the path alone"
 	case sidecar.MatchString(path):

@@ -91,7 +91,8 @@ func (m *many) read(in io.Reader) error {
 		n++
 		line := lines.Bytes()
 		if n == 1 {
-			line = bytes.TrimPrefix(line, []byte("\ufeff")) // some editors begin a file with a byte order mark
+			// Some editors begin a file with a byte order mark.
+			line = bytes.TrimPrefix(line, []byte("\ufeff"))
 		}
 		if len(bytes.TrimSpace(line)) == 0 {
 			continue

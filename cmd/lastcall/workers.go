@@ -6,8 +6,8 @@ import (
 	"io"
 	"strings"
 	"time"
-	"unicode/utf8"
 
+	"github.com/mattn/go-runewidth"
 	"github.com/spf13/cobra"
 
 	"github.com/lastcall-go/lastcall/task"
@@ -94,15 +94,7 @@ func printWorkers(w io.Writer, workers []task.WorkerInfo, now time.Time) error {
 	for _, i := range workers {
 		rows = append(rows, []string{plain(i.Host), fmt.Sprint(i.PID), plain(workerState(i)), ago(i.Since, now), plain(strings.Join(i.Kinds, ", "))})
 	}
-	widths := make([]int, len(rows[0])-1)
-	rest := columns(w)
-	for i := range widths {
-		for _, row := range rows {
-			widths[i] = min(max(widths[i], utf8.RuneCountInString(row[i])), 40)
-		}
-		rest -= widths[i] + 2
-	}
-	if err := printWorkerTable(w, rows, widths, rest); err != nil {
+	if err := printRows(w, rows, columns(w)); err != nil {
 		return err
 	}
 	for _, i := range workers {
@@ -118,12 +110,21 @@ func printWorkers(w io.Writer, workers []task.WorkerInfo, now time.Time) error {
 	return nil
 }
 
-// printWorkerTable prints rows. The last column has the rest of a line.
-func printWorkerTable(w io.Writer, rows [][]string, widths []int, rest int) error {
+// printRows prints rows as a table of the given width. A column is at most 40 wide, and the last
+// one has what is left.
+func printRows(w io.Writer, rows [][]string, rest int) error {
+	const most, gap = 40, 2
+	widths := make([]int, len(rows[0])-1)
+	for i := range widths {
+		for _, row := range rows {
+			widths[i] = min(max(widths[i], runewidth.StringWidth(row[i])), most)
+		}
+		rest -= widths[i] + gap
+	}
 	for _, row := range rows {
 		line := ""
 		for i, width := range widths {
-			line += pad(cut(row[i], width), width+2)
+			line += pad(cut(row[i], width), width+gap)
 		}
 		if _, err := fmt.Fprintln(w, line+cut(row[len(widths)], max(rest, 12))); err != nil {
 			return err

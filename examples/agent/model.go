@@ -39,7 +39,8 @@ func (m *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(call.Prompt, "Split") {
 		answer = "What is lost; When; Who notices; What helps; What it costs"
 	}
-	_ = json.NewEncoder(w).Encode(map[string]string{"Answer": answer}) // a client that has gone does not read it
+	// A client that has gone does not read it.
+	_ = json.NewEncoder(w).Encode(map[string]string{"Answer": answer})
 }
 
 // bill returns the calls so far.

@@ -12,8 +12,8 @@ if [ ! -d "$dir" ] || [ -z "$out" ]; then
   exit 65 # in the kind's permanentExitCodes: a retry would not help
 fi
 
-# The checkpoint is the number of finished files; part has their lines. Lines that a killed run wrote
-# after its last checkpoint are cut off.
+# The checkpoint is the number of finished files; part has their lines. Lines that a killed run
+# wrote after its last checkpoint are cut off.
 done=0
 if [ -s "$LASTCALL_CHECKPOINT" ]; then
   done=$(cat "$LASTCALL_CHECKPOINT")
@@ -44,7 +44,8 @@ for file in "$dir"/*; do
   done=$n
   save
   percent=$((done * 100 / total))
-  # Without $(...): SIGTERM goes to all processes of the task, and a subshell that it ends prints nothing.
+  # Without $(...): SIGTERM goes to all processes of the task, and a subshell that it ends prints
+  # nothing.
   printf '::progress %d.%02d %d of %d files\n' $((percent / 100)) $((percent % 100)) "$done" "$total"
 done
 mv "$part" "$out"

@@ -126,7 +126,8 @@ func holdCheckpoints(t *testing.T, database string) (release func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { db.Close(context.Background()) }) // ends the transaction of a test that has failed
+	// Ends the transaction of a test that has failed.
+	t.Cleanup(func() { db.Close(context.Background()) })
 	if _, err := db.Exec(context.Background(), "begin; lock table lastcall.checkpoints in exclusive mode"); err != nil {
 		t.Fatal(err)
 	}

@@ -3,23 +3,14 @@
 // names, and the lengths of files and functions.
 //
 // The rules about imports are a table in the package's test, with a reason for each row.
-// [Load] asks the go command which packages a module has and what they import. It does so
-// for every system on which the library is vetted, since a file for one system may have
-// imports of its own. Tests may import everything, but only tests may import packages that
-// are made for tests.
+// [Read] parses each file once, for all checks. A package's imports are those of its files for any
+// system on which the library is vetted. Tests may import everything, but only tests may import
+// packages that are made for tests.
 package archtest
 
 import (
-	"bytes"
-	"cmp"
-	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -56,132 +47,7 @@ type Package struct {
 	Path    string   // its import path
 	Name    string   // of its package clause
 	Imports []string // by files that are not tests, on any of Systems
-	Files   []string // files that are not tests, absolute
-	std     map[string]bool
-}
-
-// Load returns the packages of every module below root, tests' own packages
-// excepted, sorted by directory. A directory is a module if it has a go.mod;
-// testdata, vendor and names that begin with a dot or underscore are skipped,
-// as the go command skips them.
-func Load(ctx context.Context, root string) ([]Package, error) {
-	root, err := filepath.Abs(root)
-	if err != nil {
-		return nil, err
-	}
-	modules, err := findModules(root)
-	if err != nil {
-		return nil, err
-	}
-	byPath := map[string]*Package{}
-	for _, module := range modules {
-		for _, system := range Systems {
-			if err := list(ctx, root, module, system, byPath); err != nil {
-				return nil, err
-			}
-		}
-	}
-	var out []Package
-	for _, p := range byPath {
-		if len(p.Files) > 0 {
-			slices.Sort(p.Imports)
-			slices.Sort(p.Files)
-			p.Imports, p.Files = slices.Compact(p.Imports), slices.Compact(p.Files)
-			out = append(out, *p)
-		}
-	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("no packages found below %s: is it the repository?", root)
-	}
-	slices.SortFunc(out, func(a, b Package) int { return cmp.Compare(a.Dir, b.Dir) })
-	return out, nil
-}
-
-func findModules(root string) ([]string, error) {
-	var modules []string
-	err := filepath.WalkDir(root, func(file string, entry os.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		name := entry.Name()
-		if entry.IsDir() && file != root && skipped(name) {
-			return filepath.SkipDir
-		}
-		if name == "go.mod" {
-			modules = append(modules, filepath.Dir(file))
-		}
-		return nil
-	})
-	return modules, err
-}
-
-// list adds the packages that `go list -deps` prints for one module on one system.
-func list(ctx context.Context, root, module, system string, byPath map[string]*Package) error {
-	cmd := exec.CommandContext(ctx, "go", "list", "-e", "-deps", "-test=false",
-		"-json=ImportPath,Name,Dir,Standard,Imports,GoFiles,Module,Error", "./...")
-	cmd.Dir = module
-	cmd.Env = append(os.Environ(), "GOOS="+system, "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=-mod=readonly")
-	var complaints bytes.Buffer
-	cmd.Stderr = &complaints
-	out, err := cmd.Output()
-	if err != nil {
-		return fmt.Errorf("%s in %s: %w\n%s", cmd, module, err, &complaints)
-	}
-	type listed struct {
-		ImportPath, Name, Dir string
-		Standard              bool
-		Imports, GoFiles      []string
-		Module                *struct{ Dir string }
-		Error                 *struct{ Err string }
-	}
-	std := map[string]bool{"C": true, "unsafe": true}
-	var own []*Package
-	for decoder := json.NewDecoder(bytes.NewReader(out)); decoder.More(); {
-		var l listed
-		if err := decoder.Decode(&l); err != nil {
-			return fmt.Errorf("reading what %s printed: %w", cmd, err)
-		}
-		if l.Standard {
-			std[l.ImportPath] = true
-			continue
-		}
-		if l.Module == nil || l.Module.Dir != module {
-			continue
-		}
-		if l.Error != nil {
-			if excluded(l.Error.Err) {
-				continue // a package for other systems, or with tests only
-			}
-			return errors.New(l.Error.Err)
-		}
-		p := byPath[l.ImportPath]
-		if p == nil {
-			dir, err := filepath.Rel(root, l.Dir)
-			if err != nil {
-				return err
-			}
-			p = &Package{Dir: filepath.ToSlash(dir), Path: l.ImportPath, Name: l.Name, std: map[string]bool{}}
-			byPath[l.ImportPath] = p
-		}
-		p.Imports = append(p.Imports, l.Imports...)
-		for _, file := range l.GoFiles {
-			p.Files = append(p.Files, filepath.Join(l.Dir, file))
-		}
-		own = append(own, p)
-	}
-	for _, p := range own {
-		for _, imported := range p.Imports {
-			if std[imported] {
-				p.std[imported] = true
-			}
-		}
-	}
-	return nil
-}
-
-func excluded(message string) bool {
-	return strings.Contains(message, "build constraints exclude all Go files") ||
-		strings.Contains(message, "no non-test Go files")
+	files   []file   // files that are not tests
 }
 
 // Imports returns every breach of the table by the packages, and every row that
@@ -218,7 +84,7 @@ func Imports(packages []Package, table []Row) []string {
 					continue
 				}
 			}
-			if !allowed(row.Allow, what, p.std[imported]) {
+			if !allowed(row.Allow, what, isStd(imported)) {
 				breach("%s imports %s, and may import only %s: %s", p.Dir, what, strings.Join(row.Allow, ", "), row.Reason)
 			}
 		}
@@ -250,6 +116,13 @@ func allowed(allow []string, imported string, std bool) bool {
 	return slices.ContainsFunc(allow, func(a string) bool {
 		return a == Any || a == Std && std || covers(a, imported)
 	})
+}
+
+// isStd reports whether an import path is of the standard library, whose first element never has a
+// dot; that of another module has one.
+func isStd(imported string) bool {
+	first, _, _ := strings.Cut(imported, "/")
+	return !strings.Contains(first, ".")
 }
 
 func covers(pattern, name string) bool {

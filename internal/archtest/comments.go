@@ -3,7 +3,6 @@ package archtest
 import (
 	"fmt"
 	"go/ast"
-	"go/parser"
 	"go/token"
 	"path/filepath"
 	"slices"
@@ -17,22 +16,17 @@ import (
 // above or behind the first. Fields in programs and in internal packages need no
 // comment, since no other module can use them: they are exported only for packages
 // like encoding/json.
-func Comments(packages []Package) ([]string, error) {
-	var breaches []string
-	for _, p := range packages {
-		c := commentCheck{fileSet: token.NewFileSet(), dir: p.Dir}
+func Comments(t *Tree) (breaches []string) {
+	for _, p := range t.Packages {
+		c := commentCheck{fileSet: t.set, dir: p.Dir}
 		c.fields = p.Name != "main" && !slices.Contains(strings.Split(p.Dir, "/"), "internal")
 		documented := false
-		for _, name := range p.Files {
-			file, err := parser.ParseFile(c.fileSet, name, nil, parser.ParseComments|parser.SkipObjectResolution)
-			if err != nil {
-				return nil, err
-			}
-			if ast.IsGenerated(file) {
+		for _, f := range p.files {
+			if ast.IsGenerated(f.parsed) {
 				continue
 			}
-			documented = documented || says(file.Doc)
-			for _, decl := range file.Decls {
+			documented = documented || says(f.parsed.Doc)
+			for _, decl := range f.parsed.Decls {
 				c.declaration(decl)
 			}
 		}
@@ -41,7 +35,7 @@ func Comments(packages []Package) ([]string, error) {
 		}
 		breaches = append(breaches, c.breaches...)
 	}
-	return breaches, nil
+	return breaches
 }
 
 type commentCheck struct {

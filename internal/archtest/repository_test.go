@@ -1,9 +1,8 @@
 package archtest_test
 
 import (
-	"context"
 	"os"
-	"path/filepath"
+	"path"
 	"regexp"
 	"sync"
 	"testing"
@@ -15,12 +14,12 @@ import (
 var table = []archtest.Row{
 	{
 		Package: ".",
-		Allow:   []string{archtest.Std, "internal/stackdump", "internal/safelog"},
+		Allow:   []string{archtest.Std, "internal/stackdump", "internal/safelog", "internal/suspend"},
 		Reason:  "any Go program may use the root package, so it has no dependencies",
 	},
 	{
 		Package: "task",
-		Allow:   []string{archtest.Std, ".", "internal/stackdump", "internal/safelog"},
+		Allow:   []string{archtest.Std, ".", "internal/stackdump", "internal/safelog", "internal/suspend"},
 		Reason:  "it decides about tasks for every store and imports none of them, so a user of one store does not fetch the others",
 	},
 	{
@@ -74,6 +73,11 @@ var table = []archtest.Row{
 		Package: "internal/stackdump",
 		Allow:   []string{archtest.Std},
 		Reason:  "the root package reads goroutine profiles with it, so it has no dependencies either",
+	},
+	{
+		Package: "internal/suspend",
+		Allow:   []string{archtest.Std},
+		Reason:  "the root package and task look for suspensions with it, so it has no dependencies either",
 	},
 	{
 		Package: "internal/safelog",
@@ -208,54 +212,31 @@ var table = []archtest.Row{
 }
 
 func TestRepository_PackagesImportOnlyWhatTheTableAllows(t *testing.T) {
-	report(t, archtest.Imports(repository(t), table))
+	report(t, archtest.Imports(repository(t).Packages, table))
 }
 
 func TestRepository_PackagesAreNamedAfterWhatTheyProvide(t *testing.T) {
-	report(t, archtest.Names(repository(t)))
+	report(t, archtest.Names(repository(t).Packages))
 }
 
 func TestRepository_EveryExportedNameHasAComment(t *testing.T) {
-	breaches, err := archtest.Comments(repository(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	report(t, breaches)
+	report(t, archtest.Comments(repository(t)))
 }
 
 func TestRepository_NoFileOrFunctionIsTooLong(t *testing.T) {
-	breaches, err := archtest.Lengths("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	report(t, breaches)
+	report(t, archtest.Lengths(repository(t)))
 }
 
-var loadRepository = sync.OnceValues(func() ([]archtest.Package, error) { return archtest.Load(context.Background(), "../..") })
-
-func repository(t *testing.T) []archtest.Package {
-	t.Helper()
-	packages, err := loadRepository()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return packages
+func TestRepository_EveryTestBeginsWithItsSubject(t *testing.T) {
+	report(t, archtest.TestNames(repository(t)))
 }
 
-func load(t *testing.T, root string) []archtest.Package {
-	t.Helper()
-	packages, err := archtest.Load(t.Context(), root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return packages
+func TestRepository_WhatIsSkippedWithShortIsSaidToBeInTestFull(t *testing.T) {
+	report(t, archtest.ShortSkips(repository(t)))
 }
 
-func report(t *testing.T, breaches []string) {
-	t.Helper()
-	for _, breach := range breaches {
-		t.Error(breach)
-	}
+func TestRepository_ProseIsWrappedAndUsesTheWordsOfTheField(t *testing.T) {
+	report(t, archtest.Prose(repository(t)))
 }
 
 func TestRepository_TheFilesOfArchitectureAreThere(t *testing.T) {
@@ -264,10 +245,8 @@ func TestRepository_TheFilesOfArchitectureAreThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	files := map[string]bool{}
-	for _, p := range repository(t) {
-		for _, file := range p.Files {
-			files[filepath.Base(file)] = true
-		}
+	for _, name := range repository(t).Files() {
+		files[path.Base(name)] = true
 	}
 	for _, name := range regexp.MustCompile(`\w+\.go\b`).FindAllString(string(page), -1) {
 		if !files[name] {
@@ -276,26 +255,20 @@ func TestRepository_TheFilesOfArchitectureAreThere(t *testing.T) {
 	}
 }
 
-func TestRepository_EveryTestBeginsWithItsSubject(t *testing.T) {
-	breaches, err := archtest.TestNames("../..")
+var readRepository = sync.OnceValues(func() (*archtest.Tree, error) { return archtest.Read("../..") })
+
+func repository(t *testing.T) *archtest.Tree {
+	t.Helper()
+	tree, err := readRepository()
 	if err != nil {
 		t.Fatal(err)
 	}
-	report(t, breaches)
+	return tree
 }
 
-func TestRepository_WhatIsSkippedWithShortIsSaidToBeInTestFull(t *testing.T) {
-	breaches, err := archtest.ShortSkips("../..")
-	if err != nil {
-		t.Fatal(err)
+func report(t *testing.T, breaches []string) {
+	t.Helper()
+	for _, breach := range breaches {
+		t.Error(breach)
 	}
-	report(t, breaches)
-}
-
-func TestRepository_ProseIsWrappedAndUsesTheWordsOfTheField(t *testing.T) {
-	breaches, err := archtest.Prose("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	report(t, breaches)
 }

@@ -3,10 +3,7 @@ package archtest
 import (
 	"fmt"
 	"go/ast"
-	"go/parser"
 	"go/token"
-	"io/fs"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -15,12 +12,11 @@ import (
 // testName matches a subject, an underscore, and a sentence about the subject.
 var testName = regexp.MustCompile(`^(Test|Fuzz)[A-Z][A-Za-z0-9]*_[A-Z0-9][A-Za-z0-9]*$`)
 
-// TestNames returns the tests and fuzz targets below root whose names do not
-// begin with their subject, as TestClaim_TakesTheOldestFirst does. Tests of one subject
-// are then next to each other in every list, and -run 'TestClaim_' runs them. testdata
-// and names that begin with a dot or underscore are skipped.
-func TestNames(root string) ([]string, error) {
-	return inTestFiles(root, func(file *ast.File) (breaches []string) {
+// TestNames returns the tests and fuzz targets whose names do not begin with their subject, as
+// TestClaim_TakesTheOldestFirst does. Tests of one subject are then next to each other in every
+// list, and -run 'TestClaim_' runs them.
+func TestNames(t *Tree) []string {
+	return inTestFiles(t, func(file *ast.File) (breaches []string) {
 		for _, decl := range file.Decls {
 			f, ok := decl.(*ast.FuncDecl)
 			if !ok || f.Recv != nil || f.Name.Name == "TestMain" {
@@ -39,10 +35,10 @@ func TestNames(root string) ([]string, error) {
 // lists it, and does not take it for a test that could not run.
 const fullSkip = "make test-full: "
 
-// ShortSkips returns the skips below root that depend on testing.Short, and whose reasons do
+// ShortSkips returns the skips that depend on testing.Short, and whose reasons do
 // not begin with "make test-full: ". CI fails for every other skip.
-func ShortSkips(root string) ([]string, error) {
-	return inTestFiles(root, func(file *ast.File) (breaches []string) {
+func ShortSkips(t *Tree) []string {
+	return inTestFiles(t, func(file *ast.File) (breaches []string) {
 		ast.Inspect(file, func(n ast.Node) bool {
 			branch, ok := n.(*ast.IfStmt)
 			if !ok || !calls(branch.Cond, "testing", "Short") {
@@ -97,33 +93,16 @@ func skipReason(statement ast.Stmt) (reason string, is bool) {
 	return reason, true
 }
 
-// inTestFiles calls look for each test file below root, and returns what it says with the
-// file's name before it.
-func inTestFiles(root string, look func(*ast.File) []string) ([]string, error) {
-	var breaches []string
-	err := filepath.WalkDir(root, func(file string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
+// inTestFiles calls look for each test file, and returns what it says with the file's name before
+// it.
+func inTestFiles(t *Tree, look func(*ast.File) []string) (breaches []string) {
+	for _, f := range t.files {
+		if !isTest(f.name) {
+			continue
 		}
-		name := entry.Name()
-		if entry.IsDir() && file != root && skipped(name) {
-			return filepath.SkipDir
+		for _, breach := range look(f.parsed) {
+			breaches = append(breaches, f.name+": "+breach)
 		}
-		if entry.IsDir() || !strings.HasSuffix(name, "_test.go") {
-			return nil
-		}
-		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
-		if err != nil {
-			return err
-		}
-		relative, err := filepath.Rel(root, file)
-		if err != nil {
-			return err
-		}
-		for _, breach := range look(parsed) {
-			breaches = append(breaches, filepath.ToSlash(relative)+": "+breach)
-		}
-		return nil
-	})
-	return breaches, err
+	}
+	return breaches
 }

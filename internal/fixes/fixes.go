@@ -55,9 +55,16 @@ var fixed = map[string]string{
 	"LC108": "server",
 	"LC113": "server",
 	"LC114": "server",
+	"LC116": "loader",
 	"LC121": "commands",
 	"LC122": "starter",
 	"LC123": "twice",
+	"LC124": "logger",
+	"LC141": "events",
+	"LC142": "websockets",
+	"LC143": "http2",
+	"LC144": "database",
+	"LC145": "lines",
 }
 
 // Fix is a mistake and its correction, for one code in one language.
@@ -95,7 +102,7 @@ func Find(code string, l Language) (*Fix, error) {
 	}
 	twin, ok := fixed[code]
 	if !ok {
-		return nil, fmt.Errorf("there is no program for %s: %s", code, cmp.Or(without[code], "what to change is not in the program alone"))
+		return nil, fmt.Errorf("there is no program for %s: %s", code, cmp.Or(without[code], "what to change is not in the program"))
 	}
 	if why := none[key{code, l}]; why != "" {
 		return nil, fmt.Errorf("there is no program for %s in %s: %s", code, l, why)
@@ -111,17 +118,50 @@ func Find(code string, l Language) (*Fix, error) {
 	return &Fix{Code: code, Language: l, Broken: broken, Fixed: right}, nil
 }
 
-// without has the reason why no program is shown for a code.
+// Without returns the reason why there are no programs for a code of package rehearse, in a few
+// words. It is empty if there are some.
+func Without(code string) string { return without[code] }
+
 var without = map[string]string{
 	"LC109": "it is about the address and the rate of the rehearsal",
 	"LC110": "that of LC102 has it, if it waits for almost as long as the grace",
 	"LC111": "it is about the preStop hook",
 	"LC112": "it is about the preStop hook and the grace",
-	"LC115": "it is about the numbers of the probe, or a program that hangs",
-	"LC116": "it is about the numbers of the probe",
+	"LC115": "it is about the numbers of the probe, what it depends on, or a program that hangs",
 	"LC117": "it is about the numbers of the probe",
 	"LC118": "it is about a sidecar",
 	"LC119": "it is about a sidecar",
+	"LC125": "it is about what the program shares with its copy: a lock, a file, a port",
+	"LC126": "it is about what the program shares with its copy: files, sockets, rows",
+}
+
+// Lacking is a reason why a mistake has no programs in some languages.
+type Lacking struct {
+	// Languages are those to which the reason applies.
+	Languages []Language
+	// Why is the reason, in a few words.
+	Why string
+}
+
+// In returns the languages in which there are programs for a code, and for the others the reason
+// why not.
+func In(code string) (have []Language, lack []Lacking) {
+	if fixed[code] == "" {
+		return nil, nil
+	}
+	for _, l := range Languages() {
+		why := none[key{code, l}]
+		i := slices.IndexFunc(lack, func(one Lacking) bool { return one.Why == why })
+		switch {
+		case why == "":
+			have = append(have, l)
+		case i >= 0:
+			lack[i].Languages = append(lack[i].Languages, l)
+		default:
+			lack = append(lack, Lacking{Languages: []Language{l}, Why: why})
+		}
+	}
+	return have, lack
 }
 
 type key struct {
@@ -129,11 +169,17 @@ type key struct {
 	language Language
 }
 
-// none has the reason why a mistake cannot be made in a language.
+// none has the reason why a mistake has no programs in a language.
 var none = map[key]string{
-	{"LC123", Java}: "the Java virtual machine takes no second signal once its end has begun",
-	{"LC107", Java}: "the Java virtual machine has a handler for SIGTERM of its own and ends with exit code 143, see LC106",
+	{"LC107", Java}:   "the Java virtual machine has a handler for SIGTERM of its own and ends with exit code 143, see LC106",
+	{"LC123", Java}:   "the Java virtual machine takes no second signal once its end has begun",
+	{"LC142", Java}:   "the standard library has no server for WebSockets, and its HTTP server does not hand connections over",
+	{"LC143", Python}: noHTTP2,
+	{"LC143", Java}:   noHTTP2,
+	{"LC143", Ruby}:   noHTTP2,
 }
+
+const noHTTP2 = "the standard library has no server for HTTP/2"
 
 func read(file string) (Program, error) {
 	text, err := programs.ReadFile("programs/" + file)

@@ -40,6 +40,27 @@ func TestFind_HasEachMistakeInEachLanguageOrSaysWhyNot(t *testing.T) {
 	}
 }
 
+// A language either has programs for a code or appears once among those that have none.
+func TestIn_HasEachLanguageOnce(t *testing.T) {
+	for _, code := range Codes() {
+		have, lack := In(code)
+		all := slices.Clone(have)
+		for i, one := range lack {
+			all = append(all, one.Languages...)
+			if one.Why == "" || i > 0 && one.Why == lack[i-1].Why {
+				t.Errorf("%s: %+v", code, lack)
+			}
+		}
+		slices.Sort(all)
+		if want := slices.Sorted(slices.Values(Languages())); !slices.Equal(all, want) {
+			t.Errorf("%s has %v and %v, want each of %v once", code, have, lack, want)
+		}
+	}
+	if have, lack := In("LC109"); have != nil || lack != nil {
+		t.Errorf("a code without programs has %v and %v", have, lack)
+	}
+}
+
 func TestFind_WhatIsNotThereIsAnError(t *testing.T) {
 	if _, err := Find("LC103", "cobol"); !errors.Is(err, ErrLanguage) {
 		t.Errorf("a language that is not there: %v", err)

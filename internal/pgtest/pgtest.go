@@ -41,9 +41,9 @@ var databases atomic.Int64
 func Main(m *testing.M) int {
 	useTemplate()
 	code := m.Run()
-	var err error
+	err := dropPrepared()
 	if shared.server != nil {
-		err = shared.server.Close()
+		err = errors.Join(err, shared.server.Close())
 	}
 	if err = errors.Join(err, removeTemplate()); err != nil {
 		fmt.Fprintln(os.Stderr, "pgtest:", err)
@@ -56,11 +56,17 @@ func Main(m *testing.M) int {
 // test with the reason.
 func DSN(t testing.TB) string {
 	t.Helper()
-	if admin := os.Getenv("LASTCALL_TEST_POSTGRES"); admin != "" {
-		return database(t, admin)
+	return database(t, admin(t), "template0")
+}
+
+// admin returns the address of the server on which tests create databases.
+func admin(t testing.TB) string {
+	t.Helper()
+	if other := os.Getenv("LASTCALL_TEST_POSTGRES"); other != "" {
+		return other
 	}
 	shared.once.Do(func() { shared.server, shared.err = start("fsync=off", "full_page_writes=off") })
-	return database(t, serverOrSkip(t, shared.server, shared.err).DSN("postgres"))
+	return serverOrSkip(t, shared.server, shared.err).DSN("postgres")
 }
 
 // New starts a cluster for one test; the test may stop and start it. Settings are name=value.
@@ -124,31 +130,36 @@ func serverOrSkip(t testing.TB, s *Server, err error) *Server {
 	return s
 }
 
-// database creates a database on a server, and drops it after the test.
-func database(t testing.TB, admin string) string {
+// database creates a database on a server as a copy of another, and drops it after the test.
+func database(t testing.TB, admin, of string) string {
 	t.Helper()
-	cfg, err := pgx.ParseConfig(admin)
-	if err != nil {
-		t.Fatal("the address of the test's server is not understood")
+	name := newName()
+	if err := do(admin, "create database "+name+" template "+of); err != nil {
+		t.Fatal(err)
 	}
-	name := fmt.Sprintf("lastcall_test_%d_%d", os.Getpid(), databases.Add(1))
-	do := func(sql string) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
-		defer cancel()
-		c, err := pgx.ConnectConfig(ctx, cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := c.Exec(ctx, sql); err != nil {
-			t.Errorf("%s: %v", sql, err)
-		}
-		if err := c.Close(ctx); err != nil {
+	t.Cleanup(func() {
+		if err := do(admin, "drop database "+name+" with (force)"); err != nil {
 			t.Error(err)
 		}
-	}
-	do("create database " + name + " template template0")
-	t.Cleanup(func() { do("drop database " + name + " with (force)") })
+	})
 	return Keywords(admin, "dbname", name)
+}
+
+func newName() string { return fmt.Sprintf("lastcall_test_%d_%d", os.Getpid(), databases.Add(1)) }
+
+// do executes one statement on a connection of its own.
+func do(dsn, sql string) (err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	c, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close(ctx)) }()
+	if _, err := c.Exec(ctx, sql); err != nil {
+		return fmt.Errorf("%s: %w", sql, err)
+	}
+	return nil
 }
 
 // Keywords returns an address with one keyword added. The address keeps its form, a URL or a list

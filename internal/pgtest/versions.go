@@ -19,7 +19,8 @@ func Versions(t testing.TB) []string {
 		t.Fatal(err)
 	}
 	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		if found, _ := filepath.Glob(filepath.Join(dir, ".bin", "postgres", "[0-9]*", "bin")); len(found) > 0 { // the pattern is well formed
+		// The pattern is well formed.
+		if found, _ := filepath.Glob(filepath.Join(dir, ".bin", "postgres", "[0-9]*", "bin")); len(found) > 0 {
 			return found
 		}
 	}

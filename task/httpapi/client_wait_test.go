@@ -50,7 +50,8 @@ func TestWait_HundredsOfOneClientShareTheirRequests(t *testing.T) {
 			}
 		})
 	}
-	until(t, "many looks", func() bool { return lists.Load() >= 30 }) // each has waited for a second or so
+	// Each has waited for a second or so.
+	until(t, "many looks", func() bool { return lists.Load() >= 30 })
 	before := lists.Load()
 	const span = 2 * time.Second
 	time.Sleep(span)

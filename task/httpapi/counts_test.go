@@ -67,7 +67,8 @@ func TestCounts_AreCountedOnceForAllWhoAskAtATime(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if n := store.asked.Load(); n != 2 { // one that had begun, and one for the requests that came meanwhile
+		// One that had begun, and one for the requests that came meanwhile.
+		if n := store.asked.Load(); n != 2 {
 			t.Errorf("the store was asked %d times by 100 at a time", n)
 		}
 		if _, err := c.count(t.Context()); err != nil || store.asked.Load() != 3 {

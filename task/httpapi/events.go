@@ -127,7 +127,8 @@ func (s *stream) gather(buf *bytes.Buffer) <-chan struct{} {
 }
 
 func (s *stream) put(buf *bytes.Buffer, kind EventType, number uint64, data []byte) {
-	fmt.Fprintf(buf, "id: %s\nevent: %s\ndata: %s\n\n", s.h.hub.id(number), kind, data) // JSON has no line breaks
+	// JSON has no line breaks.
+	fmt.Fprintf(buf, "id: %s\nevent: %s\ndata: %s\n\n", s.h.hub.id(number), kind, data)
 }
 
 // detail returns the data of an event that has a text for people.

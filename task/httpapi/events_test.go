@@ -371,7 +371,8 @@ func TestEvents_AClientThatReadsNothingIsCutOffAndHoldsUpNobody(t *testing.T) {
 	long := strings.Repeat("x", 1000)
 	until(t, "the stream has been cut", func() bool {
 		s.handler.hub.mu.Lock()
-		for range ringSize / 4 { // so few that a stream which comes to read finds some, however slow the machine
+		// These are so few that a stream which comes to read finds some, however slow the machine.
+		for range ringSize / 4 {
 			s.handler.hub.tell(EventTask, someID, TaskEvent{ID: someID, Error: long})
 		}
 		s.handler.hub.mu.Unlock()

@@ -80,7 +80,7 @@ func grown(old, now []byte) []byte {
 // overlap returns the length of the longest end of a that is a beginning of b, found in one pass
 // (Knuth, Morris and Pratt).
 func overlap(a, b []byte) int {
-	border := make([]int, len(b)+1) // of each begin of b, the longest that is also its end
+	border := make([]int, len(b)+1) // of each beginning of b, the longest that is also its end
 	border[0] = -1
 	step := func(n int, c byte) int {
 		for n >= 0 && (n == len(b) || b[n] != c) {

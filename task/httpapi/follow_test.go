@@ -44,7 +44,7 @@ func TestFollowLog_ALogIsFollowedAcrossRunsAndErrorsUntilTheTaskHasEnded(t *test
 			{"", task.StatusQueued, nil},
 			{"one\n", task.StatusRunning, nil},
 			{"one\ntwo\n", task.StatusInterrupted, nil},
-			{"two\nthree\n", task.StatusRunning, nil}, // the begin was dropped
+			{"two\nthree\n", task.StatusRunning, nil}, // the beginning was dropped
 			{"five\n", task.StatusRunning, nil},       // and more than that
 			{"five\nend\n", task.StatusSucceeded, nil},
 		}}

@@ -62,7 +62,8 @@ func admits(tokens *Tokens, secret string) (ok bool, took time.Duration) {
 func TestTokens_AFileThatIsHalfWrittenIsTakenWhenItIsWhole(t *testing.T) {
 	inBubble(t, "a read "+readSecret, func(t *testing.T, m *written, tokens *Tokens, log *logBook) {
 		whole := "a read " + readSecret + "\nb read " + submitSecret + operateSecret + "\n"
-		for i := len("a read " + readSecret + "\nb read " + submitSecret); i < len(whole); i++ { // each part would be a good file
+		// Each part would be a good file.
+		for i := len("a read " + readSecret + "\nb read " + submitSecret); i < len(whole); i++ {
 			m.write(whole[:i], time.Now())
 			time.Sleep(settled / 2)
 			if half, _ := admits(tokens, m.text[strings.LastIndexByte(m.text, ' ')+1:]); half {

@@ -29,7 +29,8 @@ func watchBody(w http.ResponseWriter, r *http.Request) (watched *http.Request, s
 	watched.Body = body
 	return watched, func() {
 		if !body.ended {
-			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(unreadPatience)) // or the connection has none
+			// An error means that the connection has no deadlines.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(unreadPatience))
 		}
 	}
 }

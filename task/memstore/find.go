@@ -153,6 +153,7 @@ func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.PruneRep
 		now = req.Clock
 	}
 	s.forgetKeys(now)
+	s.forgetSets(now)
 	var old []*task.Task
 	for _, t := range s.tasks {
 		over := !req.KeepOthers && !t.Finished.After(now.Add(-req.Age))

@@ -19,15 +19,16 @@ import (
 
 // Store is a [task.Store] of maps and a mutex. The zero Store is not usable: call New.
 type Store struct {
-	mu      sync.Mutex
-	tasks   map[string]*task.Task
-	keys    map[keyOf]holder
-	first   map[string]first // of tasks that were replaced
-	asked   map[string]task.Verb
-	logs    map[string][]byte
-	steps   map[string]map[string]task.StepRecord // by task and name
-	keep    map[string]task.Retention             // of a task's last run
-	expires map[string]time.Time                  // of an ended task with a Retention of its own; zero: never
+	mu    sync.Mutex
+	tasks map[string]*task.Task
+	keys  map[keyOf]holder
+	first map[string]first // of tasks that were replaced
+	asked map[string]task.Verb
+	logs  map[string][]byte
+	steps map[string]map[string]task.StepRecord // by task and name
+	keep  map[string]task.Retention             // of a task's last run
+	// Of an ended task with a Retention of its own; zero: never.
+	expires map[string]time.Time
 	history map[string][]task.RunRecord
 	done    map[string][]task.CommandRecord
 	workers map[string]*worker

@@ -4,17 +4,20 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
 // scheduleSet is a set with its schedules, by their names.
 type scheduleSet struct {
 	task.ScheduleSet
 	schedules map[string]*schedule
+	heard     time.Time // when a process of it was last heard of
 }
 
 // schedule is a schedule with the time at which it is due: that of its tick, or a later one.
@@ -36,7 +39,7 @@ func (s *Store) PutSchedules(ctx context.Context, put task.SchedulesPut) (task.S
 	if old.Generation != put.Was {
 		return old.read(), nil
 	}
-	set := &scheduleSet{ScheduleSet: put.ScheduleSet, schedules: make(map[string]*schedule)}
+	set := &scheduleSet{ScheduleSet: put.ScheduleSet, schedules: make(map[string]*schedule), heard: time.Now()}
 	set.Former = slices.Clone(put.Former)
 	for _, r := range put.Schedules {
 		r.Template = bytes.Clone(r.Template)
@@ -100,6 +103,7 @@ func (s *Store) DueSchedules(ctx context.Context, req task.DueRequest) (task.Due
 	}
 	if set.Generation == req.Generation && req.Alive {
 		set.Beats++
+		set.heard = time.Now()
 	}
 	reply.Set = set.read()
 	if set.Generation != req.Generation {
@@ -188,4 +192,11 @@ func (s *Store) steerSchedule(cmd task.Command) error {
 		return nil
 	}
 	return task.ErrNotFound
+}
+
+// forgetSets removes sets without schedules whose processes are gone (rule 56).
+func (s *Store) forgetSets(now time.Time) {
+	maps.DeleteFunc(s.schedules, func(_ string, set *scheduleSet) bool {
+		return len(set.schedules) == 0 && set.heard.Before(now.Add(-storekit.EmptySetKept))
+	})
 }

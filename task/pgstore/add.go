@@ -180,7 +180,8 @@ func (a *addAnswer) fill(news []newTask, added []task.AddResult) {
 			out.Conflict = true
 		case a.existed[i]:
 			out.Outcome = task.OutcomeExisting
-		case a.busy[i] || a.holders[i] == "": // without a holder: the key was held, and has just become free
+		// Without a holder: the key was held, and has just become free.
+		case a.busy[i] || a.holders[i] == "":
 			out.Busy = true
 		case a.replaced[i]:
 			out.ID, out.Outcome = a.holders[i], task.OutcomeReplaced

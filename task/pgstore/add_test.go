@@ -9,12 +9,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lastcall-go/lastcall/internal/pgtest"
 	"github.com/lastcall-go/lastcall/task"
 )
 
 func TestAddTx_NeedsNoOtherConnectionForAQueueThatNobodyHasSeen(t *testing.T) {
-	dsn := pgtest.DSN(t)
+	dsn := migrated.DSN(t)
 	pool := poolOfOne(t, dsn)
 	s := openAt(t, Config{Pool: pool, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, s)

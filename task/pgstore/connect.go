@@ -206,7 +206,8 @@ func probe(ctx context.Context, cfg *pgx.ConnConfig, timeout time.Duration) (by 
 		return unpooled, 0, err
 	}
 	number, _, _ := strings.Cut(c.PgConn().ParameterStatus("server_version"), ".")
-	major, _ = strconv.Atoi(number) // a development version: 0, and the settings of newer versions are left out
+	// A development version: 0, and the settings of newer versions are left out.
+	major, _ = strconv.Atoi(number)
 	by, err = poolingOf(ctx, c, func(ctx context.Context) (*pgx.Conn, error) { return pgx.ConnectConfig(ctx, cfg) })
 	return by, major, errors.Join(err, c.Close(ctx))
 }

@@ -19,7 +19,8 @@ const commandPatience = "500"
 // Control implements task.Store.
 func (s *Store) Control(ctx context.Context, cmd task.Command) error {
 	repeat := s.again
-	if cmd.Verb == task.VerbDelete { // repeated after a lost answer, it would report that there never was such a task
+	// Repeated after a lost answer, it would report that there never was such a task.
+	if cmd.Verb == task.VerbDelete {
 		repeat = s.once
 	}
 	var after func()

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lastcall-go/lastcall/internal/pgtest"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -26,7 +25,7 @@ func (b *rig) mustControl(verb task.Verb, id string) {
 
 // The process that retries has just started, and its pool has one connection.
 func TestControl_RetriesATaskWithAKeyWithAPoolOfOne(t *testing.T) {
-	dsn := pgtest.DSN(t)
+	dsn := migrated.DSN(t)
 	add := task.NewTask{ID: testID(1), Kind: "k", Queue: "default", Key: "key"}
 	before := openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	if _, err := before.Add(t.Context(), []task.NewTask{add}); err != nil {
@@ -171,7 +170,7 @@ func TestControl_KnowsNoTaskThatIsNotThere(t *testing.T) {
 
 // OldClaims recognises a claim by its text, of which the server shows the first 1024 bytes.
 func TestPause_KnowsTheTextsOfClaims(t *testing.T) {
-	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true})
+	s := openAt(t, Config{DSN: migrated.DSN(t), Migrate: true})
 	defer closed(t, s)
 	_, rest, _ := strings.Cut(s.q.OldClaims, "like '%")
 	mark, _, found := strings.Cut(rest, "%'")

@@ -171,7 +171,8 @@ func isRowError(err error) bool {
 // schema or table.
 func isMadeByAnother(err error) bool {
 	var e *pgconn.PgError
-	return errors.As(err, &e) && slices.Contains([]string{"23505", "42P06", "42P07"}, e.Code) // a row of a catalogue, a schema, a table
+	// A row of a catalogue, a schema, a table.
+	return errors.As(err, &e) && slices.Contains([]string{"23505", "42P06", "42P07"}, e.Code)
 }
 
 // isLockTimeout reports whether a statement has waited for another transaction's lock longer than

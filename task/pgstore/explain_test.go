@@ -14,7 +14,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/lastcall-go/lastcall/internal/pgtest"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -94,7 +93,7 @@ func explained(t *testing.T, s *Store) map[string]string {
 }
 
 func TestStatements_WalkThroughNothingThatGrows(t *testing.T) {
-	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true, Timeout: 5 * time.Minute})
+	s := openAt(t, Config{DSN: migrated.DSN(t), Migrate: true, Timeout: 5 * time.Minute})
 	defer closed(t, s)
 	check := func(when string) {
 		for name, sql := range explained(t, s) {
@@ -203,7 +202,7 @@ func fill(t *testing.T, s *Store, n int) {
 }
 
 func TestStatements_OfListingsWalkThroughNothingThatGrows(t *testing.T) {
-	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true, Timeout: 5 * time.Minute})
+	s := openAt(t, Config{DSN: migrated.DSN(t), Migrate: true, Timeout: 5 * time.Minute})
 	defer closed(t, s)
 	fill(t, s, 100_000)
 	mustExec(t, s, `analyze`)
@@ -232,7 +231,7 @@ func TestStatements_OfListingsWalkThroughNothingThatGrows(t *testing.T) {
 
 // A search reads an index, and no further than it may look.
 func TestStatements_OfSearchesWalkThroughNothingThatGrows(t *testing.T) {
-	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true, Timeout: 5 * time.Minute})
+	s := openAt(t, Config{DSN: migrated.DSN(t), Migrate: true, Timeout: 5 * time.Minute})
 	defer closed(t, s)
 	fill(t, s, 100_000)
 	mustExec(t, s, `analyze`)
@@ -271,7 +270,7 @@ func TestStatements_OfSearchesWalkThroughNothingThatGrows(t *testing.T) {
 // The statements of a function are explained while they run: auto_explain reports them to the
 // session.
 func TestAddTasks_WalksThroughNothingThatGrows(t *testing.T) {
-	dsn := pgtest.DSN(t)
+	dsn := migrated.DSN(t)
 	s := openAt(t, Config{DSN: dsn, Migrate: true, Timeout: 5 * time.Minute})
 	defer closed(t, s)
 	fill(t, s, 100_000)

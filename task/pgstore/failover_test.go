@@ -175,7 +175,7 @@ func TestOpen_RefusesAPoolThatMayTakeAnyOfSeveralHosts(t *testing.T) {
 }
 
 func TestFailover_APreparedStatementOfAnOlderTableIsForgotten(t *testing.T) {
-	dsn := pgtest.DSN(t)
+	dsn := migrated.DSN(t)
 	s := openAt(t, Config{DSN: pgtest.Keywords(dsn, "pool_max_conns", "1"), Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, s)
 	exec(t, dsn, `create table public.t as select 1 as a`)

@@ -161,7 +161,8 @@ func (f *filter) pick(kinds []string) string {
 		if f.Status != "" {
 			conditions = append(conditions, f.probe())
 		}
-		return f.along(ofTasks, []string{"key"}, f.limit, append(conditions, "t.key is not null")...) // as the condition of the index
+		// The same condition as that of the index.
+		return f.along(ofTasks, []string{"key"}, f.limit, append(conditions, "t.key is not null")...)
 	case f.Status == "":
 		return f.ofTasks(kinds, f.limit)
 	case f.Status == task.StatusRunning:

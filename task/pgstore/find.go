@@ -173,12 +173,14 @@ func (s *Store) lookFirst(ctx context.Context, f *filter, look firstLook) (tasks
 	}
 	tasks, err = s.readPicked(ctx, f, ids, created)
 	tasks = f.stillAdmitted(tasks)
-	return tasks, len(ids) < f.most || len(tasks) == len(ids), err // a page from which some tasks have vanished is not full
+	// A page from which some tasks have vanished is not full.
+	return tasks, len(ids) < f.most || len(tasks) == len(ids), err
 }
 
 // stillAdmitted leaves out tasks that have changed since, and that the query no longer admits.
 func (f *filter) stillAdmitted(tasks []task.Task) []task.Task {
-	if f.Brief { // the other fields are missing; a task that was found can only have changed its status
+	// The other fields are missing; a task that was found can only have changed its status.
+	if f.Brief {
 		statuses, _ := f.AllStatuses()
 		return slices.DeleteFunc(tasks, func(t task.Task) bool {
 			return len(statuses) > 0 && !slices.Contains(statuses, t.Status) || f.Order == task.OrderFinished && !t.Status.Ended()

@@ -15,6 +15,16 @@ import (
 	"github.com/lastcall-go/lastcall/task"
 )
 
+// migrated is a database with the tables of a store. Most tests begin with a copy; those that are
+// about the migration, or about roles and databases, begin with an empty one of pgtest.
+var migrated = pgtest.Prepared{Prepare: func(dsn string) error {
+	s, err := Open(context.Background(), Config{DSN: dsn, Migrate: true})
+	if err != nil {
+		return err
+	}
+	return s.Close()
+}}
+
 // rig is a store with one worker. It prepares no statements in advance: the locks of a test would
 // hold up that, with connections of the pool.
 type rig struct {
@@ -24,7 +34,7 @@ type rig struct {
 }
 
 func newRig(t *testing.T) *rig {
-	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true})
+	s := openAt(t, Config{DSN: migrated.DSN(t), Migrate: true})
 	t.Cleanup(func() { closed(t, s) })
 	b := &rig{T: t, store: s}
 	s.preparing.Do(func() {})
@@ -40,7 +50,8 @@ func (b *rig) begin() pgx.Tx {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { _ = tx.Rollback(context.WithoutCancel(b.Context())) }) // it has ended, unless the test has failed
+	// It has ended, unless the test has failed.
+	b.Cleanup(func() { _ = tx.Rollback(context.WithoutCancel(b.Context())) })
 	return tx
 }
 
@@ -277,7 +288,8 @@ func newFarRig(t *testing.T) *farRig {
 	p.stubborn.Store(true)
 	far := openAt(t, Config{DSN: pgtest.Keywords(through, "pool_max_conns", "1"), Logger: slog.New(slog.DiscardHandler)})
 	t.Cleanup(func() { closed(t, far) })
-	far.announcer.send = func(context.Context, string) error { return nil } // it would take the connection
+	// It would take the connection.
+	far.announcer.send = func(context.Context, string) error { return nil }
 	far.preparing.Do(func() {})
 	far.maintaining.Do(func() {})
 	far.expiry.at = time.Now().Add(time.Hour) // no call looks for expired tasks first

@@ -93,7 +93,8 @@ func namesInUse(t *testing.T) (functions, operators []string) {
 			}
 		}
 	}
-	operators = append(operators, "~~", "=", "<>", "<", "<=", ">", ">=", "||") // like, in, between, a row's comparison
+	// Like, in, between, a row's comparison.
+	operators = append(operators, "~~", "=", "<>", "<", "<=", ">", ">=", "||")
 	for _, all := range []*[]string{&functions, &operators} {
 		slices.Sort(*all)
 		*all = slices.Compact(*all)

@@ -8,7 +8,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/lastcall-go/lastcall/internal/pgtest"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -121,7 +120,7 @@ func TestFailureDetector_KnowsNothingOfAWorkerWithoutASession(t *testing.T) {
 }
 
 func TestSession_HasNeighboursWaitForLongerWhenTheNetworkBecomesSlower(t *testing.T) {
-	dsn := pgtest.DSN(t)
+	dsn := migrated.DSN(t)
 	near := openAt(t, Config{DSN: dsn, Migrate: true})
 	defer closed(t, near)
 	p, through := newProxy(t, dsn)

@@ -28,7 +28,8 @@ func (f *forgetful) remember(s *Store) {
 	if err := s.pool.QueryRow(f.Context(), `select pid from pg_stat_activity where backend_type = 'walwriter'`).Scan(&f.writer); err != nil {
 		f.Fatal(err)
 	}
-	if err := syscall.Kill(f.writer, syscall.SIGSTOP); err != nil { // what is committed from now on is not written
+	// What is committed from now on is not written.
+	if err := syscall.Kill(f.writer, syscall.SIGSTOP); err != nil {
 		f.Fatal(err)
 	}
 }

@@ -33,7 +33,7 @@ func TestVacuum_ClearsUpTablesThatAreFullOfDeadRows(t *testing.T) {
 }
 
 func TestVacuum_IsNoErrorForARoleThatOwnsNoTable(t *testing.T) {
-	dsn := pgtest.DSN(t)
+	dsn := migrated.DSN(t)
 	b := &rig{T: t, store: openAt(t, Config{DSN: dsn, Migrate: true})}
 	t.Cleanup(func() { closed(t, b.store) })
 	b.fillReady(1, deadRows+5000, "default")
@@ -117,7 +117,7 @@ func TestTables_AreUpdatedWithinTheirPages(t *testing.T) {
 }
 
 func TestStore_LooksAfterItsTablesOnlyWithAWorkerAndUntilItIsClosed(t *testing.T) {
-	dsn := pgtest.DSN(t)
+	dsn := migrated.DSN(t)
 	s := openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	if _, err := s.Heartbeat(t.Context(), task.Beat{Worker: "w", Seq: 1, State: task.WorkerRunning}); err != nil {
 		t.Fatal(err)

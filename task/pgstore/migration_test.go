@@ -157,7 +157,8 @@ func TestMigrate_HoldsUpNoWorkerWhileALongTransactionHoldsALock(t *testing.T) {
 	for i := range 20 {
 		began := time.Now()
 		b.goThrough(testID(i))
-		if took := time.Since(began); took > 10*time.Second { // without a limit it is that of the transaction
+		// Without a limit it is that of the transaction.
+		if took := time.Since(began); took > 10*time.Second {
 			t.Fatalf("a task took %v during a migration that waits", took)
 		}
 	}

@@ -82,7 +82,8 @@ func hangNotify(t *testing.T, dsn string) (release func()) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_, _ = c.Exec(ctx, `create table public.hang (); notify hang`) // one transaction, which is ended by cancel
+		// One transaction, which is ended by cancel.
+		_, _ = c.Exec(ctx, `create table public.hang (); notify hang`)
 	}()
 	release = func() {
 		cancel()
@@ -97,7 +98,7 @@ func hangNotify(t *testing.T, dsn string) (release func()) {
 }
 
 func TestAnnouncer_AnAnnouncementReachesAnotherStore(t *testing.T) {
-	dsn := pgtest.DSN(t)
+	dsn := migrated.DSN(t)
 	a := openAt(t, Config{DSN: dsn, Migrate: true})
 	defer closed(t, a)
 	b := openAt(t, Config{DSN: dsn, Logger: slog.New(slog.DiscardHandler)})

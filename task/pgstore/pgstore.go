@@ -22,7 +22,7 @@
 //
 // Only the lease decides in these cases:
 //
-//   - connecting takes more than a second;
+//   - connecting takes more than a second, or took so long and requests are no quicker since;
 //   - the connection was lost twice within 30 s;
 //   - the session is one of an earlier start of the server;
 //   - the observing store has lost its own connection, for the length of one lease: a restart of
@@ -254,8 +254,8 @@ func (s *Store) sessionConfig() sessionConfig {
 	return sessionConfig{
 		dial: s.dial, pooling: s.pooling, statements: &s.q, channel: s.channel, timeout: s.timeout, steady: steadyAfter, log: s.log,
 		life: s.life, start: func(f func()) { s.routines.Go(f) }, onNotify: s.heard, onConnect: s.connected,
-		withdraw: func(ctx context.Context, workers []string) {
-			if _, err := s.pool.Exec(ctx, s.q.WithdrawSession, workers); err != nil {
+		withdraw: func(ctx context.Context, workers []string, lost int64) {
+			if _, err := s.pool.Exec(ctx, s.q.WithdrawSession, workers, lost); err != nil {
 				s.log.Debug("the session could not be withdrawn as evidence", "error", err)
 			}
 		},

@@ -21,7 +21,7 @@ func TestStore_KeepsItsRulesWhenCallsAreRepeated(t *testing.T) { storetest.RunTw
 func TestPromise_HoldThroughFaults(t *testing.T) { storetest.RunFaults(t, engine(t), 9) }
 
 func engine(t *testing.T) storetest.Engine {
-	dsn := pgtest.DSN(t)
+	dsn := migrated.DSN(t)
 	store := emptyStores(func(t *testing.T) *Store {
 		s := openAt(t, Config{DSN: dsn, Migrate: true})
 		s.detector.most = -time.Minute // who is killed here does not come back
@@ -66,7 +66,8 @@ func beginPgx(t *testing.T, s task.Store) storetest.Transaction {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }) // it has ended, unless the case has failed
+	// It has ended, unless the case has failed.
+	t.Cleanup(func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) })
 	return storetest.Transaction{
 		Tx: Tx(tx), Commit: func() error { return tx.Commit(t.Context()) }, Rollback: func() error { return tx.Rollback(t.Context()) },
 	}
@@ -101,7 +102,7 @@ func openAt(t testing.TB, cfg Config) *Store {
 }
 
 func TestStore_DoesWhatTheModelDoes(t *testing.T) {
-	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true})
+	s := openAt(t, Config{DSN: migrated.DSN(t), Migrate: true})
 	defer closed(t, s)
 	if testing.Short() {
 		t.Log("make test-full: five times as many random calls, in sequences twice as long")

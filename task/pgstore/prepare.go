@@ -45,7 +45,8 @@ func (s *Store) prepareAll() {
 	soon, tooLate := context.WithTimeout(ctx, preparePatience)
 	defer tooLate()
 	var conns []*pgxpool.Conn
-	for range min(preparedConnections, int(s.pool.Config().MaxConns)) { // acquire all of them first: the pool would return a released one again
+	// Acquire all of them first: the pool would return a released one again.
+	for range min(preparedConnections, int(s.pool.Config().MaxConns)) {
 		conn, err := s.pool.Acquire(soon)
 		if err != nil {
 			break

@@ -9,7 +9,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/lastcall-go/lastcall/internal/pgtest"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -56,7 +55,7 @@ func TestPrepareOn_DoesNothingButPrepare(t *testing.T) {
 }
 
 func TestPrepareAhead_PreparesOnTwoConnections(t *testing.T) {
-	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true, Logger: slog.New(slog.DiscardHandler)})
+	s := openAt(t, Config{DSN: migrated.DSN(t), Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, s)
 	var conns []*pgxpool.Conn
 	for range preparedConnections { // to make one may take longer than preparePatience
@@ -92,7 +91,7 @@ func TestPrepareAhead_PreparesOnTwoConnections(t *testing.T) {
 }
 
 func TestPrepareAhead_DoesNotHoldUpABusyPool(t *testing.T) {
-	cfg, err := pgxpool.ParseConfig(pgtest.DSN(t))
+	cfg, err := pgxpool.ParseConfig(migrated.DSN(t))
 	if err != nil {
 		t.Fatal(err)
 	}

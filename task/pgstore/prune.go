@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
@@ -20,7 +22,11 @@ func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (done task.Pru
 		clock = noClock
 	}
 	if req.After == "" {
-		if err := s.pruneKeys(ctx, clock); err != nil {
+		err := s.pruneKeys(ctx, clock)
+		if err == nil {
+			err = s.tidy(ctx, req, clock)
+		}
+		if err != nil {
 			return task.PruneReply{}, err
 		}
 	}
@@ -95,20 +101,28 @@ func (s *Store) pruneOthers(ctx context.Context, req task.PruneRequest, clock ti
 		}
 		return err
 	})
-	if err == nil && req.After == "" {
-		err = s.tidy(ctx, clock, req.Age)
-	}
 	return done, err
 }
 
 // noClock is a clock that is always ahead of the server's, which therefore counts.
 var noClock = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// tidy removes workers that have been gone for as long as ended tasks are kept.
-func (s *Store) tidy(ctx context.Context, clock time.Time, age time.Duration) error {
+// maxGone is how many workers that are gone are remembered where tasks are kept for ever.
+const maxGone = 10_000
+
+// tidy removes what belongs to no task: sets of schedules that are empty, and workers that have
+// been gone for as long as ended tasks are kept. If these are kept for ever, the names of workers
+// are kept for their histories, but no more than maxGone.
+func (s *Store) tidy(ctx context.Context, req task.PruneRequest, clock time.Time) error {
 	return s.again(ctx, func(ctx context.Context) error {
-		_, err := s.pool.Exec(ctx, s.q.RemoveGoneWorkers, clock, age.Microseconds())
-		return err
+		var batch pgx.Batch
+		if req.KeepOthers {
+			batch.Queue(s.q.RemoveForgottenWorkers, int64(maxGone))
+		} else {
+			batch.Queue(s.q.RemoveGoneWorkers, clock, req.Age.Microseconds())
+		}
+		batch.Queue(s.q.RemoveEmptySets, clock, storekit.EmptySetKept.Microseconds())
+		return s.pool.SendBatch(ctx, &batch).Close()
 	})
 }
 

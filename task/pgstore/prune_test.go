@@ -54,8 +54,10 @@ func TestPrune_RemovesTasksOfEveryID(t *testing.T) {
 	b := newRig(t)
 	odd := []string{
 		"00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff", // nil and max
-		"c232ab00-9414-11ec-b3c8-9f6bdeced846", "919108f7-52d1-4320-9bac-f847db4148a8", // versions 1 and 4
-		"2ed6657d-e927-568b-95e1-2665a8aea6a2", "01a20590-8ee5-7b09-80e0-000000000001", // versions 5 and 7
+		// Versions 1 and 4.
+		"c232ab00-9414-11ec-b3c8-9f6bdeced846", "919108f7-52d1-4320-9bac-f847db4148a8",
+		// Versions 5 and 7.
+		"2ed6657d-e927-568b-95e1-2665a8aea6a2", "01a20590-8ee5-7b09-80e0-000000000001",
 	}
 	for _, id := range odd {
 		b.add(task.NewTask{ID: id})
@@ -145,6 +147,48 @@ func TestPrune_ForgetsWorkersThatHaveBeenGoneForLong(t *testing.T) {
 	mustExec(t, b.store, `update @.workers set gone = gone - interval '2 hours'`)
 	if b.prune(task.PruneRequest{Age: time.Hour, Max: 1}); b.number(`select count(*) from lastcall.workers`) != 0 {
 		t.Error("a worker that left long ago is kept")
+	}
+}
+
+func TestPrune_WhereTasksAreKeptForEverForgetsWorkersThatNoneOfThemCanName(t *testing.T) {
+	b := newRig(t)
+	old := b.many(1)
+	b.beat(task.WorkerStopped)
+	forEver := task.PruneRequest{KeepOthers: true, Max: 1}
+	if b.prune(forEver); b.number(`select count(*) from lastcall.workers`) != 1 {
+		t.Error("a worker that a task of the store may name is forgotten")
+	}
+	mustExec(t, b.store, `update @.workers set gone = (select created from @.tasks where id = $1) - interval '1 second'`, old[0].ID)
+	if b.prune(forEver); b.number(`select count(*) from lastcall.workers`) != 0 {
+		t.Error("a worker that left before any task was created is kept")
+	}
+	mustExec(t, b.store, `insert into @.workers (worker, id, name, host, pid, kinds, queues, slots, lease, seq, state, gone)
+		select gen_random_uuid(), n::text, '', '', n, '{}', '{}', 1, 1, 1, 'stopped', now() + n * interval '1 second' from generate_series(1, 5) n`)
+	mustExec(t, b.store, b.store.q.RemoveForgottenWorkers, int64(2))
+	if got := b.number(`select sum(pid) from lastcall.workers`); got != 4+5 {
+		t.Errorf("of five workers 4 and 5 are to be kept, and the numbers of those that are add up to %d", got)
+	}
+}
+
+func TestPrune_ForgetsASetWithoutSchedulesADayAfterItsLastProcess(t *testing.T) {
+	b := newRig(t)
+	for name, schedules := range map[string][]task.ScheduleRecord{"empty": nil, "heard": nil, "full": {{Name: "a", Template: []byte("{}")}}} {
+		put := task.SchedulesPut{ScheduleSet: task.ScheduleSet{Name: name, Generation: testID(1)}, Schedules: schedules}
+		if _, err := b.store.PutSchedules(t.Context(), put); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustExec(t, b.store, `update @.schedule_sets set heard = heard - interval '25 hours'`)
+	if _, err := b.store.DueSchedules(t.Context(), task.DueRequest{Set: "heard", Generation: testID(1), Alive: true}); err != nil {
+		t.Fatal(err)
+	}
+	forEver := task.PruneRequest{KeepOthers: true, Max: 1, Clock: time.Now().Add(-2 * time.Hour)}
+	if b.prune(forEver); b.number(`select count(*) from lastcall.schedule_sets`) != 3 {
+		t.Error("by a clock that is behind a set is forgotten")
+	}
+	forEver.Clock = time.Now()
+	if b.prune(forEver); b.number(`select count(*) from lastcall.schedule_sets where name = 'empty'`) != 0 || b.number(`select count(*) from lastcall.schedule_sets`) != 2 {
+		t.Error("the empty set is to be forgotten, and no other")
 	}
 }
 

@@ -34,7 +34,8 @@ func (s *Store) reclaim(ctx context.Context, req task.ReclaimRequest) (left task
 		seq       = req.Seq
 		confirmed bool
 	)
-	if req.Evidence { // the beat at which the detector found the worker dead; MarkDead checks that it has not moved
+	// The beat at which the detector found the worker dead; MarkDead checks that it has not moved.
+	if req.Evidence {
 		seq, confirmed = s.detector.confirmed(req.Worker)
 	}
 	batch.Queue(s.q.LockWorker, worker)

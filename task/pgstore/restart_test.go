@@ -15,7 +15,7 @@ import (
 )
 
 func TestRestart_AWorkerThatOnlyLostItsConnectionIsNotTakenForDead(t *testing.T) {
-	dsn := pgtest.DSN(t)
+	dsn := migrated.DSN(t)
 	a := openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, a)
 	b := openAt(t, Config{DSN: dsn})

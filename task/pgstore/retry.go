@@ -60,7 +60,8 @@ func retry(ctx context.Context, repeatable func(error) bool, failed func(error),
 			return err
 		}
 		select {
-		case <-time.After(pause/2 + rand.N(pause)): // random, so that two transactions that collided do not collide again
+		// Random, so that two transactions that collided do not collide again.
+		case <-time.After(pause/2 + rand.N(pause)):
 		case <-ctx.Done():
 			return err
 		}

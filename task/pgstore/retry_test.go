@@ -12,7 +12,6 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/lastcall-go/lastcall/internal/pgtest"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -79,7 +78,7 @@ func TestErrors_SayWhatMayBeRepeated(t *testing.T) {
 
 // The server ends the session after the commit, and before the answer is read.
 func TestOnce_DoesNotRepeatWhatMayHaveCommitted(t *testing.T) {
-	dsn := pgtest.DSN(t)
+	dsn := migrated.DSN(t)
 	s := openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, s)
 	exec(t, dsn, `create table public.made (n integer)`)
@@ -105,7 +104,7 @@ func TestOnce_DoesNotRepeatWhatMayHaveCommitted(t *testing.T) {
 }
 
 func TestAgain_ReadsOnAfterTheServerEndedTheSessions(t *testing.T) {
-	dsn := pgtest.DSN(t)
+	dsn := migrated.DSN(t)
 	s := openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, s)
 	for range 20 {

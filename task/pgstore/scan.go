@@ -140,7 +140,8 @@ func rangesOf(req task.ClaimRequest) []piece {
 		}
 	}
 	slices.SortFunc(all, func(a, b piece) int { return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(a.last, b.last)) })
-	return slices.CompactFunc(all, func(a, b piece) bool { return a.first == b.first }) // two kinds may have the same range
+	// Two kinds may have the same range.
+	return slices.CompactFunc(all, func(a, b piece) bool { return a.first == b.first })
 }
 
 // found is a route that a poll found, with its first task.
@@ -165,7 +166,8 @@ func (s *scan) polledAll(pieces []piece, polled polled, full bool, took time.Dur
 	}
 	for _, f := range polled.all {
 		c := s.know(f)
-		if polled.expired && c.next == front { // the poll has stepped over expired tasks, so the claim need not
+		// The poll has stepped over expired tasks, so the claim need not.
+		if polled.expired && c.next == front {
 			c.goOn(f.first, f.first.runAt.Add(-lateness))
 			c.first, c.exact = f.first, true
 		}
@@ -267,7 +269,8 @@ func (s *scan) claimed(planned []cursor, ends map[int64]position, at time.Time, 
 		}
 		if end, some := ends[p.number]; some {
 			c.exact = false
-			if int64(end.sortPriority) <= s.urgent { // otherwise a task before the end may have arrived meanwhile
+			// Otherwise a task before the end may have arrived meanwhile.
+			if int64(end.sortPriority) <= s.urgent {
 				c.goOn(end, at.Add(-lateness))
 			}
 		}

@@ -9,7 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/lastcall-go/lastcall/internal/pgtest"
 	"github.com/lastcall-go/lastcall/task"
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
@@ -419,7 +418,7 @@ func TestPosition_IsComparedAsTheIndexIs(t *testing.T) {
 
 // A store without a session receives no announcements, and must not rely on there being none.
 func TestClaim_PollsEachTimeWhileNobodyCanAnnounceAnything(t *testing.T) {
-	dsn := pgtest.DSN(t)
+	dsn := migrated.DSN(t)
 	b := &rig{T: t, store: openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})}
 	t.Cleanup(func() { closed(t, b.store) })
 	b.store.session.close() // before it begins

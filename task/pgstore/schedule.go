@@ -165,7 +165,8 @@ func (s *Store) DueSchedules(ctx context.Context, req task.DueRequest) (reply ta
 
 // Tick implements task.Store.
 func (s *Store) Tick(ctx context.Context, req task.TickRequest) (results []task.TickResult, err error) {
-	if slices.ContainsFunc(req.Ticks, func(t task.Tick) bool { return t.Alone }) { // the last task may have expired
+	// The last task may have expired.
+	if slices.ContainsFunc(req.Ticks, func(t task.Tick) bool { return t.Alone }) {
 		if err := s.expireDue(ctx, expireEvery); err != nil {
 			return nil, err
 		}
@@ -240,9 +241,10 @@ func (s *Store) tick(ctx context.Context, tx pgx.Tx, req task.TickRequest, resul
 
 // heldSchedule is a schedule that a tick has locked.
 type heldSchedule struct {
-	paused     bool
-	last       *[16]byte // its last task
-	unfinished string    // its last task, if that has not ended and the schedule allows one task at a time
+	paused bool
+	last   *[16]byte // its last task
+	// Its last task, if that has not ended and the schedule allows one task at a time.
+	unfinished string
 }
 
 // lockSchedules locks the schedules whose next ticks are those of a request.

@@ -76,11 +76,13 @@ func (s *session) check(ctx context.Context, conn *pgx.Conn, pid uint32) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.trust == unsteady && time.Since(s.since) >= s.cfg.steady {
+	took := time.Since(began)
+	near := s.trust == farAway && estimate(took) <= slowConnect // it was the machine that was slow
+	if near || s.trust == unsteady && time.Since(s.since) >= s.cfg.steady {
 		s.trust = trusted
 	}
 	if s.trust == trusted {
-		s.confirm = confirmAt(time.Since(began))
+		s.confirm = confirmAt(took)
 	}
 	s.recordAgain()
 	return nil
@@ -106,6 +108,7 @@ func (s *session) connect(ctx context.Context) (*pgx.Conn, uint32, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.phase, s.since = phaseUp, time.Now()
+	s.connection++
 	if s.confirm = confirmAfter(time.Since(began)); s.confirm == 0 {
 		s.trust = farAway
 	}
@@ -125,11 +128,14 @@ func confirmAfter(took time.Duration) time.Duration {
 	return min(max(minConfirm, (3*took).Round(confirmStep)), maxConfirm)
 }
 
-// confirmAt returns the same for a session whose requests now take so long: connecting may take
-// eight times as long, with TLS and a password.
+// confirmAt returns the same for a session whose requests now take so long.
 func confirmAt(roundTrip time.Duration) time.Duration {
-	return confirmAfter(min(8*roundTrip, slowConnect))
+	return confirmAfter(min(estimate(roundTrip), slowConnect))
 }
+
+// estimate returns how long connecting may take, with TLS and a password, where a request takes so
+// long.
+func estimate(roundTrip time.Duration) time.Duration { return 8 * roundTrip }
 
 // noteRoundTrip has other workers wait for longer when the network has become slower.
 func (s *session) noteRoundTrip(took time.Duration) {
@@ -161,9 +167,9 @@ func (s *session) introduce(ctx context.Context, conn *pgx.Conn) (pid uint32, er
 	return uint32(n), err
 }
 
-// unrecorded returns the workers whose rows do not describe the session as it is, and the time to
-// write there.
-func (s *session) unrecorded() (workers []string, confirm time.Duration) {
+// unrecorded returns the workers whose rows do not describe the session as it is, and the time and
+// the number of the connection to write there.
+func (s *session) unrecorded() (workers []string, confirm time.Duration, connection int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dirty = false
@@ -172,19 +178,19 @@ func (s *session) unrecorded() (workers []string, confirm time.Duration) {
 			workers = append(workers, worker)
 		}
 	}
-	return workers, s.confirm
+	return workers, s.confirm, s.connection
 }
 
 // record writes into the rows of the workers that the session is evidence for them. A row that
 // another transaction has locked is tried again soon.
 func (s *session) record(ctx context.Context, conn *pgx.Conn) (done bool, err error) {
-	workers, confirm := s.unrecorded()
+	workers, confirm, connection := s.unrecorded()
 	if len(workers) == 0 {
 		return true, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestPatience)
 	defer cancel()
-	_, err = conn.Exec(ctx, s.cfg.statements.RecordSession, pgx.QueryExecModeExec, workers, confirm.Microseconds(), s.name)
+	_, err = conn.Exec(ctx, s.cfg.statements.RecordSession, pgx.QueryExecModeExec, workers, confirm.Microseconds(), s.name, connection)
 	if isRowError(err) {
 		return false, nil
 	}

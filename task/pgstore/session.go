@@ -28,17 +28,19 @@ type session struct {
 	spare spare
 	name  string // its application_name, which no other session has
 
-	mu        sync.Mutex
-	recorded  map[string]bool // for each worker of this process, whether its row describes the session as it is
-	phase     phase
-	changed   chan struct{} // closed and replaced when recorded or phase change
-	since     time.Time     // when the connection was opened last
-	lost      time.Time     // when it was lost last
-	trust     trust         // whether the end of the session may be evidence
-	confirm   time.Duration // how long the session must have been gone to be evidence; 0: it never is
-	dirty     bool          // there is something to record
-	queue     []*request
-	interrupt context.CancelFunc // ends the wait for an announcement
+	mu sync.Mutex
+	// For each worker of this process, whether its row describes the session as it is.
+	recorded   map[string]bool
+	phase      phase
+	changed    chan struct{} // closed and replaced when recorded or phase change
+	since      time.Time     // when the connection was opened last
+	connection int64         // its number, from 1
+	lost       time.Time     // when it was lost last
+	trust      trust         // whether the end of the session may be evidence
+	confirm    time.Duration // how long the session must have been gone to be evidence; 0: it never is
+	dirty      bool          // there is something to record
+	queue      []*request
+	interrupt  context.CancelFunc // ends the wait for an announcement
 }
 
 // sessionConfig is what a session needs to know of its store.
@@ -60,8 +62,9 @@ type sessionConfig struct {
 	// onNotify receives announcements. onConnect is called when some may have been missed.
 	onNotify  func(payload string)
 	onConnect func()
-	// withdraw records, over another connection, that the session of some workers is no evidence.
-	withdraw func(ctx context.Context, workers []string)
+	// withdraw records, over another connection, that the session of some workers is no evidence since
+	// that connection was lost.
+	withdraw func(ctx context.Context, workers []string, lost int64)
 }
 
 // phase is whether the session has a connection.
@@ -308,7 +311,8 @@ func (s *session) run() {
 			s.cfg.log.Warn("connection for beats and announcements lost; trying again", "error", explain(err))
 		}
 		failed = err.Error()
-		switch { // at once at first, since other workers see that the session is gone; then less and less often
+		// At once at first, since other workers see that the session is gone; then less and less often.
+		switch {
 		case up > time.Second:
 			pause = 0
 		case up > 0:
@@ -347,23 +351,18 @@ func (s *session) down(impossible bool) (up time.Duration) {
 		req.done <- errSessionLost
 	}
 	s.queue = nil
-	if len(workers) > 0 && s.cfg.life.Err() == nil {
-		s.cfg.start(func() { s.withdraw(workers) })
+	if lost := s.connection; len(workers) > 0 && s.cfg.life.Err() == nil {
+		s.cfg.start(func() { s.withdraw(workers, lost) })
 	}
 	s.broadcast()
 	return up
 }
 
-// withdraw records that the session of some workers is no evidence. That may happen after the
-// session is back, so the session is recorded once more afterwards.
-func (s *session) withdraw(workers []string) {
+// withdraw records that the session of some workers is no evidence, unless it is back by then.
+func (s *session) withdraw(workers []string, lost int64) {
 	ctx, cancel := context.WithTimeout(s.cfg.life, maxConfirm)
 	defer cancel()
-	s.cfg.withdraw(ctx, workers)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.recordAgain()
-	s.nudge()
+	s.cfg.withdraw(ctx, workers, lost)
 }
 
 // recordAgain has the session written into the rows of its workers again. The caller holds s.mu.

@@ -78,7 +78,7 @@ func awaitUp(t *testing.T, s *Store) {
 }
 
 func TestSession_RunsARequestAgainOnASpareConnectionWhenItIsLostInTheMiddle(t *testing.T) {
-	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true, Logger: slog.New(slog.DiscardHandler)})
+	s := openAt(t, Config{DSN: migrated.DSN(t), Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, s)
 	awaitUp(t, s)
 	var pids []uint32
@@ -106,7 +106,7 @@ func TestSession_RunsARequestAgainOnASpareConnectionWhenItIsLostInTheMiddle(t *t
 }
 
 func TestSession_KeepsItsConnectionWhenARequestFailsOrItsCallerLeaves(t *testing.T) {
-	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true, Logger: slog.New(slog.DiscardHandler)})
+	s := openAt(t, Config{DSN: migrated.DSN(t), Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, s)
 	awaitUp(t, s)
 	wrong := func(ctx context.Context, c *pgx.Conn) error {
@@ -137,7 +137,7 @@ func TestSession_KeepsItsConnectionWhenARequestFailsOrItsCallerLeaves(t *testing
 }
 
 func TestSession_EndsARequestThatWaitsForSomebodysLock(t *testing.T) {
-	dsn := pgtest.DSN(t)
+	dsn := migrated.DSN(t)
 	s := openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, s)
 	beat := beatAt(t, s, 15*time.Second)
@@ -163,19 +163,54 @@ func TestSession_EndsARequestThatWaitsForSomebodysLock(t *testing.T) {
 	}
 }
 
-func TestSession_IsRecordedAgainWhenItWasWithdrawnTooLate(t *testing.T) {
-	dsn := pgtest.DSN(t)
-	s := openAt(t, Config{DSN: dsn, Migrate: true})
+// A worker that is killed soon after its session is back must not look alive for a whole lease.
+func TestSession_ThatIsBackIsNotWithdrawnByWhatComesLate(t *testing.T) {
+	dsn := migrated.DSN(t)
+	s := openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, s)
 	beatAt(t, s, 15*time.Second)
-	s.session.withdraw([]string{"w"})
-	if !eventually(t, dsn, `select boot is not null from lastcall.workers`) {
-		t.Error("the session is no evidence any more")
+	endSession(t, dsn, s)
+	awaitSession(t, s.session, func() bool { return s.session.connection > 1 && s.session.recorded["w"] })
+	evidence := func() (is bool) {
+		if err := s.pool.QueryRow(t.Context(), `select boot is not null from lastcall.workers`).Scan(&is); err != nil {
+			t.Fatal(err)
+		}
+		return is
+	}
+	if s.session.withdraw([]string{"w"}, s.session.connection-1); !evidence() {
+		t.Error("the session that is back is no evidence")
+	}
+	if s.session.withdraw([]string{"w"}, s.session.connection); evidence() {
+		t.Error("the session that was lost is evidence")
 	}
 }
 
+func TestSession_IsEvidenceAgainOnceItTurnsOutThatTheMachineWasSlow(t *testing.T) {
+	s := openAt(t, Config{DSN: migrated.DSN(t), Migrate: true, Logger: slog.New(slog.DiscardHandler)})
+	defer closed(t, s)
+	beatAt(t, s, 15*time.Second)
+	s.session.mu.Lock()
+	s.session.trust, s.session.confirm = farAway, 0 // as if connecting had taken two seconds
+	s.session.mu.Unlock()
+	for range 50 { // until the machine is quick
+		err := s.session.exec(t.Context(), func(ctx context.Context, c *pgx.Conn) error {
+			return s.session.check(ctx, c, c.PgConn().PID())
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.session.mu.Lock()
+		trust, confirm := s.session.trust, s.session.confirm
+		s.session.mu.Unlock()
+		if trust == trusted && confirm >= minConfirm {
+			return
+		}
+	}
+	t.Error("the session is never evidence")
+}
+
 func TestSession_ThatIsClosedBeforeItBeginsDoesNotBegin(t *testing.T) {
-	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true})
+	s := openAt(t, Config{DSN: migrated.DSN(t), Migrate: true})
 	closed(t, s)
 	s.session.begin()
 	if s.session.isUp() {

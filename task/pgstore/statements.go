@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/lastcall-go/lastcall/internal/sqlfile"
 )
@@ -31,6 +32,7 @@ type statements struct {
 	ReadPicked, OutlinePicked, PickHeld, CreatedOf, KindsOfQueue                        string
 	History, Commands, Steps, Log, Count                                                string
 	Prune, PruneExpired, PruneKeys, RemoveGoneWorkers, CompactCounts, Bloat             string
+	RemoveForgottenWorkers, RemoveEmptySets                                             string
 	ScheduleSet, CreateScheduleSet, ChangeScheduleSet, HearSchedules                    string
 	RenameSchedules, RemoveSchedules, PutSchedules, Schedules, DueSchedules             string
 	LockSchedules, Unfinished, SetTicks, SetLastTask, PauseSchedule                     string
@@ -44,9 +46,31 @@ type statements struct {
 	ClaimFromPriority string
 }
 
-// loadStatements reads the statements for a schema, whose quoted name is ident. It panics if a
+// loadStatements returns the statements for a schema, whose quoted name is ident. It panics if a
 // statement is missing or not used: that is a mistake in this package.
 func loadStatements(ident string) statements {
+	texts := maps.Clone(embedded())
+	var s statements
+	v := reflect.ValueOf(&s).Elem()
+	for i := range v.NumField() {
+		name := v.Type().Field(i).Name
+		text, ok := texts[name]
+		if !ok {
+			panic("pgstore: no file in sql has a statement " + name)
+		}
+		delete(texts, name)
+		v.Field(i).SetString(withSchema(text, ident))
+	}
+	for name := range texts {
+		panic("pgstore: nobody uses the statement " + name)
+	}
+	return s
+}
+
+// embedded returns the statements of the files in sql by name, and those that are made from them.
+// They are read once for all stores of a process, since the search for functions takes the longest
+// part of the time in which a store is opened.
+var embedded = sync.OnceValue(func() map[string]string {
 	texts := make(map[string]string)
 	files, err := fs.Glob(sqlFiles, "sql/*.sql")
 	for _, file := range files {
@@ -76,22 +100,11 @@ func loadStatements(ident string) statements {
 		"q.suspicion is null and q.status = 'interrupted' and q.route >= p.first",
 		"q.suspicion is null and q.route > f.route", "q.suspicion is null and q.status = 'interrupted' and q.route > f.route",
 		"order by q.route, q.sort_priority, q.queued, q.run_at, q.id limit 1", "order by q.route, q.sort_priority, q.run_at, q.id limit 1").Replace(texts["Poll"])
-	var s statements
-	v := reflect.ValueOf(&s).Elem()
-	for i := range v.NumField() {
-		name := v.Type().Field(i).Name
-		text, ok := texts[name]
-		if !ok {
-			panic("pgstore: no file in sql has a statement " + name)
-		}
-		delete(texts, name)
-		v.Field(i).SetString(withSchema(withServer(text), ident))
+	for name, text := range texts {
+		texts[name] = withServer(text)
 	}
-	for name := range texts {
-		panic("pgstore: nobody uses the statement " + name)
-	}
-	return s
-}
+	return texts
+})
 
 // serverFunctions matches calls of the server's functions, which the files of statements write
 // without their schema.

@@ -13,7 +13,7 @@ import (
 	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
-// Tx wraps a transaction of pgx for [task.Client.WithTx], [task.Run.SaveTx] and
+// Tx wraps a transaction of pgx for [task.Client.WithTx], [task.Run.SaveTx], [task.Run.StepTx] and
 // [task.Run.FinishTx]. The transaction must be in the database that has the store's schema.
 //
 // In a transaction that is repeatable read or serializable, enqueuing, saving and finishing may

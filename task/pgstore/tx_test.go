@@ -13,7 +13,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	_ "github.com/jackc/pgx/v5/stdlib" // a driver for database/sql
 
-	"github.com/lastcall-go/lastcall/internal/pgtest"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -28,7 +27,7 @@ type desk struct {
 
 func newDesk(t *testing.T) *desk {
 	t.Helper()
-	dsn := pgtest.DSN(t)
+	dsn := migrated.DSN(t)
 	d := &desk{Store: openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)}), t: t, dsn: dsn}
 	d.client = task.NewClient(d.Store)
 	exec(t, dsn, `create table public.rows (n integer)`)
@@ -306,7 +305,8 @@ func TestFinishTx_InARepeatableReadTransactionFailsAndLeavesNothingBehind(t *tes
 	if got, err := d.client.Get(t.Context(), run.ID); err != nil || got.Status != task.StatusRunning {
 		t.Errorf("%s, %v", got.Status, err)
 	}
-	err = pgx.BeginTxFunc(t.Context(), d.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error { // once more
+	// Again, in an isolation level that sees no later commits.
+	err = pgx.BeginTxFunc(t.Context(), d.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error {
 		_, err := tx.Exec(t.Context(), `insert into public.rows values (1)`)
 		return errors.Join(err, d.FinishTx(t.Context(), Tx(tx), success(run)))
 	})

@@ -210,7 +210,8 @@ func (s *Store) compareRuns(ctx context.Context, b task.Beat) (lost []task.Fence
 		worker, epoch = workerKey(b.Worker), s.epochs.raise(b.Worker)
 		ids           [][16]byte
 		runs          []int64
-		batch         pgx.Batch // one transaction, in which each statement sees what was committed before it
+		// One transaction, in which each statement sees what was committed before it.
+		batch pgx.Batch
 	)
 	batch.Queue(`select pg_catalog.set_config('lock_timeout', $1, true)`, claimPatience)
 	batch.Queue(s.q.LockWorker, worker)
@@ -241,7 +242,8 @@ func (s *Store) compareRuns(ctx context.Context, b task.Beat) (lost []task.Fence
 
 // removeStopped marks a worker that has stopped as gone, unless it still holds runs.
 func (s *Store) removeStopped(ctx context.Context, worker string) error {
-	var batch pgx.Batch // one transaction, in which the last statement sees the claims that were waited for
+	// One transaction, in which the last statement sees the claims that were waited for.
+	var batch pgx.Batch
 	batch.Queue(`select pg_catalog.set_config('lock_timeout', $1, true)`, claimPatience)
 	batch.Queue(s.q.LockWorker, workerKey(worker))
 	batch.Queue(s.q.RemoveStoppedWorker, workerKey(worker))

@@ -56,6 +56,9 @@ func (t *txn) controlAll(cmd task.Command, seen []task.Standing, errs []error, n
 			continue
 		}
 		if cmd.Verb == task.VerbDelete {
+			if err := t.giveBack(is); err != nil {
+				return false, err
+			}
 			errs[i] = nil
 			gone = append(gone, is.number)
 			fewer.add(is.queue, is.kind, is.ended, -1)

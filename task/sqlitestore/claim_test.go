@@ -32,7 +32,8 @@ func TestClaim_ThatHadToWaitBeginsARunAfterTheEndOfTheOneBefore(t *testing.T) {
 	if err != nil || len(first) != 1 {
 		t.Fatalf("%+v, %v", first, err)
 	}
-	if _, err := s.Add(t.Context(), []task.NewTask{{ID: other, Kind: "k"}}); err != nil { // so that there is something to claim
+	// So that there is something to claim.
+	if _, err := s.Add(t.Context(), []task.NewTask{{ID: other, Kind: "k"}}); err != nil {
 		t.Fatal(err)
 	}
 

@@ -85,16 +85,23 @@ func (t *txn) control(cmd task.Command, now int64) (commanded bool, err error) {
 		if s.ended == "" {
 			return false, task.ErrNotEnded
 		}
-		if s.key != "" {
-			if _, err := t.exec("GiveBackWindow", s.kind, s.key, s.id); err != nil {
-				return false, err
-			}
+		if err := t.giveBack(s); err != nil {
+			return false, err
 		}
 		fewer := make(counts)
 		fewer.add(s.queue, s.kind, s.ended, -1)
 		return false, t.remove([]int64{s.number}, fewer)
 	}
 	return t.controlState(s, cmd, now)
+}
+
+// giveBack releases the key of a task that a person deletes, although its time is not over.
+func (t *txn) giveBack(s state) error {
+	if s.key == "" {
+		return nil
+	}
+	_, err := t.exec("GiveBackWindow", s.kind, s.key, s.id)
+	return err
 }
 
 // controlState carries out a command for a task, except a deletion, and records it.
@@ -194,7 +201,8 @@ func (t *txn) retry(s state, now int64) error {
 		if err != nil {
 			return err
 		}
-		if holder, held := holders[kindKey{s.kind, s.key}]; held && holder != s.id { // if the task itself holds the key, it does so by a window
+		// If the task itself holds the key, it does so by a window.
+		if holder, held := holders[kindKey{s.kind, s.key}]; held && holder != s.id {
 			return task.ErrKeyBusy
 		}
 		if err := t.rows("AddKeys", []any{s.number, s.kind, s.key}); err != nil {

@@ -70,7 +70,8 @@ func (d *lockDir) make() error {
 		return fmt.Errorf("%s is no directory: remove it", d.dir)
 	}
 	if mode := dirMode(d.mode()); info.Mode().Perm() != mode {
-		_ = os.Chmod(d.dir, info.Mode()&(fs.ModeSetgid|fs.ModeSticky)|mode) // Store.CheckPermissions reports it
+		// Store.CheckPermissions reports it.
+		_ = os.Chmod(d.dir, info.Mode()&(fs.ModeSetgid|fs.ModeSticky)|mode)
 	}
 	return nil
 }

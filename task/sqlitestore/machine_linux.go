@@ -25,7 +25,8 @@ func refuseBy(statfs func(string, *syscall.Statfs_t) error, dir string) error {
 	if err := statfs(dir, &st); err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
 	}
-	names := map[uint32]string{0x6969: "NFS", 0x517b: "SMB", 0xff534d42: "CIFS", 0xfe534d42: "SMB2"} // linux/magic.h
+	// The numbers are those of linux/magic.h.
+	names := map[uint32]string{0x6969: "NFS", 0x517b: "SMB", 0xff534d42: "CIFS", 0xfe534d42: "SMB2"}
 	if name, ok := names[uint32(st.Type)]; ok {
 		return fmt.Errorf("%s is on %s, a network file system, where SQLite loses data: use a local disk", dir, name)
 	}

@@ -45,9 +45,9 @@ func setMode(f *os.File, mode fs.FileMode) {
 // followMode gives the mode of the database to SQLite's files next to it, if an earlier mode or an
 // earlier program has left them with another one.
 func followMode(path string, mode fs.FileMode) {
-	for _, beside := range []string{path + "-wal", path + "-shm"} {
-		if info, err := os.Lstat(beside); err == nil && info.Mode().IsRegular() && info.Mode().Perm() != mode {
-			_ = os.Chmod(beside, mode) // CheckPermissions reports it
+	for _, name := range []string{path + "-wal", path + "-shm"} {
+		if info, err := os.Lstat(name); err == nil && info.Mode().IsRegular() && info.Mode().Perm() != mode {
+			_ = os.Chmod(name, mode) // CheckPermissions reports it
 		}
 	}
 }

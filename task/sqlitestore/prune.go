@@ -5,6 +5,7 @@ import (
 	"database/sql"
 
 	"github.com/lastcall-go/lastcall/task"
+	"github.com/lastcall-go/lastcall/task/storekit"
 )
 
 // Prune implements task.Store. The next call does not meet what this one has removed, so no
@@ -17,6 +18,9 @@ func (s *Store) Prune(ctx context.Context, req task.PruneRequest) (task.PruneRep
 			now = req.Clock
 		}
 		if _, err := t.exec("PruneWindows", now.UnixMicro(), req.Max); err != nil {
+			return err
+		}
+		if _, err := t.exec("RemoveEmptySets", now.Add(-storekit.EmptySetKept).UnixMicro()); err != nil {
 			return err
 		}
 		if done.Tasks, err = t.prune("ExpiresFirst", now.UnixMicro(), req.Max); err != nil || req.KeepOthers || done.Tasks >= req.Max {

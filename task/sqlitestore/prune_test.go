@@ -93,3 +93,36 @@ func TestPrune_GoesByTheClockThatIsBehind(t *testing.T) {
 		}
 	}
 }
+
+func TestPrune_ForgetsASetWithoutSchedulesADayAfterItsLastProcess(t *testing.T) {
+	s, path := fresh(t)
+	for name, schedules := range map[string][]task.ScheduleRecord{"empty": nil, "heard": nil, "full": {{Name: "a"}}} {
+		if _, err := s.PutSchedules(t.Context(), task.SchedulesPut{ScheduleSet: task.ScheduleSet{Name: name, Generation: name}, Schedules: schedules}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	long := (25 * time.Hour).Microseconds()
+	if _, err := rawDB(t, path).ExecContext(t.Context(), `update schedule_sets set heard = heard - ?`, long); err != nil {
+		t.Fatal(err)
+	}
+	sets := func(clock time.Time) (all string) {
+		t.Helper()
+		if _, err := s.Prune(t.Context(), task.PruneRequest{KeepOthers: true, Max: 1, Clock: clock}); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"empty", "heard", "full"} {
+			got, err := s.DueSchedules(t.Context(), task.DueRequest{Set: name, Generation: name, Alive: name == "heard"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			all += got.Set.Generation + " "
+		}
+		return all
+	}
+	if got := sets(time.Now().Add(-2 * time.Hour)); got != "empty heard full " {
+		t.Errorf("by a clock that is behind there are %s", got)
+	}
+	if got := sets(time.Time{}); got != " heard full " {
+		t.Errorf("after a day there are %s", got)
+	}
+}

@@ -19,7 +19,7 @@ func (s *Store) PutSchedules(ctx context.Context, put task.SchedulesPut) (set ta
 		if set, err = t.scheduleSet(put.Name); err != nil || set.Generation != put.Was {
 			return err
 		}
-		if err := t.putSchedules(put); err != nil {
+		if err := t.putSchedules(put, s.now().UnixMicro()); err != nil {
 			return err
 		}
 		set, err = t.scheduleSet(put.Name)
@@ -28,12 +28,12 @@ func (s *Store) PutSchedules(ctx context.Context, put task.SchedulesPut) (set ta
 	return set, err
 }
 
-func (t *txn) putSchedules(put task.SchedulesPut) error {
+func (t *txn) putSchedules(put task.SchedulesPut, now int64) error {
 	former, err := list(put.Former)
 	if err != nil {
 		return err
 	}
-	if _, err := t.exec("PutScheduleSet", put.Name, put.Generation, put.Revision, put.Digest, former, put.Salt); err != nil {
+	if _, err := t.exec("PutScheduleSet", put.Name, put.Generation, put.Revision, put.Digest, former, put.Salt, now); err != nil {
 		return err
 	}
 	for name, formerly := range put.Renamed {
@@ -121,7 +121,7 @@ func (s *Store) behind(clock time.Time) time.Time {
 func (s *Store) DueSchedules(ctx context.Context, req task.DueRequest) (task.DueReply, error) {
 	if req.Alive {
 		err := s.inTx(ctx, func(t *txn) error {
-			_, err := t.exec("HearSchedules", req.Set, req.Generation)
+			_, err := t.exec("HearSchedules", req.Set, req.Generation, s.now().UnixMicro())
 			return err
 		})
 		if err != nil {

@@ -214,7 +214,8 @@ func (s *Store) fewWaiting(ctx context.Context, f *search) (waits []condition, e
 	case len(f.statuses) == 2:
 		waits = []condition{{"true", nil}}
 	case f.statuses[0] == task.StatusInterrupted:
-		name, waits = "FewInterrupted", []condition{{"w.interrupted = 1", nil}} // as the condition of the index
+		// The same condition as that of the index.
+		name, waits = "FewInterrupted", []condition{{"w.interrupted = 1", nil}}
 	default:
 		waits = []condition{{"w.interrupted = 0", nil}}
 	}

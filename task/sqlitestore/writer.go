@@ -116,7 +116,8 @@ func (s *Store) writes() {
 				j.done <- j.err
 			}
 			if len(batch) > 1 {
-				runtime.Gosched() // callers that have just been answered may call again, and share the next commit
+				// Callers that have just been answered may call again, and share the next commit.
+				runtime.Gosched()
 			}
 			s.letOthersWrite()
 		}

@@ -55,7 +55,8 @@ func TestTransaction_WhoseContextEndsWhileItWaitsIsNotBegun(t *testing.T) {
 	if err := <-first; err != nil {
 		t.Error(err)
 	}
-	if err := s.inTx(t.Context(), func(*txn) error { return nil }); err != nil { // it runs after the one that never began
+	// It runs after the one that never began.
+	if err := s.inTx(t.Context(), func(*txn) error { return nil }); err != nil {
 		t.Error(err)
 	}
 }

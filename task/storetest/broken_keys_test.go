@@ -107,6 +107,15 @@ var keyFlaws = map[string]func(b *broken){
 	"a time that is over holds no key, and Delete gives it back before": func(b *broken) {
 		eachNew(b, func(n *task.NewTask) { n.KeyFor *= 10_000 })
 	},
+	"commands to all tasks with a key leave its time as those to one do": func(b *broken) {
+		inner := b.controlAll // which says that it has deleted, and has not
+		b.controlAll = func(ctx context.Context, cmd task.Command, seen []task.Standing) []error {
+			if cmd.Verb == task.VerbDelete {
+				return make([]error, len(seen))
+			}
+			return inner(ctx, cmd, seen)
+		}
+	},
 	"one that is replaced keeps its time": func(b *broken) {
 		eachOutcome(b, task.OutcomeDiscarded, task.OutcomeAdded)
 	},

@@ -59,3 +59,20 @@ func neverAlone(b *broken) {
 		return inner(ctx, req)
 	}
 }
+
+// prunesSets forgets every set when it prunes.
+func prunesSets(b *broken) {
+	prune, due := b.prune, b.due
+	var pruned bool
+	b.prune = func(ctx context.Context, req task.PruneRequest) (task.PruneReply, error) {
+		pruned = true
+		return prune(ctx, req)
+	}
+	b.due = func(ctx context.Context, req task.DueRequest) (task.DueReply, error) {
+		reply, err := due(ctx, req)
+		if pruned {
+			reply = task.DueReply{}
+		}
+		return reply, err
+	}
+}

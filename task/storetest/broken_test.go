@@ -377,7 +377,7 @@ var breaches = map[string]func(b *broken){
 	"50": replacesNothing, "51": holdsForNoTime,
 	"52": goesOnByTheTask, "53": cutsShort,
 	"54": trustsWhatWasSeen,
-	"55": keepsCommands,
+	"55": keepsCommands, "56": prunesSets,
 }
 
 // try runs a case on a store and reports whether the case complains, or does not end.

@@ -119,6 +119,46 @@ var bulkRules = []rule{
 		}
 		t.count("default k queued", len(seen))
 	}},
+	{"51", "commands to all tasks with a key leave its time as those to one do", func(t *T) {
+		t.join("w")
+		throttled := func(key string, window time.Duration) task.NewTask {
+			n := t.another(key, task.Discard, func(n *task.NewTask) { n.KeyFor = window })
+			t.answered(n, n.ID, task.OutcomeAdded)
+			return n
+		}
+		all := func(verb task.Verb, key string, want task.BulkResult) {
+			t.Helper()
+			t.tick()
+			if got, err := task.NewClient(t.Store).Bulk(t.Context(), verb, task.Query{Kind: "k", Key: key}, nil); err != nil || got != want {
+				t.Errorf("%s all of %s: %+v, %v, want %+v", verb, key, got, err, want)
+			}
+		}
+		held := func(key string, by task.NewTask) {
+			t.Helper()
+			t.answered(t.another(key, task.Discard), by.ID, task.OutcomeDiscarded)
+		}
+		one, beside := throttled("one", time.Hour), throttled("beside", time.Hour)
+		all(task.VerbCancel, "one", task.BulkResult{Found: 1, Done: 1})
+		held("one", one)
+		all(task.VerbRetry, "one", task.BulkResult{Found: 1, Done: 1})
+		for _, c := range t.claim("w", 10) {
+			t.mustApply(change(c, task.StatusFailed))
+		}
+		held("one", one)
+		all(task.VerbDelete, "one", task.BulkResult{Found: 1, Done: 1})
+		next := throttled("one", brief) // the deletion has given it back
+		held("beside", beside)
+		t.mustApply(change(t.claimOnly(next.ID), task.StatusFailed))
+		time.Sleep(brief)
+		last := throttled("one", time.Hour)
+		t.mustApply(change(t.claimOnly(last.ID), task.StatusFailed))
+		all(task.VerbRetry, "one", task.BulkResult{Found: 2, Done: 1, KeyBusy: 1})
+		if got := t.get(next.ID); got.Status != task.StatusFailed {
+			t.Errorf("one whose key another one holds, which has ended, is %s", got.Status)
+		}
+		all(task.VerbDelete, "one", task.BulkResult{Found: 1, Done: 1})
+		held("one", last)
+	}},
 	{"55", "what was asked of a task is kept with it, and by whom and why", func(t *T) {
 		t.join("w")
 		id, other := t.failed(), t.failed()

@@ -99,7 +99,8 @@ var expireRules = []rule{
 		t.mustAsk(task.VerbCancel, id)
 		t.expired(id)
 		t.wantErr("interrupt", t.ask(task.VerbInterrupt, id), task.ErrNotRunning)
-		if err := t.ask(task.VerbDelete, other); err != nil && !errors.Is(err, task.ErrNotFound) { // of a call that is made twice
+		// Of a call that is made twice.
+		if err := t.ask(task.VerbDelete, other); err != nil && !errors.Is(err, task.ErrNotFound) {
 			t.Errorf("delete: %v", err)
 		}
 		t.mustAsk(task.VerbRetry, id)

@@ -11,8 +11,8 @@ import (
 // database is in trouble. It hides the store's optional methods, such as those of [task.TxStore].
 type FaultyStore struct {
 	task.Store
-	// Plan is called at the begin of every call but Close, with the method's name, and returns what
-	// happens to the call. Many goroutines call it at once.
+	// Plan is called at the beginning of every call but Close, with the method's name, and returns
+	// what happens to the call. Many goroutines call it at once.
 	Plan func(method string) Fault
 }
 

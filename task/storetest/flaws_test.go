@@ -107,7 +107,8 @@ var flaws = map[string]func(b *broken){
 	},
 	"one task in each of many queues: claims of a few take them in their order, and none is empty before the last": func(b *broken) {
 		inner, queue := b.claim, 0
-		b.claim = func(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) { // from one queue after the other
+		// From one queue after the other.
+		b.claim = func(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
 			req.Queues = []string{fmt.Sprintf("q%d", queue)}
 			queue++
 			return inner(ctx, req)

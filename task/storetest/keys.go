@@ -242,7 +242,8 @@ func (t *T) replacedOne(state string, delay time.Duration) {
 	was := t.get(n.ID)
 	by := t.another(state, task.Replace, func(n *task.NewTask) {
 		n.Queue, n.Priority, n.Meta, n.Delay = "another", -2, map[string]string{"of": "new"}, delay
-		n.Payload = append(n.Payload, make([]byte, 300*runs)...) // longer than what a store may keep next to a waiting task
+		// Longer than what a store may keep next to a waiting task.
+		n.Payload = append(n.Payload, make([]byte, 300*runs)...)
 	})
 	t.answered(by, n.ID, task.OutcomeReplaced)
 	got := t.get(n.ID)

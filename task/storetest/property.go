@@ -205,7 +205,8 @@ func (m *model) end(rt *rapid.T) {
 	if mt.asked == task.VerbCancel && next.Claimable() {
 		next = task.StatusCancelled
 	}
-	if next != task.StatusSucceeded { // a plain success leaves the counters alone, and they are the same
+	// A plain success leaves the counters alone, and they are the same.
+	if next != task.StatusSucceeded {
 		mt.counters = c.Counters
 	}
 	mt.delayed, mt.asked = c.Delay > 0, ""

@@ -49,6 +49,7 @@ var reasons = map[string]string{
 	"53":      "a person who searches ten million errors for a word must not block the store, nor get the answer that there is none",
 	"54":      "a person who deletes failed tasks must not delete one that a colleague has just repaired",
 	"55":      "a week later somebody wants to know who cancelled a task, and why",
+	"56":      "services come and go for years, and each would leave its set of schedules for ever; but a rollback an hour later must find it",
 	"39":      "a neighbour that hears of a stop too late has given its free slots away",
 	"42":      "a worker that is being stopped releases what it has just claimed, and such a task must not wait behind ten thousand others",
 	"43":      "work that is useful for a minute only must not be done an hour later, nor fill the queue until then",

@@ -93,6 +93,19 @@ var scheduleRules = []rule{
 	{"47", "an id that exists, and a pause, add nothing, and the tick is made", tickedWithoutTask},
 	{"48", "the answer has what is due by both clocks, the first first, and when the next is due", dueSchedules},
 	{"49", "a tick that is to be alone adds nothing while the last task has not ended", tickedAlone},
+	{"56", "a set stays while a process of it was heard of, also without schedules", func(t *T) {
+		t.put(putSet(1))
+		t.tick()
+		t.prune(0, 10)
+		if got := t.due(1, 10).Set.Generation; got != generation(1) {
+			t.Errorf("the set without schedules has the generation %q", got)
+		}
+		t.put(putSet(2, scheduled("a", 0)))
+		t.prune(0, 10)
+		if got := t.due(2, 10); got.Set.Generation != generation(2) || len(got.Due) != 1 {
+			t.Errorf("the set with a schedule is %+v", got)
+		}
+	}},
 }
 
 // scheduleMeetings are the cases in which calls meet.

@@ -259,7 +259,8 @@ func (p *proc) stop(t *teller) {
 	t.Helper()
 	p.cancel()
 	<-p.done
-	if p.err != nil && !errors.Is(p.err, context.Canceled) { // which it is when it had not registered yet
+	// A worker that had not registered yet returns the end of its context.
+	if p.err != nil && !errors.Is(p.err, context.Canceled) {
 		t.Errorf("a worker that was stopped: %v", p.err)
 	}
 }

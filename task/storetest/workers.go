@@ -124,7 +124,7 @@ var workerRules = []rule{
 			c := change(left.Tasks[0], task.StatusInterrupted)
 			c.Reclaimed = true
 			t.mustApply(c)
-			req.Seq = 77 // marked dead it is, whoever asks
+			req.Seq = 77 // it is marked dead, whatever Seq the caller has
 		}
 		if _, ok := t.worker("w"); ok {
 			t.Error("the worker is still listed")

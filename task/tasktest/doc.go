@@ -24,8 +24,8 @@
 //
 // # Transactions
 //
-// Tasks are in memory here, where there are no transactions: [task.Run.FinishTx] and
-// [task.Run.SaveTx] return an error. Test a handler that calls them against its database;
+// Tasks are in memory here, where there are no transactions: [task.Run.FinishTx], [task.Run.SaveTx]
+// and [task.Run.StepTx] return an error. Test a handler that calls them against its database;
 // docs/transactions.md describes why, and how.
 //
 // # Time

@@ -80,6 +80,16 @@ func TestExample_AStopCostsNobodyALetter(t *testing.T) {
 	}
 }
 
+// A run that has to make room for others (Kind.MaxRunTime) sees the same as at an interrupt: its
+// context has ended when Save returns. The next run begins after the letter that was saved.
+func TestExample_ATurnCostsNobodyALetter(t *testing.T) {
+	var box letterbox
+	got := tasktest.Run(t, sendLetters(&box), readers, tasktest.Options{InterruptAtSave: 1})
+	if got.Status != task.StatusSucceeded || len(got.History) != 2 || !slices.Equal(box, readers.To) {
+		t.Errorf("%s (%s) after %d runs, letters to %v", got.Status, got.Error, len(got.History), box)
+	}
+}
+
 // The same at every save, by a last call, an interrupt and a SIGKILL. After a SIGKILL between a
 // letter and its save that letter is sent again.
 func TestExample_NobodyIsLeftOutWhereverItIsStopped(t *testing.T) {

@@ -20,8 +20,9 @@ const (
 	hostileTimeout = time.Second
 	hostileKill    = time.Second
 	hostileGrace   = 6 * time.Second
-	slotFree       = time.Second // from the end of a run, or of a shim's time, to the start of the next run
-	runEnds        = hostileTimeout + hostileKill + time.Second
+	// From the end of a run, or of a shim's time, to the start of the next run.
+	slotFree = time.Second
+	runEnds  = hostileTimeout + hostileKill + time.Second
 	// leftAlone is how long a worker leaves a task that was interrupted on request to other workers.
 	leftAlone = 5 * time.Second
 )

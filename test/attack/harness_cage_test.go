@@ -246,7 +246,8 @@ func removeCages(scratch string) (err error) {
 		for _, dir := range append(groups, filepath.Join(g.dir, "cgroup.procs")) {
 			dir = filepath.Dir(dir)
 			var last error
-			gone := poll(time.Now().Add(10*time.Second), func() bool { // zombies leave the group a little later
+			// Zombies leave the group a little later.
+			gone := poll(time.Now().Add(10*time.Second), func() bool {
 				last = os.Remove(dir)
 				return last == nil || errors.Is(last, fs.ErrNotExist)
 			})

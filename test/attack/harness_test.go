@@ -83,7 +83,8 @@ func supervise() (code int, err error) {
 	cmd := exec.CommandContext(context.Background(), os.Args[0], os.Args[1:]...)
 	cmd.Env = append(os.Environ(), scratchVariable+"="+dir, "TMPDIR="+dir)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // only this process passes a terminal's signals on
+	// Only this process passes a terminal's signals on.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if _, err := cmd.StdinPipe(); err != nil {
 		return 1, err
 	}

@@ -109,7 +109,8 @@ func TestHTTP_ATokenFileThatIsHalfWrittenGivesNoShorterToken(t *testing.T) {
 	s := c.guarded()
 	file := filepath.Join(c.dir, "tokens")
 	half := strings.Repeat("R", 30)
-	put(t, file, "admin read,submit,operate "+adminSecret+"\nrd read "+half, 0o600) // the second half is still missing
+	// The second half is still missing.
+	put(t, file, "admin read,submit,operate "+adminSecret+"\nrd read "+half, 0o600)
 	by := time.Now().Add(4 * time.Second)
 	if poll(by, func() bool {
 		status, _ := s.ask(http.MethodGet, "/v1/counts", half, "")

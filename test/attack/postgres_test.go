@@ -162,7 +162,8 @@ func TestPostgres_NoCodeThatAnotherRoleHasPlantedRuns(t *testing.T) {
 			t.Errorf("planted code ran: %s", where)
 		}
 	}
-	d.exec("app", "evil", "select 2::numeric * 3::int4") // a trap works where its schema is in the search path
+	// A trap works where its schema is in the search path.
+	d.exec("app", "evil", "select 2::numeric * 3::int4")
 	if !hit() {
 		t.Fatal("what was planted does not run for anybody")
 	}
@@ -263,7 +264,8 @@ func (d *database) queueForLocks() (waiting int) {
 		conn := d.connect("app", "evil")
 		var done sync.WaitGroup
 		ctx, cancel := context.WithCancel(d.t.Context())
-		done.Go(func() { _, _ = conn.Exec(ctx, "select pg_advisory_lock($1)", key) }) // until it is cancelled
+		// It waits until it is cancelled.
+		done.Go(func() { _, _ = conn.Exec(ctx, "select pg_advisory_lock($1)", key) })
 		d.t.Cleanup(func() { cancel(); done.Wait() })
 	}
 	until(d.t, "evil waits", func() bool {

@@ -46,6 +46,7 @@ func (r *run) environment(process, store string) []string {
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "LASTCALL_") || strings.HasPrefix(v, "KUBERNETES_") || strings.HasPrefix(v, "PG")
 	})
+	env = append(env, r.environ...)
 	return append(env, r.mark(), wire.EnvName+"="+process, wire.EnvStore+"="+store, wire.EnvLease+"="+lease.String(),
 		wire.EnvGrace+"="+grace.String(), wire.EnvBreak+"="+r.opt.breaks, wire.EnvRetention+"="+r.retention().String(),
 		wire.EnvHostile+"="+r.hostile, "TMPDIR="+filepath.Join(r.scratch, "tmp"))

@@ -28,7 +28,8 @@ func (r *run) confineHostile() error {
 		r.skipped["hostile children"] = "they run as another user, which only root can make them"
 		return nil
 	}
-	parts := []string{fmt.Sprint(30000 + os.Getpid()%10000)} // a user without an account, and without other processes
+	// A user without an account, and without other processes.
+	parts := []string{fmt.Sprint(30000 + os.Getpid()%10000)}
 	for controller, most := range map[string]int64{memoryController: hostileMemory, pidsController: hostileTasks} {
 		g := ownCgroup(controller, filepath.Base(r.scratch))
 		if g.usable() != nil {

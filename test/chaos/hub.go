@@ -151,7 +151,8 @@ func (h *hub) take(p *peer, out *json.Encoder, m wire.Message) {
 	case m.Effect != nil:
 		stale := h.effect(p, *m.Effect)
 		p.mu.Lock()
-		_ = out.Encode(wire.Reply{Verdict: &wire.Verdict{N: m.N, Stale: stale}}) // its end is recorded separately
+		// The end of the process is recorded separately.
+		_ = out.Encode(wire.Reply{Verdict: &wire.Verdict{N: m.N, Stale: stale}})
 		p.mu.Unlock()
 	case m.Answer != nil:
 		select {

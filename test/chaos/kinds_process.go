@@ -44,8 +44,8 @@ func processKinds() []kind {
 	}
 }
 
-// hit makes a fault of the slot's process. It waits until one is ready, and records the begin and
-// the end of the fault.
+// hit makes a fault of the slot's process. It waits until one is ready, and records the beginning
+// and the end of the fault.
 func hit(ctx context.Context, r *run, f Fault, do func(p *process) error) error {
 	s := r.slot(f.Slot)
 	s.fault.Lock()

@@ -101,7 +101,13 @@ func (l *load) control(rng *rand.Rand) (c history.Call, ok bool) {
 	case n < 18:
 		c.Op, c.Queue = history.Pause, fmt.Sprintf("shared-%d", rng.IntN(4))
 		return c, true
-	case n < 26:
+	case n < 20:
+		if !l.plans.can[wire.CanCommandAll] {
+			return c, false
+		}
+		c.Op, c.Queue = []history.Op{history.CancelAll, history.RetryAll, history.DeleteAll}[rng.IntN(3)], fmt.Sprintf("shared-%d", rng.IntN(4))
+		return c, true
+	case n < 28:
 		if some := l.pausedQueues(); len(some) > 0 {
 			c.Op, c.Queue = history.Resume, some[rng.IntN(len(some))]
 			return c, true
@@ -194,7 +200,9 @@ func (l *load) learn(c history.Call, a history.Answer) {
 		if a.Outcome == history.Done {
 			l.run.progress.deleted(c.Seq)
 		}
-	case history.Retry, history.Interrupt:
+	case history.CancelAll:
+		l.run.progress.endedAll(c.Queue) // also without an answer: it may be done
+	case history.Retry, history.Interrupt, history.RetryAll, history.DeleteAll, history.PauseSchedule:
 	}
 }
 

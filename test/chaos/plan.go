@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/lastcall-go/lastcall/test/chaos/history"
+	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
 // forGood is more attempts and crashes than a task has: a plan with that many fails for good.
@@ -16,9 +17,10 @@ const forGood = 100
 type planner struct {
 	rng      *rand.Rand
 	seq      int
-	inTx     bool // the store can end a task in a transaction of the handler's
-	programs bool // the real server is available, which runs programs
-	hostile  bool // their children may be hostile
+	inTx     bool            // the store can end a task in a transaction of the handler's
+	programs bool            // the real server is available, which runs programs
+	hostile  bool            // their children may be hostile
+	can      map[string]bool // what the library can do, by the names of package wire
 	// last is the last plan that may kill its process for good. The pauses between such runs grow to
 	// half a minute, and a run waits for the end of all tasks.
 	last int
@@ -41,10 +43,25 @@ func (p *planner) next() history.Plan {
 		plan.Save = false // the server reads a program's checkpoint once a second, not after each step
 	}
 	if plan.Kind == history.KindSteps {
+		p.records(&plan, often)
 		p.oddities(&plan, often)
 	}
 	p.terms(&plan, often)
 	return plan
+}
+
+// records makes the library record the steps of a plan, or its position in them.
+func (p *planner) records(plan *history.Plan, often func(percent int) bool) {
+	switch {
+	case p.can[wire.CanRecord] && often(10):
+		plan.Recorded = true
+	case p.can[wire.CanIterate] && often(10):
+		plan.Items, plan.Steps, plan.PaceMS = true, plan.Steps*4, 1+plan.PaceMS/4
+		plan.EveryMS = []int{0, 50, 1000}[p.rng.IntN(3)]
+	default:
+		return
+	}
+	plan.Save, plan.HandOver = false, false
 }
 
 // oddities gives a plan properties that few have.
@@ -69,7 +86,7 @@ func (p *planner) oddities(plan *history.Plan, often func(percent int) bool) {
 		if plan.Kind, plan.Exit = history.KindPoison, 1; plan.Seq <= p.last {
 			plan.Exit = forGood // it kills every worker that runs it
 		}
-	case r.IntN(500) == 0:
+	case !plan.Recorded && !plan.Items && r.IntN(500) == 0:
 		plan.UnresponsiveMS = 500 + r.IntN(4000)
 	}
 }
@@ -94,6 +111,9 @@ func (p *planner) terms(plan *history.Plan, often func(percent int) bool) {
 	}
 	if often(8) {
 		plan.DelayMS = r.IntN(4000)
+	}
+	if p.can[wire.CanStartBefore] && often(4) {
+		plan.StartBeforeMS = plan.DelayMS + 1 + r.IntN(1500)
 	}
 }
 

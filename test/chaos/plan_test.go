@@ -9,10 +9,14 @@ import (
 	"testing"
 
 	"github.com/lastcall-go/lastcall/test/chaos/history"
+	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
 func plans(seed uint64, n int, inTx, programs bool) []history.Plan {
-	p := planner{rng: rand.New(rand.NewPCG(seed, 0)), inTx: inTx, programs: programs, hostile: programs, last: n}
+	p := planner{rng: rand.New(rand.NewPCG(seed, 0)), inTx: inTx, programs: programs, hostile: programs, last: n, can: make(map[string]bool)}
+	for _, can := range []string{wire.CanRecord, wire.CanIterate, wire.CanStartBefore} {
+		p.can[can] = programs
+	}
 	all := make([]history.Plan, n)
 	for i := range all {
 		all[i] = p.next()
@@ -63,7 +67,7 @@ func TestPlanner_MakesPlansOfEverySort(t *testing.T) {
 
 func TestPlanner_LeavesOutWhatAStoreOrARunHasNot(t *testing.T) {
 	for _, p := range plans(3, 10_000, false, false) {
-		if p.InTx || p.Kind == history.KindProgram {
+		if p.InTx || p.Kind == history.KindProgram || p.Recorded || p.Items || p.StartBeforeMS != 0 {
 			t.Fatalf("%+v", p)
 		}
 	}

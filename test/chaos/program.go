@@ -25,7 +25,8 @@ func (r *run) programSlot(name string) (*slot, error) {
 		"killAfter": "2s", "maxCrashes": -1,
 		"retry": map[string]any{"maxAttempts": 5, "backoff": "200ms"},
 	}
-	text, err := json.Marshal(map[string]any{"version": 1, "kinds": map[string]any{history.KindProgram: kind}}) // JSON is YAML
+	// JSON is YAML.
+	text, err := json.Marshal(map[string]any{"version": 1, "kinds": map[string]any{history.KindProgram: kind}})
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +38,8 @@ func (r *run) programSlot(name string) (*slot, error) {
 		if err != nil {
 			return nil, err
 		}
-		cmd := exec.CommandContext(context.Background(), r.opt.program, "serve", "--config", config, "--store", address, // it ends with the run
+		// It ends with the run, not with a context.
+		cmd := exec.CommandContext(context.Background(), r.opt.program, "serve", "--config", config, "--store", address,
 			"--listen", "127.0.0.1:0", "--grace", grace.String(), "--concurrency", "8", "--log-format", "text")
 		cmd.Env = r.environment(process, address)
 		return cmd, nil

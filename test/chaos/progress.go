@@ -15,8 +15,10 @@ import (
 // the effects. The load uses it to choose its calls. It has no part in the verdict. Its methods are
 // safe for concurrent use.
 type progress struct {
-	mu       sync.Mutex
-	open     map[int]string // the ids of tasks that were accepted and have not ended as far as known, by number
+	mu sync.Mutex
+	// The ids of tasks that were accepted and have not ended as far as known, by number.
+	open     map[int]string
+	queues   map[int]string // their queues
 	running  map[int]bool   // those of them that have begun
 	doomed   map[int]string // the ids of those that fail for good
 	over     map[int]string // the ids of some that have certainly ended, and were not deleted
@@ -25,7 +27,7 @@ type progress struct {
 }
 
 func newProgress() *progress {
-	return &progress{open: make(map[int]string), running: make(map[int]bool), doomed: make(map[int]string), over: make(map[int]string), last: time.Now()}
+	return &progress{open: make(map[int]string), queues: make(map[int]string), running: make(map[int]bool), doomed: make(map[int]string), over: make(map[int]string), last: time.Now()}
 }
 
 // effect handles an accepted effect.
@@ -52,10 +54,12 @@ func (p *progress) enqueued(plans []history.Plan, a history.Answer) {
 			continue
 		}
 		p.accepted++
-		if max(plan.Fail, plan.Exit) >= forGood {
+		switch {
+		case max(plan.Fail, plan.Exit) >= forGood:
 			p.doomed[plan.Seq] = a.IDs[i]
-		} else {
-			p.open[plan.Seq] = a.IDs[i]
+		case plan.StartBeforeMS > 0: // nobody sees whether it has expired
+		default:
+			p.open[plan.Seq], p.queues[plan.Seq] = a.IDs[i], plan.Queue
 		}
 	}
 }
@@ -67,6 +71,17 @@ func (p *progress) ended(seq int) {
 	p.close(seq)
 }
 
+// endedAll notes that the tasks of a queue need no more work.
+func (p *progress) endedAll(queue string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for seq, in := range p.queues {
+		if in == queue {
+			p.close(seq)
+		}
+	}
+}
+
 // close removes a task from the open ones. The caller holds p.mu.
 func (p *progress) close(seq int) {
 	if id := p.open[seq]; id != "" && len(p.over) < 1000 {
@@ -74,6 +89,7 @@ func (p *progress) close(seq int) {
 	}
 	delete(p.running, seq)
 	delete(p.open, seq)
+	delete(p.queues, seq)
 }
 
 // deleted notes that a task was deleted.
@@ -91,6 +107,7 @@ func (p *progress) forget() {
 	defer p.mu.Unlock()
 	clear(p.running)
 	clear(p.open)
+	clear(p.queues)
 }
 
 // backlog returns how many tasks are still to be done.

@@ -26,9 +26,9 @@ const (
 	deadWithin = 15*time.Second + 2*margin
 )
 
-// recover resumes every queue, and waits until every task has ended or nothing changes any more.
-// The latter is not an error: the checker reports what has not ended. What recover does to the
-// store's clock is recorded as the fault with the given number.
+// recover resumes every queue, pauses every schedule, and waits until every task has ended or
+// nothing changes any more. The latter is not an error: the checker reports what has not ended.
+// What recover does to the store's clock is recorded as the fault with the given number.
 func (r *run) recover(ctx context.Context, number int) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, drainLimit)
 	defer cancel()
@@ -36,6 +36,9 @@ func (r *run) recover(ctx context.Context, number int) (err error) {
 		return err
 	}
 	if err := r.load.resumeAll(ctx, r.clients[0]); err != nil {
+		return err
+	}
+	if err := r.pauseSchedules(ctx, r.clients[0]); err != nil {
 		return err
 	}
 	end, err := r.catchUp(ctx, number)
@@ -89,10 +92,13 @@ func (r *run) inspect(ctx context.Context) (s history.State, err error) {
 	return s, nil
 }
 
-// setup creates the schema.
+// setup creates the schema, and learns what the library can do.
 func (r *run) setup(ctx context.Context) error {
-	_, err := r.command(ctx, "setup")
-	return err
+	can, err := r.command(ctx, "setup")
+	if err != nil {
+		return err
+	}
+	return r.learn(can)
 }
 
 // command runs a command of the driver that ends by itself.

@@ -41,6 +41,9 @@ type run struct {
 	skipped  map[string]string // why a kind of fault cannot be made here, by its name
 	hostile  string            // what confines hostile children; empty: there are none
 
+	schedules []history.Schedule
+	environ   []string // of the driver's processes, in addition
+
 	storeFault sync.Mutex     // held by the current fault of the store
 	waits      sync.WaitGroup // the goroutines that wait for the processes
 	stop       context.CancelCauseFunc

@@ -78,7 +78,8 @@ func newSchedule(seed uint64, duration time.Duration, kinds []kind, workers, cli
 	}
 	const (
 		least, most = 150 * time.Millisecond, 900 * time.Millisecond // between two faults
-		ahead       = 3 * time.Second                                // how long a fault may wait for its target
+		// How long a fault may wait for its target.
+		ahead = 3 * time.Second
 	)
 	d := dealer{rng: rand.New(rand.NewPCG(seed, 2)), kinds: kinds, free: make(map[string]time.Duration), workers: workers, clients: clients}
 	var faults []Fault
@@ -102,7 +103,8 @@ type dealer struct {
 	kinds            []kind
 	deck             []int
 	workers, clients []string
-	free             map[string]time.Duration // the time from which a target is free of all faults so far
+	// The time from which a target is free of all faults so far.
+	free map[string]time.Duration
 }
 
 // storeTarget is the name of the store among the targets.

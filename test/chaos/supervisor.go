@@ -52,7 +52,8 @@ func supervise(opt options, args []string, out io.Writer) (code int, err error) 
 	if err := proc.BecomeSubreaper(); err != nil {
 		return codeFailed, err
 	}
-	args = append(slices.Clone(args), "-seed", fmt.Sprint(opt.seed)) // all runs get a seed, even if none was given
+	// All runs get a seed, even if none was given.
+	args = append(slices.Clone(args), "-seed", fmt.Sprint(opt.seed))
 	s := &supervisor{args: args, out: out, launcher: newLauncher(), signals: make(chan os.Signal, 2)}
 	defer s.launcher.close()
 	signal.Notify(s.signals, syscall.SIGINT, syscall.SIGTERM)
@@ -112,7 +113,8 @@ func (s *supervisor) run(dir, schedule string, out io.Writer) (code int, err err
 	cmd := exec.CommandContext(context.Background(), self, s.args...) // ended below
 	cmd.Env = append(os.Environ(), insideVariable+"="+string(text))
 	cmd.Stdout, cmd.Stderr = out, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // only this process passes a terminal's signals on
+	// Only this process passes a terminal's signals on.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := s.launcher.startBy(s.keeper.Start, cmd, syscall.SIGTERM); err != nil {
 		return codeFailed, err
 	}
@@ -161,7 +163,8 @@ func clean(scratch string) error {
 		if len(left) == 0 {
 			break
 		}
-		for _, sig := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} { // none can start another one in between
+		// None can start another one in between.
+		for _, sig := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} {
 			for _, pid := range left {
 				_ = syscall.Kill(pid, sig) // it may have ended
 			}

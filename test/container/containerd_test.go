@@ -72,11 +72,18 @@ var shared struct {
 
 func TestMain(m *testing.M) {
 	code := pgtest.Main(m)
+	if builtProgram != "" {
+		_ = os.RemoveAll(builtProgram)
+	}
 	if shared.runtime != nil {
 		if err := shared.close(); err != nil {
 			fmt.Fprintln(os.Stderr, "containerd:", err)
 			code = max(code, 1)
 		}
+	}
+	if err := os.RemoveAll(programRoot.dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = max(code, 1)
 	}
 	os.Exit(code)
 }
@@ -138,7 +145,7 @@ func startContainerd(t *testing.T) {
 	copyFile(t, filepath.Join(helper, "helper"), r.helper)
 	r.load(t, image{user: "65532:65532", entry: []string{"/helper"}}.pack(t, helper, pauseImage))
 	program := readContainerfile(t, containerfile)
-	r.load(t, program.pack(t, program.make(t), programImage))
+	r.load(t, program.pack(t, makeProgram(t), programImage))
 	shared.ready = true
 }
 

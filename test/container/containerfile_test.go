@@ -5,6 +5,7 @@ import (
 	"debug/elf"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -25,7 +26,7 @@ func TestImage_HasTheProgramAloneAndAtMost25MiB(t *testing.T) {
 	if !strings.Contains(im.build[0], "CGO_ENABLED=0 go build -trimpath -tags norehearse -ldflags '-s -w'") {
 		t.Errorf("the program is built by %q", im.build[0])
 	}
-	root := im.make(t)
+	root := makeProgram(t)
 	entries, err := os.ReadDir(root)
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +57,7 @@ func TestImage_HasTheProgramAloneAndAtMost25MiB(t *testing.T) {
 }
 
 func TestImage_HasTheLicenceTextsAndTheBillOfMaterialsOfWhatIsLinked(t *testing.T) {
-	root := readContainerfile(t, containerfile).make(t)
+	root := makeProgram(t)
 	info, err := buildinfo.ReadFile(filepath.Join(root, "lastcall"))
 	if err != nil {
 		t.Fatal(err)
@@ -99,6 +100,29 @@ func TestImage_HasTheLicenceTextsAndTheBillOfMaterialsOfWhatIsLinked(t *testing.
 	}
 }
 
+// What the program of the image lacks is refused as a command line, with the place where it can be
+// found, and is not mistaken for a rehearsal that failed.
+func TestImage_WhatItsProgramLacksIsASentence(t *testing.T) {
+	program := filepath.Join(makeProgram(t), "lastcall")
+	const lacks = "rehearse and doctor -f are not in this build, "
+	for _, c := range []struct {
+		code int
+		says string
+		args []string
+	}{
+		{2, "lastcall: " + lacks, []string{"rehearse", "--http", "http://127.0.0.1:8080", "--", "./server", "--port", "8080"}},
+		{2, "lastcall: " + lacks, []string{"rehearse", "--explain", "LC101"}},
+		{2, "lastcall: " + lacks, []string{"doctor", "-f", "deployment.yaml"}},
+		{0, lacks, []string{"rehearse", "--help"}},
+	} {
+		cmd := exec.CommandContext(t.Context(), program, c.args...)
+		said, err := cmd.CombinedOutput()
+		if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != c.code || !strings.Contains(string(said), c.says) {
+			t.Errorf("lastcall %s: %v, want exit code %d and %q:\n%s", strings.Join(c.args, " "), err, c.code, c.says, said)
+		}
+	}
+}
+
 func TestImage_IsBuiltByTheGoOfTheModuleWhicheverTheBuilderHas(t *testing.T) {
 	im := readContainerfile(t, containerfile)
 	mod, err := os.ReadFile(repository + "/go.mod")
@@ -112,7 +136,7 @@ func TestImage_IsBuiltByTheGoOfTheModuleWhicheverTheBuilderHas(t *testing.T) {
 	if want := "docker.io/library/golang:" + m[2]; im.builder != want {
 		t.Errorf("the builder is %s, want %s, or a digest that somebody names", im.builder, want)
 	}
-	info, err := buildinfo.ReadFile(filepath.Join(im.make(t), "lastcall"))
+	info, err := buildinfo.ReadFile(filepath.Join(makeProgram(t), "lastcall"))
 	if err != nil {
 		t.Fatal(err)
 	}

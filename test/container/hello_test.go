@@ -34,7 +34,8 @@ func TestHello_AsADeploymentEndsWithItsWorkDone(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "it answers", func() bool { return statusOf(address, "/favicon.ico") == http.StatusNotFound }) // no thumbnail
+	// No thumbnail.
+	until(t, "it answers", func() bool { return statusOf(address, "/favicon.ico") == http.StatusNotFound })
 	for _, when := range []string{"running", "told to stop"} {
 		if code := statusOf(address, "/"); code != http.StatusOK {
 			t.Errorf("%s: /: %d", when, code)

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -52,7 +53,8 @@ func readContainerfile(t *testing.T, path string) image {
 			im.env = append(im.env, rest)
 		case stages == 1 && word == "RUN" && !strings.HasSuffix(rest, "\\"):
 			im.build = append(im.build, rest)
-		case stages == 1 && (line == "WORKDIR /src" || line == "COPY . ."): // the test runs the instructions in the repository
+		// The test runs the instructions in the repository.
+		case stages == 1 && (line == "WORKDIR /src" || line == "COPY . ."):
 		case stages == 2 && word == "COPY":
 			if n, err := fmt.Sscanf(rest, "--from=build %s /", &im.copied); n != 1 || err != nil {
 				t.Fatalf("%s:%d: %q is not understood: %v", path, i+1, line, err)
@@ -81,17 +83,54 @@ func list(t *testing.T, text string) (all []string) {
 	return all
 }
 
-// make runs the instructions of the first stage with another directory for $OUT. That becomes the
-// root of the image.
-func (im image) make(t *testing.T) string {
+// programRoot is the root of the image of the program, which the tests only read. It is made once.
+var programRoot struct {
+	once sync.Once
+	dir  string // removed by TestMain
+	made bool
+}
+
+// makeProgram returns the root of the image of the program.
+func makeProgram(t *testing.T) string {
+	t.Helper()
+	skipUnlessRoot(t)
+	programRoot.once.Do(func() {
+		var err error
+		//nolint:usetesting // it outlives this test
+		if programRoot.dir, err = os.MkdirTemp("", "lastcall-image-"); err != nil {
+			t.Fatal(err)
+		}
+		readContainerfile(t, containerfile).makeIn(t, programRoot.dir)
+		programRoot.made = true
+	})
+	if !programRoot.made {
+		t.Fatal("the image could not be made: an earlier test says why")
+	}
+	return programRoot.dir
+}
+
+func skipUnlessRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("the image has files of another user: run as root")
 	}
+}
+
+// make runs the instructions of the first stage with another directory for $OUT. That becomes the
+// root of the image.
+func (im image) make(t *testing.T) string {
+	t.Helper()
+	skipUnlessRoot(t)
+	out := t.TempDir()
+	im.makeIn(t, out)
+	return out
+}
+
+func (im image) makeIn(t *testing.T, out string) {
+	t.Helper()
 	if len(im.env) != 1 || im.env[0] != "OUT="+strings.TrimSuffix(im.copied, "/") {
 		t.Fatalf("the image copies %s, and ENV is %q: want OUT, and that alone", im.copied, im.env)
 	}
-	out := t.TempDir()
 	for _, run := range im.build {
 		cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", run)
 		cmd.Dir, cmd.Env = repository, append(os.Environ(), "OUT="+out)
@@ -99,7 +138,6 @@ func (im image) make(t *testing.T) string {
 			t.Fatalf("RUN %s: %v\n%s", run, err, said)
 		}
 	}
-	return out
 }
 
 // helperRoot creates the root of an image that contains only the helper.

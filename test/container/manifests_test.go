@@ -292,7 +292,8 @@ func TestManifests_TheOverlayHasItsOwnImageKindsAndGrace(t *testing.T) {
 			t.Errorf("the pods mount ConfigMap %q, made is %q", v.ConfigMap.Name, made.configMaps[0].Name)
 		}
 	}
-	dir := t.TempDir() // with the programs of the configuration in the places where the Containerfile copies them
+	// With the programs of the configuration in the places where the Containerfile copies them.
+	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "sums.sh"), []byte(read(t, repository+"/examples/exec/sums.sh")), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -301,7 +302,7 @@ func TestManifests_TheOverlayHasItsOwnImageKindsAndGrace(t *testing.T) {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if said, err := exec.CommandContext(t.Context(), filepath.Join(readContainerfile(t, containerfile).make(t), "lastcall"), "config", "check", file).CombinedOutput(); err != nil {
+	if said, err := exec.CommandContext(t.Context(), filepath.Join(makeProgram(t), "lastcall"), "config", "check", file).CombinedOutput(); err != nil {
 		t.Errorf("config check: %v\n%s", err, said)
 	}
 }

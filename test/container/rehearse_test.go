@@ -11,18 +11,6 @@ import (
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
-// withTools builds the program with what the image's does not have: rehearse, and doctor -f.
-func withTools(t *testing.T) string {
-	t.Helper()
-	program := filepath.Join(t.TempDir(), "lastcall")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".")
-	build.Dir = filepath.Join(repository, "cmd", "lastcall")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the program: %v\n%s", err, out)
-	}
-	return program
-}
-
 // The overlay, as kustomize makes it, passes a rehearsal with the program. The manifests that are
 // applied as they are have theirs in ../rehearse_linux_test.go.
 func TestManifests_TheOverlayPassesARehearsalOfEveryScenario(t *testing.T) {
@@ -45,7 +33,10 @@ func TestManifests_TheOverlayPassesARehearsalOfEveryScenario(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	program := withTools(t)
+	program, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.CommandContext(t.Context(), program, "rehearse", "--network", "none", "--scenario", "all", "-f", file,
 		"--file", "/tmp="+dir, "--file", "/run/lastcall="+run, "--", program)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }

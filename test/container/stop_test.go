@@ -74,7 +74,8 @@ func TestContainer_AnOverlongPreStopHookLeavesTwoSeconds(t *testing.T) {
 				t.Error("the hook of 20 s ended within a grace of 3 s")
 			}
 			code, reason, why := c.code, c.ended, c.why
-			if s.exited().ExitCode == abandoned { // on a busy machine, if the handler did not return within half a second
+			// On a busy machine, if the handler did not return within half a second.
+			if s.exited().ExitCode == abandoned {
 				code, reason, why = abandoned, "Error", "deadline"
 			}
 			ended := time.Unix(0, s.exits(code, reason).FinishedAt)
@@ -133,7 +134,8 @@ func TestContainer_ARolloutHandsTasksOverFromContainerToContainerOnOnePostgres(t
 	for _, id := range ids {
 		f.works(id)
 	}
-	next := f.serve("5s") // maxSurge 1, maxUnavailable 0: the old one is stopped when the new one is ready
+	// maxSurge 1, maxUnavailable 0: the old one is stopped when the new one is ready.
+	next := f.serve("5s")
 	old.terminate(5)
 	ended := time.Unix(0, old.exits(0, "Completed").FinishedAt)
 	f.hurry()

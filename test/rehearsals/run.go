@@ -155,7 +155,8 @@ func run(ctx context.Context, name, lastcall string, args []string) (outcome, er
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, lastcall, args...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it kills what it has started
+	// It kills what it has started.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 20 * time.Second
 	var said, complained bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &complained

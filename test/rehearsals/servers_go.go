@@ -58,7 +58,6 @@ func goServers() []server {
 			source:     "https://docs.gofiber.io/recipes/graceful-shutdown/",
 		},
 	}
-	all = append(all, grpcServers()...)
 	for i := range all {
 		s := &all[i]
 		s.section, s.target, s.env = "Go", web, []string{"PORT={{.Port}}", "GIN_MODE=release"}
@@ -67,30 +66,34 @@ func goServers() []server {
 			s.want = findings{fails: "LC103 LC104 LC107", warns: "LC105", exit: 143}
 			s.wantDelayed = findings{fails: "LC103 LC107", warns: "LC105", exit: 143}
 		}
-		if s.module != "grpc" {
-			continue
-		}
-		s.target = []string{"--grpc", "127.0.0.1:{{.Port}}"}
-		s.want, s.wantDelayed = findings{fails: "LC104"}, findings{}
-		if s.name == "gRPC-Go" {
-			s.want = findings{fails: "LC104 LC107 LC141", warns: "LC143", exit: 143}
-			s.wantDelayed = findings{fails: "LC107 LC141", warns: "LC143", exit: 143}
-		}
 	}
-	return all
+	return append(all, grpcServers()...)
 }
 
 func grpcServers() []server {
 	grpc := builtGo("gRPC-Go", "grpc", "google.golang.org/grpc", "1", "https://github.com/grpc/grpc-go/releases")
-	return []server{{
+	all := []server{{
 		name: "gRPC-Go", module: "grpc", product: grpc, command: []string{"{{.Go}}/grpc"},
 		documented: noHandler, source: "https://grpc.io/docs/languages/go/quickstart/",
+		want:        findings{fails: "LC104 LC107 LC141", warns: "LC143", exit: 143},
+		wantDelayed: findings{fails: "LC107 LC141", warns: "LC143", exit: 143},
 	}, {
 		name: "gRPC-Go, GracefulStop", module: "grpc", product: grpc, command: []string{"{{.Go}}/grpc", "graceful"},
 		documented: "GracefulStop stops accepting, sends GOAWAY, and waits for the calls in flight, however long they take.",
 		source:     "https://pkg.go.dev/google.golang.org/grpc#Server.GracefulStop",
-		why:        "The clients here end their health watch at the GOAWAY; a stream that stays open would keep the server from exiting.",
+		why:        "A client watches the health of the server. It keeps its stream after the GOAWAY, and the health service does not end it. A deadline must: the next row.",
+		want:       findings{fails: "LC102 LC104", exit: 137}, wantDelayed: findings{fails: "LC102", exit: 137},
+	}, {
+		name: "gRPC-Go, GracefulStop, then Stop", module: "grpc", product: grpc, command: []string{"{{.Go}}/grpc", "graceful", "3s"},
+		documented: "Its example calls Stop, which closes all connections, when GracefulStop takes longer than 10 s; here 3 s.",
+		source:     "https://github.com/grpc/grpc-go/tree/master/examples/features/gracefulstop",
+		want:       findings{fails: "LC104"},
 	}}
+	for i := range all {
+		s := &all[i]
+		s.section, s.target, s.env = "Go", []string{"--grpc", "127.0.0.1:{{.Port}}"}, []string{"PORT={{.Port}}"}
+	}
+	return all
 }
 
 const noHandler = "Like every Go program without signal.Notify."

@@ -42,7 +42,8 @@ func serveOn(t *testing.T, cfg lastcall.Config, srv *http.Server, l net.Listener
 	if cfg.Delay == 0 {
 		cfg.Delay = -1
 	}
-	srv.ErrorLog = log.New(io.Discard, "", 0) // the clients of these tests disconnect in all kinds of ways
+	// The clients of these tests disconnect in all kinds of ways.
+	srv.ErrorLog = log.New(io.Discard, "", 0)
 	g, err := lastcall.New(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -81,7 +81,8 @@ func TestServer_ARollingRestartUnderLoadShowsNoClientAnError(t *testing.T) {
 	after := "http://" + started.addr()
 	old.signal(stopSignal)
 	old.logs(`phase="last call"`)
-	lag := time.AfterFunc(delay/2, func() { load.url.Store(&after) }) // the propagation delay of the endpoints
+	// The propagation delay of the endpoints.
+	lag := time.AfterFunc(delay/2, func() { load.url.Store(&after) })
 	defer lag.Stop()
 	old.exits(0)
 	answers := load.stop()

@@ -17,6 +17,8 @@ func confess(how string) bool {
 		rights()
 	case "environment":
 		fmt.Println(strings.Join(os.Environ(), "\n"))
+	case "becomes":
+		becomes()
 	case "escapes":
 		escapes(os.Args[2])
 	default:
@@ -44,6 +46,31 @@ func rights() {
 				fmt.Print(strings.ReplaceAll(line, "\t", " "))
 			}
 		}
+	}
+}
+
+// becomes creates a file, gives it to another user, and becomes that user, as servers do that begin
+// as root.
+func becomes() {
+	const user, group = 65534, 1000
+	if err := os.WriteFile("/given", nil, 0o600); err != nil {
+		fmt.Println(err)
+	}
+	if err := os.Chown("/given", user, group); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	for _, err := range []error{syscall.Setgroups(nil), syscall.Setgid(group), syscall.Setuid(user)} {
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+	}
+	var stat syscall.Stat_t
+	err := syscall.Stat("/given", &stat)
+	fmt.Println("became user", os.Getuid(), "group", fmt.Sprint(os.Getgid())+", owner", stat.Uid, stat.Gid)
+	if err != nil {
+		fmt.Println(err)
 	}
 }
 

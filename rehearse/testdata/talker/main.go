@@ -63,18 +63,30 @@ func main() {
 	<-signals
 	t.stopping.Store(true)
 	time.Sleep(1500 * time.Millisecond)
-	if t.how != "waits" {
+	patience := 20 * time.Second
+	switch t.how {
+	case "waits-gracefully": // like GracefulStop of gRPC-Go
+	case "stops-after-a-deadline": // like GracefulStop, and then Stop
+		patience = time.Second
+	case "waits":
+		lines.Close()
+		t.held.Wait()
+	default:
 		close(t.over)
+		lines.Close()
+		t.held.Wait()
 	}
-	lines.Close()
-	t.held.Wait()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if t.how == "no-goaway" {
 		server.Close()
 		return
 	}
-	if err := server.Shutdown(ctx); err != nil {
+	err := server.Shutdown(ctx)
+	if err != nil && t.how == "stops-after-a-deadline" {
+		err = server.Close()
+	}
+	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}

@@ -33,10 +33,12 @@ create table @.ready (
 	id               uuid not null,
 	run_at           timestamptz not null default now(),
 	route            bigint not null,
-	sort_priority    integer not null,              -- the complement of the priority: the smaller comes first
+	-- The complement of the priority: the smaller comes first.
+	sort_priority    integer not null,
 	queued           boolean not null default true, -- false: interrupted
 	suspicion        bigint,                        -- the group of a suspect, null for all others
-	start_before     timestamptz,                   -- the first claim must come before this time; null: no such time, or there was a claim
+	-- The first claim must come before this time; null: no such time, or there was a claim.
+	start_before     timestamptz,
 	kind             text collate "C" not null,
 	queue            text collate "C" not null,
 	key              text collate "C",
@@ -53,7 +55,8 @@ create table @.ready (
 	reason           text collate "C",
 	status           text collate "C" not null generated always as (case when queued then 'queued' else 'interrupted' end) stored,
 	primary key (created, id),
-	check (status in ('queued', 'interrupted')) -- the planner leaves out tables that cannot have a status
+	-- The planner leaves out tables that cannot have a status.
+	check (status in ('queued', 'interrupted'))
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
 create index ready_order on @.ready (route, sort_priority, queued, run_at, id) where suspicion is null;
 create index ready_interrupted on @.ready (created, id) where status = 'interrupted';
@@ -88,7 +91,8 @@ create table @.running (
 	max_attempts      integer not null,
 	max_crashes       integer not null,
 	max_interruptions integer not null,
-	keep_succeeded    bigint, -- the retention of the kind, in microseconds; -1: for ever; null: none of its own
+	-- The retention of the kind, in microseconds; -1: for ever; null: none of its own.
+	keep_succeeded    bigint,
 	keep_failed       bigint,
 	keep_cancelled    bigint,
 	runs              integer not null,
@@ -115,7 +119,8 @@ create table @.ended (
 	created          timestamptz not null,
 	task             uuid not null,
 	ended            timestamptz not null default now(),
-	expires          timestamptz, -- when it is to be removed, or infinity; null: it has no retention of its own
+	-- When it is to be removed, or infinity; null: it has no retention of its own.
+	expires          timestamptz,
 	started          timestamptz,
 	run              bigint,
 	worker           uuid,
@@ -225,7 +230,8 @@ create table @.schedule_sets (
 	digest     text not null,
 	former     text[] not null, -- the earlier digests, the newest last
 	salt       text not null, -- goes into the ids of the tasks
-	beats      bigint not null default 0 -- grows while a process with this generation runs
+	beats      bigint not null default 0, -- grows while a process with this generation runs
+	heard      timestamptz not null default now() -- when it last grew
 ) with (fillfactor = 50);
 
 -- The schedules. A tick locks the row, compares generation and tick, and sets the next tick.
@@ -263,8 +269,12 @@ create table @.workers (
 	since    timestamptz not null default now(),
 	session  text, -- the application_name of its process's session
 	role     oid, -- the role of that session
-	boot     timestamptz, -- the start of the server during which the session is evidence; null: it is no evidence
-	confirm  bigint not null default 0, -- how long the session must have been gone to be evidence, in microseconds
+	-- The number of that session's connection, which grows.
+	connection bigint not null default 0,
+	-- The start of the server during which the session is evidence; null: it is no evidence.
+	boot     timestamptz,
+	-- How long the session must have been gone to be evidence, in microseconds.
+	confirm  bigint not null default 0,
 	epoch    bigint not null default 0, -- claims of an earlier epoch are refused
 	dead     boolean not null default false,
 	evidence boolean not null default false,
@@ -307,7 +317,8 @@ create function @.add_tasks(ids uuid[], kinds text[], queues text[], keys text[]
 	set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
 	left_out boolean[];
-	held_up integer[] := '{}'; -- the places of the tasks that were left out because of an open transaction
+	-- The places of the tasks that were left out because of an open transaction.
+	held_up integer[] := '{}';
 	before integer;
 	patience integer := 100; -- milliseconds
 	made bigint := 0;
@@ -390,7 +401,8 @@ begin
 				exception
 					when lock_not_available then null; -- a table is locked: that says nothing about a task
 				end;
-				if cardinality(held_up) = before then -- no task is the reason: a table is locked, or takes long to grow
+				-- No task is the reason: a table is locked, or takes long to grow.
+				if cardinality(held_up) = before then
 					if patience >= 10000 then
 						raise;
 					end if;
@@ -404,7 +416,8 @@ begin
 	if made = cardinality(ids) then
 		return;
 	end if;
-	if replacing is not null and made + cardinality(array_positions(left_out, true)) < cardinality(ids) then -- another task of the call has the key now, or another transaction has taken it
+	-- Another task of the call has the key now, or another transaction has taken it.
+	if replacing is not null and made + cardinality(array_positions(left_out, true)) < cardinality(ids) then
 		select replaced_here || r.done, kept_off || r.stuck into replaced_here, kept_off
 		from @.replace_tasks(ids, kinds, keys, priorities, delays, payloads, metas, start_befores, inline, replacing, places, left_out) r;
 	end if;
@@ -445,7 +458,8 @@ begin
 			lateral (select k.task from @.keys k where k.kind = a.kind and k.key = a.key and not k.ended limit 1) k,
 			lateral (select t.ctid as place_of, t.created, t.replaced_by from @.tasks t where t.id = k.task limit 1) t
 			where a.replaces = 1 and a.left_out is not true and (a.n in (select unnest(done))) is not true
-				and (select true from @.tasks t where t.id = a.id limit 1) is null -- otherwise the new task exists already
+				-- Otherwise the new task exists already.
+				and (select true from @.tasks t where t.id = a.id limit 1) is null
 		), wanted as materialized (
 			select * from asked where last and replaced_by is distinct from id
 		), from_ready as (
@@ -533,6 +547,7 @@ from (
 	from @.delayed
 ) s
 join @.tasks t on t.created = s.created and t.id = s.id
-left join @.runs l on l.task = s.id and l.run = s.last_run -- the last run before; also for a task that was cancelled while it waited
+-- The last run before; also for a task that was cancelled while it waited.
+left join @.runs l on l.task = s.id and l.run = s.last_run
 left join @.checkpoints k on k.task = s.id and k.step = ''
 left join @.workers w on w.worker = coalesce(s.worker, l.worker);

@@ -51,7 +51,8 @@ with claimer as materialized (
 	select p.id, greatest(p.last_run + 1, c.clock), c.worker, p.created, p.route, p.sort_priority, p.suspicion, w.max_attempts, w.max_crashes, w.max_interruptions,
 		w.keep_succeeded, w.keep_failed, w.keep_cancelled,
 		coalesce(p.runs, 0) + 1, p.last_run, p.attempts, p.interruptions, p.crashes, p.crash_streak, p.interrupt_streak, p.kind, p.queue, p.key, p.concurrency_key, p.reason
-	from picked p full join wanted w on w.route = p.route, claimer c where case when p.id is null then false else true end -- as in FinishRuns
+	-- As in FinishRuns.
+	from picked p full join wanted w on w.route = p.route, claimer c where case when p.id is null then false else true end
 ), counted as (
 	insert into @.counts (kind, queue, status, delta)
 	select kind, queue, 'interrupted', -count(*) from picked where not queued group by kind, queue

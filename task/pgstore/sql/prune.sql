@@ -62,6 +62,12 @@ delete from @.keys where ctid = any (array(
 -- name: RemoveGoneWorkers
 delete from @.workers where gone < least(now(), $1::timestamptz) - $2::bigint::double precision * interval '1 microsecond'
 
+-- name: RemoveForgottenWorkers
+-- Removes workers that have been gone since before any task was created, so that no stored run can
+-- be of them, and all but the $1 that have been gone for the shortest time.
+delete from @.workers where gone < (select coalesce(min(t.created), 'infinity') from @.tasks t)
+	or ctid = any (array(select w.ctid from @.workers w where w.gone is not null order by w.gone desc offset $1))
+
 -- name: CompactCounts
 -- Adds up the rows of those counts that have more than $1, or of all counts if that removes at
 -- least half of the rows. It does nothing if another process is doing so.

@@ -16,7 +16,8 @@ with changes as materialized (
 		nullif(c.step, '') as step, c.place, c.state, nullif(c.version, '') as version, c.result,
 		l.attempts as attempts_before, l.interruptions as interruptions_before, l.crashes as crashes_before,
 		l.crash_streak as crash_streak_before, l.interrupt_streak as interrupt_streak_before
-	from changes c full join locked l on l.task = c.task and l.run = c.run and l.worker = c.worker -- as in FinishRuns
+	-- As in FinishRuns.
+	from changes c full join locked l on l.task = c.task and l.run = c.run and l.worker = c.worker
 	where case when c.task is null or l.task is null then false else true end
 ), saved as (
 	insert into @.checkpoints as k (task, run, attempts, interruptions, crashes, crash_streak, interrupt_streak, fraction, message, body)

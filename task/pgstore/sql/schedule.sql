@@ -6,7 +6,7 @@ from (select least(now(), $2::timestamptz) as at) n left join @.schedule_sets s 
 insert into @.schedule_sets (name, generation, revision, digest, former, salt) values ($1, $2, $3, $4, $5, $6) on conflict do nothing
 
 -- name: ChangeScheduleSet
-update @.schedule_sets set generation = $2, revision = $3, digest = $4, former = $5, salt = $6, beats = 0
+update @.schedule_sets set generation = $2, revision = $3, digest = $4, former = $5, salt = $6, beats = 0, heard = now()
 where name = $1 and generation = $7
 
 -- name: RenameSchedules
@@ -32,7 +32,13 @@ where (s.set, s.name) > ($1, $2) and s.set <= $3 and ($4 = '' or s.name = $4)
 order by s.set, s.name limit $5
 
 -- name: HearSchedules
-update @.schedule_sets set beats = beats + 1 where name = $1 and generation = $2
+update @.schedule_sets set beats = beats + 1, heard = now() where name = $1 and generation = $2
+
+-- name: RemoveEmptySets
+-- Removes sets without schedules of which no process has been heard of for that long. A put that
+-- goes on meanwhile has the lock of the row, and then the set has just been heard of.
+delete from @.schedule_sets g where g.heard < least(now(), $1::timestamptz) - $2::bigint::double precision * interval '1 microsecond'
+	and not exists (select 1 from @.schedules s where s.set = g.name)
 
 -- name: DueSchedules
 -- Returns the schedules that are due first. The caller finds out which of them are due by now, and

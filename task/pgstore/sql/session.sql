@@ -5,19 +5,20 @@
 -- it.
 
 -- name: RecordSession
--- Records that the session $3 is that of the workers $1, and is evidence of their death when it has
--- been gone for $2 microseconds. Zero means that it is never evidence.
+-- Records that the session $3, with its connection $4, is that of the workers $1, and is evidence
+-- of their death when it has been gone for $2 microseconds. Zero means that it is never evidence.
 with own as materialized (
 	select usesysid as role from pg_stat_get_activity(pg_backend_pid())
 )
-update @.workers set boot = case when $2::bigint > 0 then pg_postmaster_start_time() end, confirm = $2::bigint, session = $3::text, role = own.role from own
+update @.workers set boot = case when $2::bigint > 0 then pg_postmaster_start_time() end, confirm = $2::bigint, session = $3::text, connection = $4::bigint, role = own.role from own
 where id = any ($1::text[]) and not dead
 	and (boot is distinct from case when $2::bigint > 0 then pg_postmaster_start_time() end or confirm <> $2::bigint
-		or session is distinct from $3::text or workers.role is distinct from own.role)
+		or session is distinct from $3::text or connection <> $4::bigint or workers.role is distinct from own.role)
 
 -- name: WithdrawSession
--- Records that the session of the workers $1 is no evidence.
-update @.workers set boot = null where id = any ($1::text[]) and boot is not null and not dead
+-- Records that the session of the workers $1, whose connection $2 was lost, is no evidence. Once
+-- the session is back and recorded this changes nothing, however late it comes.
+update @.workers set boot = null where id = any ($1::text[]) and connection <= $2::bigint and boot is not null and not dead
 
 -- name: SessionSettings
 -- Gives a session its name. The session never ends for being idle, and notices a vanished peer. It

@@ -74,7 +74,8 @@ create table waiting (
 	max_interruptions integer not null default 0,
 	reason            text    not null default '',
 	error             text    not null default '',
-	start_before      integer                     -- its first claim must come before this time, null for no such time
+	-- Its first claim must come before this time, null for no such time.
+	start_before      integer
 ) strict;
 
 create index expiring on waiting (start_before) where start_before is not null;
@@ -107,7 +108,8 @@ create table running (
 	max_interruptions integer not null,
 	reason            text    not null,
 	error             text    not null,
-	keep              text,                     -- the retention of the kind, null for none: see retention.go
+	-- The retention of the kind, null for none: see retention.go.
+	keep              text,
 	command           text    not null default '' -- the command to the run: cancel or interrupt
 ) strict;
 
@@ -246,7 +248,8 @@ create table schedule_sets (
 	digest     text    not null,
 	former     text    not null, -- a JSON list of the earlier digests, the newest last
 	salt       text    not null, -- goes into the ids of the tasks
-	beats      integer not null  -- grows while a process with this generation runs
+	beats      integer not null, -- grows while a process with this generation runs
+	heard      integer not null  -- when it last grew
 ) strict, without rowid;
 
 -- schedules has the schedules of the sets' present generations. A tick compares tick, and sets the
@@ -255,7 +258,8 @@ create table schedules (
 	schedule_set text    not null,
 	name         text    not null,
 	tick         integer,          -- the next tick, null if there is none
-	due          integer,          -- equals tick, or is later while the tick waits for the end of last_task
+	-- Equals tick, or is later while the tick waits for the end of last_task.
+	due          integer,
 	paused       integer not null default 0,
 	last         integer,          -- the tick that made last_task
 	last_task    text    not null default '',

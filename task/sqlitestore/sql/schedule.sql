@@ -4,9 +4,9 @@
 select generation, revision, digest, former, salt, beats from schedule_sets where name = ?
 
 -- name: PutScheduleSet
-insert into schedule_sets (name, generation, revision, digest, former, salt, beats) values (?, ?, ?, ?, ?, ?, 0)
+insert into schedule_sets (name, generation, revision, digest, former, salt, beats, heard) values (?, ?, ?, ?, ?, ?, 0, ?)
 on conflict (name) do update set generation = excluded.generation, revision = excluded.revision, digest = excluded.digest,
-	former = excluded.former, salt = excluded.salt, beats = 0
+	former = excluded.former, salt = excluded.salt, beats = 0, heard = excluded.heard
 
 -- name: RenameSchedule
 update schedules set name = ?3 where schedule_set = ?1 and name = ?2
@@ -27,7 +27,10 @@ select schedule_set, name, timing, words, template, tick, paused, last, last_tas
 where (schedule_set, name) > (?1, ?2) and schedule_set <= ?3 and (?4 = '' or name = ?4) order by schedule_set, name limit ?5
 
 -- name: HearSchedules
-update schedule_sets set beats = beats + 1 where name = ?1 and generation = ?2
+update schedule_sets set beats = beats + 1, heard = ?3 where name = ?1 and generation = ?2
+
+-- name: RemoveEmptySets
+delete from schedule_sets where heard < ? and name not in (select schedule_set from schedules)
 
 -- name: DueSchedules
 select s.name, s.tick, s.due, s.paused from schedule_sets g cross join schedules s

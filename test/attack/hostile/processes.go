@@ -133,7 +133,8 @@ func addOutput(tricks map[string]trick) {
 		}
 		var all strings.Builder
 		for _, n := range names {
-			to, _ := os.Readlink("/proc/self/fd/" + n.Name()) // the descriptor of the directory itself is gone
+			// The descriptor of the directory itself is gone.
+			to, _ := os.Readlink("/proc/self/fd/" + n.Name())
 			fmt.Fprintln(&all, n.Name(), to)
 		}
 		say("descriptors", all.String())

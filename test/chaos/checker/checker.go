@@ -75,6 +75,21 @@ var rules = []struct {
 		"never ahead of what was done, and with a checkpoint after each step at most one step " +
 		"behind."},
 		checkOrder},
+	{Rule{"steps", "A step whose result was recorded is never done again, and every later run gets that result, " +
+		"which is that of a run that did the step."},
+		checkSteps},
+	{Rule{"each", "An iteration does its items one after the other and leaves none out, and a later run goes on " +
+		"behind the last position that was recorded: at a hand-over, and otherwise as often as was asked for."},
+		checkEach},
+	{Rule{"ticks", "Each tick of a schedule makes exactly one task, whichever processes die, and none after a " +
+		"pause of the schedule was answered."},
+		checkTicks},
+	{Rule{"expired", "A task that is to start before a time is not begun after it, and only such a task expires, " +
+		"then and without a run."},
+		checkExpired},
+	{Rule{"all", "A command for all tasks of a queue reaches each of them that it is for, or names it as one that " +
+		"changed at that moment."},
+		checkAll},
 	{Rule{"handover", "A run that follows a hand-over begins at exactly the step that was handed over."},
 		checkHandOver},
 	{Rule{"crashes", "A crash is counted only for a run whose process died, was stopped or cut off for a " +

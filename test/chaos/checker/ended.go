@@ -69,7 +69,7 @@ func (t *task) checkStatus(r history.Task, say say) {
 			say("it has failed, and nothing in its plan fails: %s", r.Error)
 		}
 	case cancelled:
-		if !t.mayEndCancelled() {
+		if r.Reason != expired && !t.mayEndCancelled() {
 			say("it is cancelled, and nobody has asked for it since it was retried, or at all")
 		}
 	default:
@@ -116,7 +116,8 @@ func (t *task) checkRuns(r history.Task, say say) {
 			if !last && (run.Status == succeeded || !retried) {
 				say("run %d has %s, and run %d followed", run.Run, run.Status, r.Runs[i+1].Run)
 			}
-			waited := run.Status == failed && r.Status == cancelled && retried // cancelled during its wait for a retry
+			// Cancelled during its wait for a retry.
+			waited := run.Status == failed && r.Status == cancelled && retried
 			if last && run.Status != r.Status && !waited {
 				say("it is %s, and its last run, %d, has %s", r.Status, run.Run, run.Status)
 			}

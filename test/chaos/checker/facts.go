@@ -40,6 +40,8 @@ type facts struct {
 	clocks        bool   // a fault has moved the clock of the store
 	tables        []*history.Event
 	queues        map[string][]*control // pauses and resumes
+	all           []*control            // commands for all tasks of a queue
+	schedules     []*schedule
 	end           time.Time
 }
 
@@ -51,6 +53,7 @@ type task struct {
 	controls []control
 	effects  []effect // in their order, with the refused ones
 	records  []history.Task
+	made     *schedule // the schedule that has made it; nil for the task of a client
 	tx       []history.TxStep
 }
 
@@ -66,8 +69,19 @@ type add struct {
 	place           int // the index among the plans of the call
 }
 
-// control is a command for a task or a queue.
-type control struct{ asked, answered *history.Event }
+// control is a command for a task, a queue or a schedule. With all it is one for all tasks of a
+// queue, which has reached some of them.
+type control struct {
+	asked, answered *history.Event
+	all             bool
+}
+
+// schedule is a schedule, when it was made, and its pauses.
+type schedule struct {
+	history.Schedule
+	made   *history.Event
+	pauses []*control
+}
 
 // process is one life of a process.
 type process struct {
@@ -126,6 +140,8 @@ func read(h history.History) *facts {
 			f.answer(calls[e.Answer.Call], e)
 		case e.Effect != nil:
 			f.effect(e)
+		case e.Schedule != nil:
+			f.schedules = append(f.schedules, &schedule{Schedule: *e.Schedule, made: e})
 		case e.Sample != nil && e.Sample.Process != "":
 			p := f.named(e.Sample.Process)
 			p.samples = append(p.samples, e)
@@ -134,6 +150,7 @@ func read(h history.History) *facts {
 		}
 	}
 	f.take(h.State)
+	f.spread()
 	for _, x := range f.faults {
 		if len(x.Victims) == 0 {
 			f.outages = append(f.outages, x.span)
@@ -202,7 +219,7 @@ func (f *facts) process(e *history.Event) {
 	}
 }
 
-// fault records the begin or the end of a fault.
+// fault records the beginning or the end of a fault.
 func (f *facts) fault(e *history.Event, known map[int]*fault) {
 	if e.Fault.Skipped != "" {
 		return
@@ -238,6 +255,12 @@ func (f *facts) call(e *history.Event) {
 		t.controls = append(t.controls, control{asked: e})
 	case history.Pause, history.Resume:
 		f.queues[e.Call.Queue] = append(f.queues[e.Call.Queue], &control{asked: e})
+	case history.CancelAll, history.RetryAll, history.DeleteAll:
+		f.all = append(f.all, &control{asked: e, all: true})
+	case history.PauseSchedule:
+		if s := f.schedule(e.Call.Schedule); s != nil {
+			s.pauses = append(s.pauses, &control{asked: e})
+		}
 	}
 }
 
@@ -254,7 +277,11 @@ func (f *facts) answer(call, e *history.Event) {
 			}
 		}
 	}
-	for _, c := range f.queues[call.Call.Queue] {
+	controls := slices.Concat(f.queues[call.Call.Queue], f.all)
+	if s := f.schedule(call.Call.Schedule); s != nil {
+		controls = s.pauses
+	}
+	for _, c := range controls {
 		if c.asked == call {
 			c.answered = e
 		}
@@ -277,8 +304,9 @@ func (f *facts) effect(e *history.Event) {
 // take records the final state of the store. Tasks that nobody has asked for are kept separately.
 func (f *facts) take(s history.State) {
 	for _, r := range s.Tasks {
+		f.tick(&r)
 		t, known := f.bySeq[r.Seq]
-		if !known || len(t.adds) == 0 {
+		if !known || len(t.adds) == 0 && t.made == nil {
 			f.unasked = append(f.unasked, r)
 			continue
 		}

@@ -13,7 +13,7 @@ func checkInvented(f *facts, breach breach) {
 		breach(r.Seq, "nobody has asked for it, and it is in the store as %s", r.ID)
 	}
 	for _, t := range f.tasks {
-		if t.fate() == never {
+		if t.fate() == never && t.made == nil {
 			for _, r := range t.records {
 				breach(t.seq, "it is in the store as %s, and %s", r.ID, t.adds[0].refusal())
 			}
@@ -43,7 +43,8 @@ func (f *facts) checkHolder(a add, id string, say say) {
 		return
 	}
 	ids := a.answered.Answer.IDs
-	for i, plan := range a.asked.Call.Plans { // the holder may be in the same transaction, which was rolled back
+	// The holder may be in the same transaction, which was rolled back.
+	for i, plan := range a.asked.Call.Plans {
 		if i != a.place && i < len(ids) && ids[i] == id && plan.Key == a.plan().Key && plan.Kind == a.plan().Kind {
 			return
 		}
@@ -62,7 +63,7 @@ func (f *facts) checkHolder(a add, id string, say say) {
 }
 
 // endedBefore reports whether a task had certainly ended before another one was enqueued. The
-// recorded time of an end may be the begin of its transaction, which may have waited for a lock
+// recorded time of an end may be the beginning of its transaction, which may have waited for a lock
 // during a fault of the store.
 func (t *task) endedBefore(a add, f *facts) bool {
 	return len(t.may(history.Retry)) == 0 && slices.ContainsFunc(t.records, func(r history.Task) bool {

@@ -73,7 +73,7 @@ func (t *task) acceptedBy() *add {
 // may returns the commands of that kind that were executed, or may have been.
 func (t *task) may(op history.Op) (done []control) {
 	for _, c := range t.controls {
-		if c.asked.Call.Op == op && !c.is(history.Refused) {
+		if c.op() == op && !c.is(history.Refused) {
 			done = append(done, c)
 		}
 	}
@@ -84,8 +84,24 @@ func (c control) is(o history.Outcome) bool {
 	return c.answered != nil && c.answered.Answer.Outcome == o
 }
 
-// known reports whether the answer arrived. If not, nobody knows when the command was executed.
-func (c control) known() bool { return c.is(history.Done) }
+// known reports whether the answer arrived. If not, nobody knows when the command was executed, and
+// whether it was. The answer to a command for a whole queue does not say which tasks it has
+// reached.
+func (c control) known() bool { return c.is(history.Done) && !c.all }
+
+// op returns what the command does to a task.
+func (c control) op() history.Op {
+	switch op := c.asked.Call.Op; op {
+	case history.CancelAll:
+		return history.Cancel
+	case history.RetryAll:
+		return history.Retry
+	case history.DeleteAll:
+		return history.Delete
+	default:
+		return op
+	}
+}
 
 // accepted returns the effects that were not refused.
 func (t *task) accepted() []effect {

@@ -32,7 +32,8 @@ func (f *facts) checkKeptTask(t *task, r history.Task, say say) {
 	case r.Pruned.IsZero() && slices.ContainsFunc(deletes, func(c control) bool { return c.known() && !f.lossy(c.answered.At) }):
 		say("it was deleted, and is still there")
 	case !r.Pruned.IsZero() && !r.Ended.IsZero() && len(deletes) > 0: // at any time
-	case r.Pruned.IsZero() && (r.Ended.IsZero() || retention == 0): // it has not ended, or is kept for ever
+	// It has not ended, or is kept for ever.
+	case r.Pruned.IsZero() && (r.Ended.IsZero() || retention == 0):
 	case retention == 0:
 		say("it was removed, and nothing is to be")
 	case r.Ended.IsZero():

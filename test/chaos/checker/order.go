@@ -2,10 +2,11 @@ package checker
 
 import "github.com/lastcall-go/lastcall/test/chaos/history"
 
-// checkOrder checks the rule "order".
+// checkOrder checks the rule "order". Plans whose steps the library records have rules of their
+// own.
 func checkOrder(f *facts, breach breach) {
 	for _, t := range f.tasks {
-		if len(t.adds) == 0 || f.touched(t) {
+		if len(t.adds) == 0 && t.made == nil || t.plan.Recorded || t.plan.Items || f.touched(t) {
 			continue
 		}
 		w := walk{f: f, t: t, breach: breach}
@@ -64,7 +65,8 @@ func (w *walk) step(e effect) {
 // begin checks where a run begins.
 func (w *walk) begin(e effect) {
 	least := 0
-	if w.t.plan.Save && w.t.plan.UnresponsiveMS == 0 { // a handler that was given up may do steps without saving
+	// A handler that was given up may do steps without saving.
+	if w.t.plan.Save && w.t.plan.UnresponsiveMS == 0 {
 		least = w.done - 1
 	}
 	switch {

@@ -54,9 +54,9 @@ type casualty struct {
 }
 
 // suspect reports whether a task was certainly a suspect: it had two crashes and nothing that
-// resets their count, neither a checkpoint nor a retry.
+// resets their count, neither a checkpoint, nor a step, nor a retry.
 func (c casualty) suspect() bool {
-	return c.crashes >= 2 && !c.plan.Save && !c.plan.HandOver && len(c.may(history.Retry)) == 0
+	return c.crashes >= 2 && !c.plan.Save && !c.plan.HandOver && !c.plan.Recorded && !c.plan.Items && len(c.may(history.Retry)) == 0
 }
 
 // checkNeighbours checks that no crash was counted for the neighbour of a suspect. When a process

@@ -54,6 +54,9 @@ func (f *facts) events(h history.History, t *task) (events []*history.Event) {
 	for _, a := range t.adds {
 		own[a.asked], own[a.answered] = true, true
 	}
+	if t.made != nil {
+		own[t.made.made] = true
+	}
 	for _, c := range t.controls {
 		own[c.asked], own[c.answered] = true, true
 	}
@@ -112,12 +115,22 @@ func tell(e *history.Event, seq int) string {
 		}
 		return fmt.Sprintf("call %d by %s: %s%s", c.ID, c.Process, c.Op, commit)
 	case e.Answer != nil:
-		return fmt.Sprintf("call %d is answered: %s %v existed=%v %s",
-			e.Answer.Call, e.Answer.Outcome, e.Answer.IDs, e.Answer.Existed, e.Answer.Error)
+		return fmt.Sprintf("call %d is answered: %s %v existed=%v %s%s",
+			e.Answer.Call, e.Answer.Outcome, e.Answer.IDs, e.Answer.Existed, e.Answer.Error, spared(e.Answer))
 	case e.Effect != nil:
 		return tellEffect(e.Effect)
+	case e.Schedule != nil:
+		return fmt.Sprintf("schedule %s, every %v", e.Schedule.Name, e.Schedule.Every)
 	}
 	return fmt.Sprintf("event %d of task %d", e.N, seq)
+}
+
+// spared names the tasks that a command has not reached.
+func spared(a *history.Answer) string {
+	if len(a.Spared) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("not reached: %v", a.Spared)
 }
 
 func tellEffect(x *history.Effect) string {
@@ -129,6 +142,8 @@ func tellEffect(x *history.Effect) string {
 		what = "returns"
 	case history.HandedOver:
 		what = fmt.Sprintf("hands over at step %d", x.Resumed)
+	case history.Returned:
+		what = fmt.Sprintf("has the result of step %d, by run %d", x.Resumed, x.Result)
 	}
 	if x.Stale {
 		what += ", refused"

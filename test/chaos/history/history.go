@@ -20,6 +20,8 @@ type Event struct {
 	Answer  *Answer   `json:",omitempty"`
 	Effect  *Effect   `json:",omitempty"`
 	Sample  *Sample   `json:",omitempty"`
+	// Schedule is a schedule that the workers have from now on.
+	Schedule *Schedule `json:",omitempty"`
 }
 
 // Plan describes what a task does. It is the task's payload.
@@ -35,6 +37,12 @@ type Plan struct {
 	HandOver bool `json:",omitempty"`
 	// InTx: the last effect and the end of the task are one transaction in the store's database.
 	InTx bool `json:",omitempty"`
+	// Recorded: the library records the result of each step, and calls a step only if it has no
+	// result. The result is the fence of the run that did the step. Items: the steps are the items of
+	// one iteration whose position the library records, at most EveryMS after the last time.
+	Recorded bool `json:",omitempty"`
+	Items    bool `json:",omitempty"`
+	EveryMS  int  `json:",omitempty"`
 	// Result is the size of the result, Log how many lines the handler logs. With Progress it reports
 	// its progress after each step.
 	Result, Log int  `json:",omitempty"`
@@ -55,7 +63,24 @@ type Plan struct {
 	Key      string `json:",omitempty"`
 	Priority int    `json:",omitempty"`
 	DelayMS  int    `json:",omitempty"`
+	// StartBeforeMS is how long after its enqueue the task may begin; 0 means that there is no bound.
+	StartBeforeMS int `json:",omitempty"`
 }
+
+// Schedule is a schedule that makes a task each time that Every has passed, on the full multiples
+// of Every. No tick is left out, however late it is.
+type Schedule struct {
+	Number int    // from 1
+	Name   string // as the driver's client names it
+	Every  time.Duration
+	Plan   Plan // of its tasks, with -Number as its Seq
+}
+
+// Seq returns the number of a tick's task.
+func (s Schedule) Seq(tick time.Time) int { return -int(tick.UnixMilli()*maxNumber) - s.Number }
+
+// maxNumber is more than the highest number of a schedule.
+const maxNumber = 10
 
 // The kinds of tasks.
 const (
@@ -92,14 +117,15 @@ const (
 	Stopped   ProcessEvent = "stopped"
 	Continued ProcessEvent = "continued"
 	Ended     ProcessEvent = "ended"
-	Outlived  ProcessEvent = "outlived" // of a worker: a run's program has ended, but a child of it has not
+	// Of a worker: a run's program has ended, but a child of it has not.
+	Outlived ProcessEvent = "outlived"
 )
 
-// Fault is the begin or the end of a fault.
+// Fault is the beginning or the end of a fault, as an event of the history.
 type Fault struct {
 	ID   int    // its number in the schedule
 	Kind string // as in the schedule
-	// Over is false at the begin. A fault that is over at once is recorded once, with Over set.
+	// Over is true at the end. A fault without a duration, such as a kill, has only that event.
 	Over bool `json:",omitempty"`
 	// Victims are the names of the processes that the fault hits. Empty means all of them.
 	Victims []string `json:",omitempty"`
@@ -123,10 +149,11 @@ type Call struct {
 	// Commit is true if the transaction of EnqueueTx is to be committed, false if rolled back.
 	Commit bool `json:",omitempty"`
 	// Seq and TaskID name the task of Cancel, Retry, Interrupt and Delete. Queue is the queue of Pause
-	// and Resume.
-	Seq    int    `json:",omitempty"`
-	TaskID string `json:",omitempty"`
-	Queue  string `json:",omitempty"`
+	// and Resume, and of the commands for all tasks of a queue. Schedule is the name of a schedule.
+	Seq      int    `json:",omitempty"`
+	TaskID   string `json:",omitempty"`
+	Queue    string `json:",omitempty"`
+	Schedule string `json:",omitempty"`
 }
 
 // Op is the operation of a call.
@@ -142,6 +169,14 @@ const (
 	Delete    Op = "delete" // of a task that has ended
 	Pause     Op = "pause"
 	Resume    Op = "resume"
+
+	// The commands for all tasks of a queue: CancelAll for those that have not ended, RetryAll for
+	// those that have failed or were cancelled, DeleteAll for those that have ended.
+	CancelAll Op = "cancelAll"
+	RetryAll  Op = "retryAll"
+	DeleteAll Op = "deleteAll"
+
+	PauseSchedule Op = "pauseSchedule" // its ticks make nothing from then on
 )
 
 // Answer is the result of a call. A call without an answer, and one whose answer is Unknown, may
@@ -155,6 +190,9 @@ type Answer struct {
 	// them existed before: the id is then that of another task, which holds the key.
 	IDs     []string `json:",omitempty"`
 	Existed []bool   `json:",omitempty"`
+	// Spared are the ids of tasks that a command for all tasks of a queue has found and not reached,
+	// since they changed at that moment.
+	Spared []string `json:",omitempty"`
 }
 
 // Outcome is what is known of a call.
@@ -173,23 +211,27 @@ type Effect struct {
 	// Seq and TaskID name the task.
 	Seq     int
 	TaskID  string
-	Step    int    // or Begun, Finished, HandedOver
+	Step    int    // or Begun, Finished, HandedOver, Returned
 	Fence   int64  // higher in every later run of the task
 	Process string // of the worker
 	PID     int
 	// Resumed is, for Begun, the step in the checkpoint at which the run resumes, and for HandedOver
-	// the step that the run leaves in the checkpoint.
+	// the step that the run leaves in the checkpoint. For Returned it is the step.
 	Resumed int `json:",omitempty"`
+	// Result is, for Returned, the result of the step: the fence of the run that did it.
+	Result int64 `json:",omitempty"`
 	// Stale: the effect was refused, since a newer run has already written.
 	Stale bool `json:",omitempty"`
 }
 
 // The effects that are not steps: the first one of every run, the last one of a run that is about
-// to return without an error, and the last one of a run that is about to hand over.
+// to return without an error, and the last one of a run that is about to hand over. A run with a
+// recorded plan reports Returned when the library has given it the result of a step.
 const (
 	Begun      = -1
 	Finished   = -2
 	HandedOver = -3
+	Returned   = -4
 )
 
 // Sample is the size of a process, or of the store's tables, at a moment.
@@ -227,6 +269,11 @@ type Task struct {
 	Attempts, Interruptions, Crashes            int
 	Result                                      int // bytes
 	Runs                                        []Run
+	// Schedule and Tick are those that made the task, empty for the tasks of clients.
+	Schedule string    `json:",omitempty"`
+	Tick     time.Time `json:",omitzero"`
+	// Created is when the task was accepted, by the store's clock.
+	Created time.Time `json:",omitzero"`
 	// Ended is when the task ended, by the store's clock. Pruned is when it was removed: then the
 	// other fields are those at that moment. Drivers that remove nothing leave both out.
 	Ended  time.Time `json:",omitzero"`

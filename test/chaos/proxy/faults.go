@@ -97,7 +97,7 @@ func (p *Proxy) Cut(victims ...string) (n int) {
 }
 
 // CutAfter ends each existing and each new connection of the victims after a number of bytes in one
-// direction, counted from the begin of the fault or of the connection, whichever is later. The
+// direction, counted from the beginning of the fault or of the connection, whichever is later. The
 // function is called once for each connection, never concurrently. The fault lasts until end is
 // called, which returns how many connections it has cut.
 func (p *Proxy) CutAfter(bytes func() (Direction, int64), victims ...string) (end func() int) {

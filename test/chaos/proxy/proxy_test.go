@@ -38,7 +38,8 @@ func newScript(t *testing.T) *script {
 		if err := errors.Join(s.Close(), l.Close(), os.RemoveAll(dir)); err != nil {
 			t.Error(err)
 		}
-		for late := time.Now().Add(time.Minute); runtime.NumGoroutine() > before; runtime.Gosched() { // a goroutine that has returned disappears a moment later
+		// A goroutine that has returned disappears a moment later.
+		for late := time.Now().Add(time.Minute); runtime.NumGoroutine() > before; runtime.Gosched() {
 			if time.Now().After(late) {
 				t.Errorf("%d goroutines, %d before", runtime.NumGoroutine(), before)
 				break

@@ -135,7 +135,8 @@ func TestLoseCancels_TheServerGoesOnWithTheStatement(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := c.PgConn().CancelRequest(t.Context()); err != nil { // the end of its connection is all that a client sees
+		// The end of its connection is all that a client sees.
+		if err := c.PgConn().CancelRequest(t.Context()); err != nil {
 			t.Errorf("the request: %v", err)
 		}
 		if err := <-ended; (err == nil) != lost {

@@ -83,7 +83,8 @@ func New(ctx context.Context, opts Options) (_ *Cluster, err error) {
 			err = errors.Join(err, c.Close())
 		}
 	}()
-	if err := os.Chmod(opts.Dir, 0o755); err != nil { // the server's user must be able to enter it, too
+	// The server's user must be able to enter it, too.
+	if err := os.Chmod(opts.Dir, 0o755); err != nil {
 		return nil, err
 	}
 	c.replication = proxy.New(c.dir)

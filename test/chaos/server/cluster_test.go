@@ -14,7 +14,7 @@ import (
 	"github.com/lastcall-go/lastcall/test/chaos/proxy"
 )
 
-// down expects that there is no server from the begin to the end, and that nothing is lost.
+// down expects that there is no server from the beginning to the end, and that nothing is lost.
 func down(r *rig, kind string) {
 	before := r.insert()
 	end := r.begin(kind)
@@ -27,8 +27,8 @@ func down(r *rig, kind string) {
 	}
 }
 
-// loses expects that rows written before the begin are kept. Rows written after it must be lost or
-// kept, depending on lost.
+// loses expects that rows written before the beginning are kept. Rows written after it must be lost
+// or kept, depending on lost.
 func loses(lost bool) func(r *rig, kind string) {
 	return func(r *rig, kind string) {
 		before := r.insert()
@@ -157,7 +157,8 @@ func fills(r *rig, kind string) {
 	end()
 	ctx, cancel := r.soon()
 	defer cancel()
-	for r.try(`select pg_sleep(0.2)`) != nil { // the server may be about to notice that a session has crashed
+	// The server may be about to notice that a session has crashed.
+	for r.try(`select pg_sleep(0.2)`) != nil {
 		if !pause(ctx, again) {
 			r.Fatal("the server does not come back")
 		}

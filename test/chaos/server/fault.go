@@ -73,7 +73,7 @@ type stage struct {
 	closed bool
 }
 
-// takesAtMost limits the time for the begin of a fault, and for its end.
+// takesAtMost limits the time for the beginning of a fault, and for its end.
 const takesAtMost = 2 * time.Minute
 
 // perform begins the fault of the given kind.

@@ -67,7 +67,8 @@ func (c *Cluster) failover(ctx context.Context, synchronous bool) (ending, error
 		defer open()
 		var detail string
 		if !synchronous {
-			if lost, err := c.number(ctx, `select coalesce(max(pg_current_wal_lsn() - flush_lsn), 0)::bigint from pg_stat_replication`); err == nil { // a server that is in use by other faults cannot report it
+			// A server that is in use by other faults cannot report it.
+			if lost, err := c.number(ctx, `select coalesce(max(pg_current_wal_lsn() - flush_lsn), 0)::bigint from pg_stat_replication`); err == nil {
 				detail = fmt.Sprintf("%d bytes of the log were not sent", lost)
 			}
 		}

@@ -92,10 +92,11 @@ type brokenStore struct {
 	task.Store
 	breaks breakage
 	adds   atomic.Int64
+	ticks  atomic.Int64
 }
 
-// Add drops a task of every third call, drops keys, or reports an error for every third call after
-// executing it.
+// Add drops a task of every third call, drops keys or times to start before, or reports an error
+// for every third call after executing it.
 func (s *brokenStore) Add(ctx context.Context, tasks []task.NewTask) ([]task.AddResult, error) {
 	third := s.adds.Add(1)%3 == 0
 	switch {
@@ -103,6 +104,11 @@ func (s *brokenStore) Add(ctx context.Context, tasks []task.NewTask) ([]task.Add
 		tasks = slices.Clone(tasks)
 		for i := range tasks {
 			tasks[i].Key = ""
+		}
+	case s.breaks == "expired":
+		tasks = slices.Clone(tasks)
+		for i := range tasks {
+			tasks[i].StartBefore = 0
 		}
 	case s.breaks == "ended" && third:
 		last := len(tasks) - 1
@@ -153,6 +159,33 @@ func (s *brokenStore) Heartbeat(ctx context.Context, b task.Beat) (task.BeatRepl
 		return task.BeatReply{}, nil
 	}
 	return s.Store.Heartbeat(ctx, b)
+}
+
+// Steps does not return the results of steps, or the positions of iterations.
+func (s *brokenStore) Steps(ctx context.Context, id string) ([]task.StepRecord, error) {
+	all, err := s.Store.Steps(ctx, id)
+	return slices.DeleteFunc(all, func(r task.StepRecord) bool {
+		return s.breaks == "steps" && r.State == task.StepDone || s.breaks == "each" && r.State == task.StepOpen
+	}), err
+}
+
+// Tick makes every second tick without its tasks.
+func (s *brokenStore) Tick(ctx context.Context, req task.TickRequest) ([]task.TickResult, error) {
+	if s.breaks == "ticks" && s.ticks.Add(1)%2 == 0 {
+		req.Ticks = slices.Clone(req.Ticks)
+		for i := range req.Ticks {
+			req.Ticks[i].Tasks = nil
+		}
+	}
+	return s.Store.Tick(ctx, req)
+}
+
+// ControlAll does nothing, and says that it did.
+func (s *brokenStore) ControlAll(ctx context.Context, cmd task.Command, seen []task.Standing) []error {
+	if s.breaks == "all" {
+		return make([]error, len(seen))
+	}
+	return s.Store.ControlAll(ctx, cmd, seen)
 }
 
 // Prune removes tasks as soon as they have ended.

@@ -36,7 +36,9 @@ func (s settings) patience() time.Duration {
 type client struct {
 	settings
 	tasks *task.Client
-	db    *sql.DB // the service's own tables; nil if there are none
+	all   *task.Client // for commands to all tasks of a queue
+	spare *sparing     // its store
+	db    *sql.DB      // the service's own tables; nil if there are none
 }
 
 // answerCalls is the command "client".
@@ -53,7 +55,9 @@ func answerCalls(s settings) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	c := &client{settings: s, tasks: task.NewClient(s.breaks.store(store))}
+	kept := s.breaks.store(store)
+	c := &client{settings: s, tasks: task.NewClient(kept), spare: &sparing{Store: kept}}
+	c.all = task.NewClient(c.spare)
 	if c.db, err = openTables(s.store, 2); err != nil {
 		return err
 	}
@@ -112,6 +116,10 @@ func (c *client) do(ctx context.Context, call history.Call) history.Answer {
 		err = c.tasks.Pause(ctx, call.Queue, nil)
 	case history.Resume:
 		err = c.tasks.Resume(ctx, call.Queue)
+	case history.PauseSchedule:
+		err = c.tasks.PauseSchedule(ctx, call.Schedule)
+	case history.CancelAll, history.RetryAll, history.DeleteAll:
+		a.Spared, err = c.commandAll(ctx, call)
 	default:
 		err = refused{fmt.Errorf("%q is no operation that this client knows", call.Op)}
 	}
@@ -151,7 +159,8 @@ func prepare(plans []history.Plan) ([]task.NewTask, error) {
 		if err != nil {
 			return nil, err
 		}
-		opt := task.EnqueueOptions{ID: p.ID, Queue: p.Queue, Key: p.Key, Priority: p.Priority, Delay: time.Duration(p.DelayMS) * time.Millisecond}
+		opt := task.EnqueueOptions{ID: p.ID, Queue: p.Queue, Key: p.Key, Priority: p.Priority, Delay: time.Duration(p.DelayMS) * time.Millisecond,
+			StartBefore: time.Duration(p.StartBeforeMS) * time.Millisecond}
 		if tasks[i], err = task.Prepare(p.Kind, payload, &opt); err != nil {
 			return nil, err
 		}
@@ -225,7 +234,8 @@ func (c *client) enqueueTx(ctx context.Context, call history.Call) (ids []string
 		return ids, existed, nil
 	}
 	if err := tx.Commit(); err != nil {
-		if answer, ok := errors.AsType[*pgconn.PgError](err); ok && strings.HasPrefix(answer.Code, "40") { // it was rolled back
+		// It was rolled back.
+		if answer, ok := errors.AsType[*pgconn.PgError](err); ok && strings.HasPrefix(answer.Code, "40") {
 			err = refused{err}
 		}
 		return nil, nil, err

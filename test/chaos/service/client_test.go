@@ -127,3 +127,30 @@ func TestOutcome_IsUnknownUnlessItIsCertain(t *testing.T) {
 		}
 	}
 }
+
+func TestClient_CommandsAllTasksOfAQueue(t *testing.T) {
+	onBothStores(t, func(t *testing.T, h *wiretest.Harness) {
+		h.StartReady("c", "client")
+		var plans []history.Plan
+		for seq, queue := range []string{"", "q", "q", "r"} {
+			plans = append(plans, history.Plan{Seq: seq + 1, Kind: history.KindSteps, Steps: 1, Queue: queue, StartBeforeMS: 60_000})
+		}
+		h.Enqueue(plans...)
+		for _, step := range []struct {
+			op   history.Op
+			want string
+		}{{history.CancelAll, "queued cancelled cancelled queued"}, {history.RetryAll, "queued queued queued queued"}, {history.CancelAll, "queued cancelled cancelled queued"}} {
+			if a := h.Ask(history.Call{Op: step.op, Queue: "q"}); a.Outcome != history.Done || len(a.Spared) > 0 {
+				t.Errorf("%s: %+v", step.op, a)
+			}
+			_, tasks := inspected(t, h.Store)
+			if got := fmt.Sprint(tasks[1].Status, " ", tasks[2].Status, " ", tasks[3].Status, " ", tasks[4].Status); got != step.want {
+				t.Errorf("after %s: %s, want %s", step.op, got, step.want)
+			}
+		}
+		h.Ask(history.Call{Op: history.DeleteAll, Queue: "q"})
+		if _, tasks := inspected(t, h.Store); tasks[1].Pruned.IsZero() == tasks[2].Pruned.IsZero() || tasks[3].Pruned.IsZero() || tasks[2].Created.IsZero() {
+			t.Errorf("%+v", tasks)
+		}
+	})
+}

@@ -21,6 +21,13 @@ import (
 
 // handle is the handler: it executes the plan.
 func (w *worker) handle(ctx context.Context, r *task.Run, plan history.Plan) error {
+	if plan.Seq < 0 {
+		seq, err := w.seqOf(r.Task())
+		if err != nil {
+			return task.Permanent(err)
+		}
+		plan.Seq = seq
+	}
 	u := &run{worker: w, Run: r, plan: plan, nth: r.Task().Runs}
 	if plan.InTx && w.db == nil {
 		return task.Permanent(errNoTx)
@@ -55,6 +62,12 @@ func (u *run) work(ctx context.Context) error {
 	}
 	for line := range u.plan.Log {
 		u.Log(fmt.Sprintf("run %d, line %d", u.FencingToken(), line))
+	}
+	switch {
+	case u.plan.Recorded:
+		return u.workRecorded(ctx)
+	case u.plan.Items:
+		return u.workItems(ctx)
 	}
 	for first := at; at < u.plan.Steps; at++ {
 		if u.plan.HandOver && !u.unresponsive && u.Stopping() {

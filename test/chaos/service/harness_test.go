@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -43,7 +44,7 @@ func onSQLite(t *testing.T) *wiretest.Harness {
 
 func onStore(t *testing.T, store string) *wiretest.Harness {
 	t.Helper()
-	if err := setUp(settings{store: store, log: slog.New(slog.DiscardHandler)}); err != nil {
+	if err := setUp(settings{store: store, log: slog.New(slog.DiscardHandler)}, io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	return wiretest.New(t, store)

@@ -128,16 +128,17 @@ func (i *inspector) each(ctx context.Context, query string, do func(*sql.Rows) e
 // Times are in microseconds.
 func scanTask(rows *sql.Rows) (t history.Task, err error) {
 	var (
-		payload       []byte
-		ended, pruned int64
+		payload                []byte
+		meta                   string
+		created, ended, pruned int64
 	)
-	err = rows.Scan(&t.ID, &t.Kind, &t.Queue, &t.Key, &t.Status, &t.Reason, &t.Error, &t.Attempts, &t.Interruptions, &t.Crashes, &t.Result, &payload, &ended, &pruned)
-	t.Ended, t.Pruned = timeOf(ended), timeOf(pruned)
+	err = rows.Scan(&t.ID, &t.Kind, &t.Queue, &t.Key, &t.Status, &t.Reason, &t.Error, &t.Attempts, &t.Interruptions, &t.Crashes, &t.Result, &payload, &meta, &created, &ended, &pruned)
+	t.Created, t.Ended, t.Pruned = timeOf(created), timeOf(ended), timeOf(pruned)
 	var plan struct{ Seq int }
 	if json.Unmarshal(payload, &plan) == nil {
 		t.Seq = plan.Seq
 	}
-	return t, err
+	return t, errors.Join(err, setMade(&t, meta))
 }
 
 // scanRun reads a run and the id of its task. Times are in microseconds.

@@ -19,20 +19,20 @@ var postgresReading = reading{
 	tasks: `
 		select t.id::text, t.kind, t.queue, coalesce(t.key, ''), coalesce(s.status, ''), coalesce(s.reason, ''), coalesce(s.error, ''),
 			coalesce(s.attempts, 0), coalesce(s.interruptions, 0), coalesce(s.crashes, 0), coalesce(s.result, 0), t.payload,
-			coalesce((extract(epoch from s.ended) * 1000000)::bigint, 0), coalesce((extract(epoch from t.pruned) * 1000000)::bigint, 0)
+			coalesce(t.meta::text, ''), (extract(epoch from t.created) * 1000000)::bigint, coalesce((extract(epoch from s.ended) * 1000000)::bigint, 0), coalesce((extract(epoch from t.pruned) * 1000000)::bigint, 0)
 		from (
-			select id, created, kind, queue, key, payload, null::timestamptz as pruned, null::bigint as tx from lastcall.tasks
+			select id, created, kind, queue, key, payload, meta, null::timestamptz as pruned, null::bigint as tx from lastcall.tasks
 			union all
-			select id, created, kind, queue, key, payload, at, tx from chaos_pruned
+			select id, created, kind, queue, key, payload, meta, at, tx from chaos_pruned
 		) t left join (
 			select null::bigint as tx, w.id, w.status, w.reason, r.error, w.attempts, w.interruptions, w.crashes, 0 as result, null::timestamptz as ended
 			from (select * from lastcall.ready union all select * from lastcall.delayed) w left join lastcall.runs r on r.task = w.id and r.run = w.last_run
 			union all
 			select null, task, 'running', reason, null, attempts, interruptions, crashes, 0, null from lastcall.running
 			union all
-			select null, task, status, null, error, attempts, interruptions, crashes, length(result), ended from lastcall.ended
+			select null, task, status, reason, error, attempts, interruptions, crashes, length(result), ended from lastcall.ended
 			union all
-			select tx, task, status, null, error, attempts, interruptions, crashes, result, ended from chaos_ended
+			select tx, task, status, reason, error, attempts, interruptions, crashes, result, ended from chaos_ended
 		) s on s.id = t.id and s.tx is not distinct from t.tx
 		order by t.created, t.id`,
 	runs: `

@@ -21,7 +21,7 @@ import (
 var sqliteReading = reading{
 	tasks: `
 		select t.id, t.kind, t.queue, t.key, coalesce(s.status, ''), coalesce(s.reason, ''), coalesce(s.error, ''),
-			coalesce(s.attempts, 0), coalesce(s.interruptions, 0), coalesce(s.crashes, 0), coalesce(s.result, 0), t.payload, coalesce(s.ended, 0), 0
+			coalesce(s.attempts, 0), coalesce(s.interruptions, 0), coalesce(s.crashes, 0), coalesce(s.result, 0), t.payload, coalesce(t.meta, ''), t.created, coalesce(s.ended, 0), 0
 		from tasks t left join (
 			select task, case interrupted when 1 then 'interrupted' else 'queued' end as status, reason, error, attempts, interruptions, crashes, 0 as result, 0 as ended
 			from waiting
@@ -32,7 +32,7 @@ var sqliteReading = reading{
 		) s on s.task = t.n
 		union all
 		select p.id, p.kind, p.queue, p.key, coalesce(e.status, ''), coalesce(e.reason, ''), coalesce(e.error, ''),
-			coalesce(e.attempts, 0), coalesce(e.interruptions, 0), coalesce(e.crashes, 0), coalesce(e.result, 0), p.payload, coalesce(e.ended, 0), p.at
+			coalesce(e.attempts, 0), coalesce(e.interruptions, 0), coalesce(e.crashes, 0), coalesce(e.result, 0), p.payload, coalesce(p.meta, ''), p.created, coalesce(e.ended, 0), p.at
 		from chaos_pruned p left join chaos_ended e on e.rowid = (select max(rowid) from chaos_ended where id = p.id)`,
 	runs: `
 		select id, run, pid, started, ended, status, reason, error, crashed, reclaimed from chaos_runs where id is not null

@@ -3,7 +3,7 @@
 // Command service is the driver of Lastcall for the chaos harness. It is a Go service that embeds
 // the library as the documentation teaches, and also has the commands that the harness needs.
 //
-//	service setup     creates the schema
+//	service setup     creates the schema, and prints what the library can do
 //	service upgrade   makes the schema one version newer than this program
 //	service worker    serves tasks until SIGTERM
 //	service client    answers the harness's calls
@@ -16,12 +16,14 @@ package main
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"time"
 
+	"github.com/lastcall-go/lastcall/test/chaos/history"
 	"github.com/lastcall-go/lastcall/test/chaos/wire"
 )
 
@@ -45,7 +47,7 @@ func command(args []string) int {
 	}
 	switch args[0] {
 	case "setup":
-		return exitCode(setUp(s))
+		return exitCode(setUp(s, os.Stdout))
 	case "upgrade":
 		return exitCode(upgrade(s))
 	case "worker":
@@ -84,6 +86,7 @@ type settings struct {
 	store        string // its address
 	lease, grace time.Duration
 	retention    time.Duration // of ended tasks; 0 means for ever
+	schedules    []history.Schedule
 	breaks       breakage
 	log          *slog.Logger
 }
@@ -97,6 +100,11 @@ func readSettings() (s settings, err error) {
 	}
 	if s.grace, err = durationOf(wire.EnvGrace, "10s"); err != nil {
 		return s, err
+	}
+	if text := os.Getenv(wire.EnvSchedules); text != "" {
+		if err := json.Unmarshal([]byte(text), &s.schedules); err != nil {
+			return s, fmt.Errorf("%s: %w", wire.EnvSchedules, err)
+		}
 	}
 	s.retention, err = durationOf(wire.EnvRetention, "0s")
 	return s, err

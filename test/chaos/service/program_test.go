@@ -96,7 +96,8 @@ func TestProgram_LeavesHostileProcessesBehindWhoseNumberIsBounded(t *testing.T) 
 	h.AwaitStep(1, history.Finished, 1) // its descendants have its output, so it seems to continue
 	defer func() {
 		for left := withEnvironment(t, marker, 0); len(left) > 0; left = withEnvironment(t, marker, 0) {
-			for _, sig := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} { // none can start another one in between
+			// None can start another one in between.
+			for _, sig := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} {
 				for _, pid := range left {
 					syscall.Kill(pid, sig)
 				}

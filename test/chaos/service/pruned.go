@@ -15,20 +15,20 @@ import (
 // ends that a retry undoes, are deleted in other transactions.
 const keepPrunedOfPostgres = `
 	create table chaos_pruned (tx bigint not null, at timestamptz not null, id uuid not null, created timestamptz not null,
-		kind text not null, queue text not null, key text, payload bytea not null);
+		kind text not null, queue text not null, key text, payload bytea not null, meta jsonb);
 	create table chaos_ended (tx bigint not null, task uuid not null, ended timestamptz not null, started timestamptz, run bigint, worker uuid,
-		attempts integer, interruptions integer, crashes integer, crashed boolean, reclaimed boolean, status text not null, error text, result integer);
+		attempts integer, interruptions integer, crashes integer, crashed boolean, reclaimed boolean, status text not null, reason text, error text, result integer);
 	create table chaos_runs (tx bigint not null, task uuid not null, run bigint not null, worker uuid not null, started timestamptz not null,
 		ended timestamptz not null, crashed boolean, reclaimed boolean, status text not null, reason text, error text);
 	create table chaos_workers (worker uuid not null, pid integer not null);
 
 	create function chaos_keep_task() returns trigger language plpgsql set search_path from current as $$ begin
-		insert into chaos_pruned values (txid_current(), clock_timestamp(), old.id, old.created, old.kind, old.queue, old.key, old.payload);
+		insert into chaos_pruned values (txid_current(), clock_timestamp(), old.id, old.created, old.kind, old.queue, old.key, old.payload, old.meta);
 		return null;
 	end $$;
 	create function chaos_keep_ended() returns trigger language plpgsql set search_path from current as $$ begin
 		insert into chaos_ended values (txid_current(), old.task, old.ended, old.started, old.run, old.worker, old.attempts, old.interruptions, old.crashes,
-			old.crashed, old.reclaimed, old.status, old.error, length(old.result));
+			old.crashed, old.reclaimed, old.status, old.reason, old.error, length(old.result));
 		return null;
 	end $$;
 	create function chaos_keep_run() returns trigger language plpgsql set search_path from current as $$ begin
@@ -48,7 +48,7 @@ const keepPrunedOfPostgres = `
 // keepPrunedOfSQLiteFile does the same for a file. A task's number is reused when it is free, so
 // the copies get the task's id when the task itself is deleted, which happens last.
 const keepPrunedOfSQLiteFile = `
-	create table chaos_pruned (id text not null, created integer not null, kind text not null, queue text not null, key text not null, payload blob not null, at integer not null);
+	create table chaos_pruned (id text not null, created integer not null, kind text not null, queue text not null, key text not null, payload blob not null, meta text, at integer not null);
 	create table chaos_ended (id text, task integer not null, ended integer not null, status text not null, reason text not null, error text not null, run integer not null,
 		pid integer not null, started integer not null, crashed integer not null, reclaimed integer not null,
 		attempts integer not null, interruptions integer not null, crashes integer not null, result integer);
@@ -67,7 +67,7 @@ const keepPrunedOfSQLiteFile = `
 		insert into chaos_runs values (null, old.task, old.run, old.pid, old.started, old.ended, old.status, old.reason, old.error, old.crashed, old.reclaimed);
 	end;
 	create trigger chaos_keep_task after delete on tasks begin
-		insert into chaos_pruned values (old.id, old.created, old.kind, old.queue, old.key, old.payload, cast(unixepoch('subsec') * 1000000 as integer));
+		insert into chaos_pruned values (old.id, old.created, old.kind, old.queue, old.key, old.payload, old.meta, cast(unixepoch('subsec') * 1000000 as integer));
 		update chaos_ended set id = old.id where task = old.n and id is null;
 		update chaos_runs set id = old.id where task = old.n and id is null;
 	end`

@@ -54,7 +54,8 @@ func TestInspect_HasTheWholeLifeOfATaskThatWasPruned(t *testing.T) {
 				t.Errorf("task %d was removed %v after its end", x.Seq, kept)
 			}
 		}
-		if len(state.Tasks) != 2 || len(state.Counts) > 0 || len(state.Residue) != 1 { // the worker is alive
+		// The worker is alive.
+		if len(state.Tasks) != 2 || len(state.Counts) > 0 || len(state.Residue) != 1 {
 			t.Errorf("%d tasks, counts %v, residue %v", len(state.Tasks), state.Counts, state.Residue)
 		}
 		client.CloseInput()

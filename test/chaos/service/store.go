@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 
@@ -60,8 +61,14 @@ const createTables = `
 	create index if not exists chaos_effects_seq on chaos_effects (seq, fence);
 	create table if not exists chaos_enqueued (seq integer not null, task text not null)`
 
-// setUp creates the schema, the service's own tables, and the triggers that copy what is pruned.
-func setUp(s settings) (err error) {
+// setUp creates the schema, the service's own tables, and the triggers that copy what is pruned. It
+// prints what this library can do.
+func setUp(s settings, out io.Writer) (err error) {
+	for _, can := range []string{wire.CanRecord, wire.CanIterate, wire.CanStartBefore, wire.CanCommandAll, wire.CanSchedule} {
+		if _, err := fmt.Fprintln(out, can); err != nil {
+			return err
+		}
+	}
 	ctx := context.Background()
 	store, err := openStore(ctx, s.store, true, s.log)
 	if err != nil {

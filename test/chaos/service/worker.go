@@ -87,6 +87,15 @@ func (w *worker) setUp(ctx context.Context, g *lastcall.Group) error {
 	if err := g.Go("worker", tasks.Serve); err != nil {
 		return err
 	}
+	if len(w.schedules) > 0 {
+		scheduler, err := w.scheduler(kept)
+		if err != nil {
+			return err
+		}
+		if err := g.Go("scheduler", scheduler.Serve); err != nil {
+			return err
+		}
+	}
 	return w.conn.Ready()
 }
 

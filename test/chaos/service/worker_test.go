@@ -3,12 +3,16 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/lastcall-go/lastcall/test/chaos/history"
+	"github.com/lastcall-go/lastcall/test/chaos/wire"
 	"github.com/lastcall-go/lastcall/test/chaos/wiretest"
 )
 
@@ -134,4 +138,53 @@ func TestWorker_EndsWithTheHarness(t *testing.T) {
 			t.Error(w.Log())
 		}
 	})
+}
+
+func TestWorker_DoesRecordedStepsAndItems(t *testing.T) {
+	onBothStores(t, func(t *testing.T, h *wiretest.Harness) {
+		h.StartReady("c", "client")
+		w := h.StartReady("w", "worker")
+		h.Enqueue(history.Plan{Seq: 1, Kind: history.KindSteps, Steps: 2, Recorded: true, Fail: 1}, history.Plan{Seq: 2, Kind: history.KindSteps, Steps: 3, Items: true, Fail: 1})
+		h.AwaitStep(1, history.Finished, 1)
+		h.AwaitStep(2, history.Finished, 1)
+		w.End(syscall.SIGTERM, 0)
+		var results []int64
+		for _, e := range h.Effects() {
+			if e.Step == history.Returned {
+				results = append(results, e.Result-e.Fence)
+			}
+		}
+		if !slices.Equal(results, []int64{0, 0}) { // each step was done by the run that got its result
+			t.Errorf("results of runs before: %v", results)
+		}
+		for seq, want := range map[int]string{1: "begun at 0: 0 begun at 0: 0 returned 0 1 returned 1 finished", 2: "begun at 0: 0 begun at 0: 0 1 2 finished"} {
+			if got := h.Did(seq); got != want {
+				t.Errorf("task %d: %s, want %s", seq, got, want)
+			}
+		}
+	})
+}
+
+func TestWorker_MakesTheTicksOfSchedules(t *testing.T) {
+	s := history.Schedule{Number: 1, Name: "chaos/often", Every: time.Second, Plan: history.Plan{Seq: -1, Kind: history.KindSteps, Queue: "ticks", Steps: 1}}
+	text, err := json.Marshal([]history.Schedule{s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(wire.EnvSchedules, string(text))
+	h := onSQLite(t)
+	h.StartReady("c", "client")
+	w := h.StartReady("w", "worker")
+	seq := h.AwaitAny(history.Finished)
+	if a := h.Ask(history.Call{Op: history.PauseSchedule, Schedule: s.Name}); a.Outcome != history.Done {
+		t.Errorf("%+v", a)
+	}
+	w.End(syscall.SIGTERM, 0)
+	state, _ := inspected(t, h.Store)
+	if n := len(state.Tasks); n == 0 {
+		t.Fatal("no tasks")
+	}
+	if got := state.Tasks[0]; got.Schedule != s.Name || s.Seq(got.Tick) != seq || !got.Tick.Equal(got.Tick.Truncate(time.Second)) {
+		t.Errorf("task %d is %+v", seq, got)
+	}
 }

@@ -33,7 +33,21 @@ const (
 	// EnvHostile is the confinement of hostile children, separated by colons: the user that they run
 	// as, and the cgroup files that they write themselves into.
 	EnvHostile = "CHAOS_HOSTILE"
-	EnvBreak   = "CHAOS_BREAK" // the rule that this process must break, to test the checker; usually empty
+	// EnvSchedules has the schedules of the workers, as a list of history.Schedule in JSON; empty for
+	// none.
+	EnvSchedules = "CHAOS_SCHEDULES"
+	// The rule that this process must break, to test the checker; usually empty.
+	EnvBreak = "CHAOS_BREAK"
+)
+
+// What a library may be able to do, apart from what all must do. The command setup prints a line
+// for each, and the harness asks only for these.
+const (
+	CanRecord      = "recorded"     // plans with Recorded
+	CanIterate     = "items"        // plans with Items
+	CanStartBefore = "start-before" // plans with StartBeforeMS
+	CanCommandAll  = "command-all"  // CancelAll, RetryAll and DeleteAll
+	CanSchedule    = "schedules"    // EnvSchedules and PauseSchedule
 )
 
 // Message is what a process sends. Exactly one of its parts is set.

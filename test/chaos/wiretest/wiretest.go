@@ -113,7 +113,8 @@ func (h *Harness) take(name string, m wire.Message, out *json.Encoder) {
 		e.Stale = e.Fence < h.fences[e.Seq]
 		h.fences[e.Seq] = max(h.fences[e.Seq], e.Fence)
 		h.effects = append(h.effects, e)
-		_ = out.Encode(wire.Reply{Verdict: &wire.Verdict{N: m.N, Stale: e.Stale}}) // the process may have gone
+		// The process may have gone.
+		_ = out.Encode(wire.Reply{Verdict: &wire.Verdict{N: m.N, Stale: e.Stale}})
 	case m.Answer != nil:
 		h.answers <- *m.Answer
 	case m.Left != "":
@@ -161,6 +162,19 @@ func (h *Harness) AwaitStep(seq, step, times int) {
 	})
 }
 
+// AwaitAny waits until any task has had an accepted effect of a step, and returns its number.
+func (h *Harness) AwaitAny(step int) (seq int) {
+	h.t.Helper()
+	h.await(fmt.Sprintf("step %d of any task", step), func() bool {
+		i := slices.IndexFunc(h.effects, func(e history.Effect) bool { return e.Step == step && !e.Stale })
+		if i >= 0 {
+			seq = h.effects[i].Seq
+		}
+		return i >= 0
+	})
+	return seq
+}
+
 // Did summarizes the accepted effects of a task: the steps of each run.
 func (h *Harness) Did(seq int) string {
 	var words []string
@@ -173,6 +187,8 @@ func (h *Harness) Did(seq int) string {
 			words = append(words, fmt.Sprintf("handed over at %d", e.Resumed))
 		case e.Step == history.Finished:
 			words = append(words, "finished")
+		case e.Step == history.Returned:
+			words = append(words, fmt.Sprintf("returned %d", e.Resumed))
 		default:
 			words = append(words, fmt.Sprint(e.Step))
 		}

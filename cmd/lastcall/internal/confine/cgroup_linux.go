@@ -239,7 +239,8 @@ func (g *Cgroup) Kill() error {
 	if g == nil || !g.Unified {
 		return nil
 	}
-	if err := write(g.Dirs[0], "cgroup.kill", "1"); err != nil && !errors.Is(err, fs.ErrNotExist) { // Linux 5.14
+	// Linux 5.14.
+	if err := write(g.Dirs[0], "cgroup.kill", "1"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("kill the control group: %w", err)
 	}
 	return nil

@@ -68,7 +68,8 @@ func TestPlace_InTheDirectoryThatBoundsItATaskIsDoneOnceAndItsResultIsPrivate(t 
 	for kind, make := range jobs() {
 		out := filepath.Join(inside, kind)
 		want := result(t, make(), filepath.Join(inside, "tree"))
-		for _, status := range []task.Status{task.StatusSucceeded, task.StatusFailed} { // the second time the result exists
+		// The second time the result exists.
+		for _, status := range []task.Status{task.StatusSucceeded, task.StatusFailed} {
 			inBubble(t, func(f *fixture) {
 				j := make()
 				j.within = within

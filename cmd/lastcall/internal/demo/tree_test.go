@@ -51,7 +51,8 @@ func TestWalk_GoesInTheOrderOfBytesAndCanGoOnBehindAnyPath(t *testing.T) {
 			t.Errorf("behind %q: %q, want %q", key, got, all[i+1:])
 		}
 	}
-	for _, gone := range []string{"a/bb", "a/c/d/zz", "b", "\x01", "zzz"} { // a path that has vanished since
+	// A path that has vanished since.
+	for _, gone := range []string{"a/bb", "a/c/d/zz", "b", "\x01", "zzz"} {
 		i, _ := slices.BinarySearch(all, gone)
 		if got := keys(t, root, gone); !slices.Equal(got, all[i:]) {
 			t.Errorf("behind %q: %q, want %q", gone, got, all[i:])

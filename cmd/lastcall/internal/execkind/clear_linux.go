@@ -40,7 +40,8 @@ func (d *folder) unlist() error {
 	if err != nil {
 		return err
 	}
-	if err := unix.Rmdir(path); err != nil && !errors.Is(err, unix.ENOENT) { // the program may have removed it
+	// The program may have removed it.
+	if err := unix.Rmdir(path); err != nil && !errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("the program has moved it to %.200q: %w", path, err)
 	}
 	return nil

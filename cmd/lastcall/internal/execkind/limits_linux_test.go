@@ -97,7 +97,8 @@ func noGroups(t *testing.T, groups []string) {
 
 func TestLimits_WhoNeedsMoreMemoryIsKilledAndTheErrorSaysSo(t *testing.T) {
 	const said = "its limit of memory (32Mi) was reached, and 1 of its processes killed for it"
-	f := limited(t, confine.Limits{Memory: 32 << 20}, `exec tail /dev/zero`) // tail keeps the whole endless line in memory
+	// tail keeps the whole endless line in memory.
+	f := limited(t, confine.Limits{Memory: 32 << 20}, `exec tail /dev/zero`)
 	f.kind.MaxCrashes = 1
 	id := f.enqueue("{}")
 	f.serve(time.Minute)

@@ -22,7 +22,8 @@ import (
 // ignores signals: a terminal's Ctrl-C and a service manager's SIGTERM are for the server to
 // handle.
 func Shim() int {
-	signal.Notify(make(chan os.Signal, 1)) // discard all; a program that is started gets their original actions
+	// Discard all; a program that is started gets their original actions.
+	signal.Notify(make(chan os.Signal, 1))
 	for _, fd := range []int{ordersFD, reportsFD, lockFD} {
 		syscall.CloseOnExec(fd)
 	}
@@ -80,7 +81,8 @@ func (s *shim) run(st start) int {
 	if noScratch == nil {
 		scratch.hold()
 	}
-	proc.ReserveThreads(shimThreads) // a lack of threads must end this process before the program begins
+	// A lack of threads must end this process before the program begins.
+	proc.ReserveThreads(shimThreads)
 	s.report(report{Starting: true})
 	if err := s.start(st); err != nil {
 		s.report(failure(err))

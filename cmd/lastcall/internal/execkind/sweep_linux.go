@@ -60,7 +60,8 @@ func openDead(dir *os.File, name string, ours func(uid uint32) bool) (*folder, e
 		return nil, nil
 	}
 	d, err := openFolder(dir.Name() + "/" + name)
-	if errors.Is(err, unix.EACCES) && unlock(dir, name) == nil { // a malicious program may have removed the permission
+	// A malicious program may have removed the permission.
+	if errors.Is(err, unix.EACCES) && unlock(dir, name) == nil {
 		d, err = openFolder(dir.Name() + "/" + name)
 	}
 	if err != nil {

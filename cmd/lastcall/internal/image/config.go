@@ -23,7 +23,7 @@ type healthConfig struct {
 // configure reads the configuration, and looks its user up in the image's files.
 func (i *Image) configure(c config, t *tree) error {
 	said := c.Config
-	i.Entrypoint, i.Cmd, i.Dir = said.Entrypoint, said.Cmd, said.WorkingDir
+	i.Entrypoint, i.Cmd, i.Dir, i.UserName = said.Entrypoint, said.Cmd, said.WorkingDir, said.User
 	var home string
 	var err error
 	if i.User, i.Group, i.Groups, home, err = t.user(said.User); err != nil {

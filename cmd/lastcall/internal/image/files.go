@@ -26,7 +26,7 @@ type files interface {
 
 var errNoImage = errors.New("it is neither a file of docker save or podman save nor an OCI layout")
 
-// openFiles opens a directory, or a tar. A tar may be compressed: it is then unpacked into dir.
+// openFiles opens a directory, or a tar.
 func openFiles(ctx context.Context, name, dir string) (files, error) {
 	info, err := os.Stat(name)
 	if err != nil {
@@ -43,12 +43,18 @@ func openFiles(ctx context.Context, name, dir string) (files, error) {
 	if err != nil {
 		return nil, err
 	}
+	return openArchive(ctx, f, dir)
+}
+
+// openArchive opens a tar that is open as a file, and closes it if it cannot. A compressed tar is
+// unpacked into dir.
+func openArchive(ctx context.Context, f *os.File, dir string) (files, error) {
 	plain, packed, err := decompress(f)
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	if packed {
-		unpacked, err := keep(ctx, plain, filepath.Join(dir, "archive"))
+		unpacked, err := keep(ctx, plain, dir)
 		if err = errors.Join(err, plain.Close(), f.Close()); err != nil {
 			return nil, err
 		}
@@ -90,13 +96,15 @@ func decompress(r io.Reader) (plain io.ReadCloser, packed bool, err error) {
 	return io.NopCloser(buffered), false, nil
 }
 
-// keep writes an archive to a file that disappears when its last descriptor is closed.
-func keep(ctx context.Context, r io.Reader, name string) (*os.File, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+// keep writes an archive to a file in dir that disappears when its last descriptor is closed.
+func keep(ctx context.Context, r io.Reader, dir string) (*os.File, error) {
+	f, err := os.CreateTemp(dir, "lastcall-archive-")
 	if err != nil {
 		return nil, err
 	}
-	_ = os.Remove(name) // if the system can remove an open file; else it goes with its directory
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
 	n, err := io.Copy(f, io.LimitReader(contextReader{ctx, r}, maxBytes+1))
 	if err == nil && n > maxBytes {
 		err = fmt.Errorf("it has more than %d GiB", maxBytes>>30)
@@ -128,18 +136,14 @@ func (c contextReader) Read(p []byte) (int, error) {
 type layout struct{ *os.Root }
 
 func (l layout) open(name string) (io.ReadCloser, error) {
-	f, err := l.Open(filepath.FromSlash(name))
+	info, err := l.Stat(filepath.FromSlash(name))
 	if err != nil {
 		return nil, err
 	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no file", name)
+	if !info.Mode().IsRegular() { // opening a named pipe would not return
+		return nil, fmt.Errorf("%s is no file", name)
 	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
+	return l.Open(filepath.FromSlash(name))
 }
 
 // archive is a tar with an index of where each file begins.
@@ -167,7 +171,7 @@ func readArchive(ctx context.Context, f *os.File) (*archive, error) {
 		if err == io.EOF && len(a.at) > 0 {
 			return a, nil
 		}
-		if err == io.EOF || errors.Is(err, tar.ErrHeader) && len(a.at) == 0 {
+		if err == io.EOF || (errors.Is(err, tar.ErrHeader) || errors.Is(err, io.ErrUnexpectedEOF)) && len(a.at) == 0 {
 			return nil, errNoImage
 		}
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -79,10 +80,15 @@ func (c *chosen) docker(f files, manifest []byte) (config []byte, err error) {
 		for _, i := range images {
 			names = append(names, i.RepoTags...)
 		}
-		return nil, fmt.Errorf("it has %d images (%s): save one alone", len(images), strings.Join(names, ", "))
+		return nil, severalImages(len(images), names)
 	}
 	c.layers = images[0].Layers
 	return text(f, images[0].Config)
+}
+
+// severalImages is the error of an archive of several images, or of none.
+func severalImages(n int, names []string) error {
+	return fmt.Errorf("it has %d images (%s): save one alone", n, shown(strings.Join(names, ", ")))
 }
 
 // maxNested bounds how deep indexes are nested.
@@ -145,14 +151,18 @@ func fitting(all []v1.Descriptor) (v1.Descriptor, error) {
 		return true
 	})
 	if len(all) == 0 {
-		return v1.Descriptor{}, fmt.Errorf("it has no image for linux/%s: %s", runtime.GOARCH, strings.Join(others, ", "))
+		return v1.Descriptor{}, fmt.Errorf("it has no image for linux/%s: %s", runtime.GOARCH, shown(strings.Join(others, ", ")))
 	}
-	if len(all) > 1 && all[0].Platform == nil {
-		var names []string
-		for _, d := range all {
-			names = append(names, d.Annotations[v1.AnnotationRefName])
-		}
-		return v1.Descriptor{}, fmt.Errorf("it has %d images (%s): save one alone", len(all), strings.Join(names, ", "))
+	// An image may have several tags. Those of one platform with a name each are different images.
+	var names []string
+	digests := make(map[digest.Digest]bool)
+	for _, d := range all {
+		digests[d.Digest] = true
+		names = append(names, d.Annotations[v1.AnnotationRefName])
+	}
+	slices.Sort(names)
+	if names = slices.Compact(names); len(digests) > 1 && (all[0].Platform == nil || len(names) > 1) {
+		return v1.Descriptor{}, severalImages(len(digests), names)
 	}
 	return all[0], nil
 }

@@ -47,6 +47,7 @@ func TestUnpack_RefusesWhatLeadsOutOrIsTooMuch(t *testing.T) {
 		"huge":                   {[]tarred{huge}, "more than 16 GiB"},
 		"links in a circle":      {[]tarred{symlink("a", "b"), symlink("b", "a"), file("a/x", "x")}, "too many links"},
 		"through a file":         {[]tarred{file("a", "x"), file("a/b", "x")}, "no directory"},
+		"a name for terminals":   {[]tarred{file("a\x1b[2J\n", "x"), file("a\x1b[2J\n/b", "x")}, "no directory"},
 		"very deep":              {[]tarred{file(strings.Repeat("d/", 300)+"x", "x")}, "deep"},
 		"a very long name":       {[]tarred{file(strings.Repeat("d/", 3000)+"x", "x")}, "6001 bytes"},
 		"takes away the root":    {[]tarred{file("a/.wh...", "")}, "takes away no file"},
@@ -54,8 +55,8 @@ func TestUnpack_RefusesWhatLeadsOutOrIsTooMuch(t *testing.T) {
 		"takes away nothing":     {[]tarred{file("a/.wh.", "")}, "takes away no file"},
 	} {
 		before := outside(t, temporary)
-		im, err := Unpack(t.Context(), packed{layers: [][]tarred{c.layer}}.write(t, true, nil))
-		if err == nil || !strings.Contains(err.Error(), c.want) {
+		im, err := Unpack(t.Context(), packed{layers: [][]tarred{c.layer}}.write(t, true, nil), nil)
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.ContainsAny(err.Error(), "\x1b\n") {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 		if err == nil {
@@ -160,11 +161,20 @@ func TestUnpack_BoundsFilesAndBytes(t *testing.T) {
 	if err := apply(3, 10, file("a/b", "12345"), file("c", "12345")); err != nil {
 		t.Error(err)
 	}
+	tr := newTree(nil)
+	tr.names = 10
+	if err := tr.remember("a/path/of/14"); err == nil || !strings.Contains(err.Error(), "MiB") {
+		t.Errorf("12 bytes of 10: %v", err)
+	}
+	global := tarred{Header: tar.Header{Typeflag: tar.TypeXGlobalHeader, PAXRecords: map[string]string{"comment": "x"}}}
+	if err := apply(1, 0, global, global); err == nil || !strings.Contains(err.Error(), "files") {
+		t.Errorf("headers without a file: %v", err)
+	}
 	var many []tarred
 	for n := range maxMembers + 1 {
 		many = append(many, file(fmt.Sprint(n), ""))
 	}
-	if _, err := Unpack(t.Context(), put(t, tarOf(t, many...))); err == nil || !strings.Contains(err.Error(), "more than 10000 files") {
+	if _, err := Unpack(t.Context(), put(t, tarOf(t, many...)), nil); err == nil || !strings.Contains(err.Error(), "more than 10000 files") {
 		t.Errorf("an archive of many files: %v", err)
 	}
 }
@@ -180,7 +190,8 @@ func TestRemover_RemovesTheImageOfAProcessThatIsKilled(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := out.Read(make([]byte, 1)); err != nil { // the child prints a byte when it has unpacked the image
+	// The child prints a byte when it has unpacked the image.
+	if _, err := out.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
 	if left, err := os.ReadDir(temporary); err != nil || len(left) != 1 {
@@ -203,7 +214,7 @@ func TestRemover_RemovesTheImageOfAProcessThatIsKilled(t *testing.T) {
 
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "unpack" { // for the test that kills it
-		if _, err := unpack(context.Background(), os.Args[2]); err != nil {
+		if _, err := unpack(context.Background(), os.Args[2], nil); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -321,7 +332,7 @@ func FuzzUnpack_ReadsAnyArchive(f *testing.F) {
 			t.Fatal(err)
 		}
 		im := &Image{Root: filepath.Join(at, "root")}
-		err := im.fill(t.Context(), name, at)
+		err := im.fill(t.Context(), name, nil, at)
 		if err == nil && (im.User < 0 || im.Group < 0) {
 			t.Errorf("%+v", im)
 		}

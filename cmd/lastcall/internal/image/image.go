@@ -22,6 +22,10 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/distribution/reference"
 
 	"github.com/lastcall-go/lastcall/rehearse"
 )
@@ -31,6 +35,7 @@ import (
 const (
 	maxBytes  = 16 << 30  // of all files together, and of the file that is given
 	maxFiles  = 1_000_000 // of all layers together
+	maxNames  = 256 << 20 // bytes of the paths of all these files: those of a layer are remembered
 	maxLayers = 512
 	maxText   = 4 << 20 // of a manifest or a configuration
 	maxPath   = 4096
@@ -39,6 +44,8 @@ const (
 
 // Image is an unpacked image, and its configuration.
 type Image struct {
+	// Name is that of an image that an engine has exported, with the engine; else it is empty.
+	Name string
 	// Root is the directory with its files.
 	Root string
 	// Entrypoint and Cmd are the program with its arguments. Both may be empty.
@@ -49,6 +56,8 @@ type Image struct {
 	// User, Group and Groups are the user and groups that the program runs as.
 	User, Group int
 	Groups      []int
+	// UserName is the USER of the image, as that has it.
+	UserName string
 	// StopSignal is the stop signal, 0 if the image names none.
 	StopSignal syscall.Signal
 	// Healthcheck runs the image's HEALTHCHECK, each second; nil for none. Kubernetes ignores it. Here
@@ -60,17 +69,41 @@ type Image struct {
 	remover *remover
 }
 
-// Unpack unpacks the image of a file or directory. Close removes what it has written, and so does
-// any end of this process.
-func Unpack(ctx context.Context, name string) (*Image, error) {
-	im, err := unpack(ctx, name)
+// Unpack unpacks the image of a file or directory, or the one that was exported, if that is not
+// nil. Close removes what it has written, and so does any end of this process.
+func Unpack(ctx context.Context, name string, exported *Exported) (*Image, error) {
+	im, err := unpack(ctx, name, exported)
+	if named, bad := reference.ParseNormalizedNamed(name); errors.Is(err, errNoImage) && exported == nil && bad == nil && reference.IsNameOnly(named) {
+		err = fmt.Errorf("%w; for an image of that name in a container engine, add its tag: %s:latest", err, name)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("image %s: %w", name, err)
+		return nil, &imageError{name, err}
+	}
+	if exported != nil {
+		im.Name = fmt.Sprintf("%s of %s", name, exported.Engine)
 	}
 	return im, nil
 }
 
-func unpack(ctx context.Context, name string) (*Image, error) {
+// imageError is an error about an image. What the image has put into its text, such as the name of
+// a file, cannot move the cursor of a terminal or begin a line.
+type imageError struct {
+	name string
+	err  error
+}
+
+func (e *imageError) Error() string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return utf8.RuneError
+	}, fmt.Sprintf("image %s: %v", e.name, e.err))
+}
+
+func (e *imageError) Unwrap() error { return e.err }
+
+func unpack(ctx context.Context, name string, exported *Exported) (*Image, error) {
 	dir, err := os.MkdirTemp(temporary(), "lastcall-image-")
 	if err != nil {
 		return nil, err
@@ -79,15 +112,21 @@ func unpack(ctx context.Context, name string) (*Image, error) {
 	if im.remover, err = startRemover(dir); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	if err := im.fill(ctx, name, dir); err != nil {
+	if err := im.fill(ctx, name, exported, dir); err != nil {
 		return nil, errors.Join(err, im.Close())
 	}
 	return im, nil
 }
 
 // fill unpacks the image into its root, below dir.
-func (i *Image) fill(ctx context.Context, name, dir string) error {
-	files, err := openFiles(ctx, name, dir)
+func (i *Image) fill(ctx context.Context, name string, exported *Exported, dir string) error {
+	var files files
+	var err error
+	if exported != nil {
+		files, err = openArchive(ctx, exported.File, dir)
+	} else {
+		files, err = openFiles(ctx, name, dir)
+	}
 	if err != nil {
 		return err
 	}
@@ -138,7 +177,7 @@ func (i *Image) Container(command []string) rehearse.Container {
 	}
 	return rehearse.Container{
 		Command: command, Dir: i.Dir, StopSignal: i.StopSignal, Startup: i.Healthcheck,
-		Image: &rehearse.Image{Root: i.Root, User: i.User, Group: i.Group, Groups: i.Groups, Env: i.Env},
+		Image: &rehearse.Image{Name: i.Name, Root: i.Root, User: i.User, Group: i.Group, Groups: i.Groups, Env: i.Env},
 	}
 }
 

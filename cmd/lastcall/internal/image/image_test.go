@@ -3,10 +3,12 @@ package image
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -21,7 +23,7 @@ import (
 // unpacked unpacks an image into a directory of the test.
 func unpacked(t *testing.T, name string) *Image {
 	t.Helper()
-	im, err := Unpack(t.Context(), name)
+	im, err := Unpack(t.Context(), name, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +164,7 @@ func TestUser_IsFoundInTheImageItself(t *testing.T) {
 	} {
 		p := whole
 		p.config.User = c.said
-		im, err := Unpack(t.Context(), p.write(t, true, nil))
+		im, err := Unpack(t.Context(), p.write(t, true, nil), nil)
 		if c.fails != "" {
 			if err == nil || !strings.Contains(err.Error(), c.fails) {
 				t.Errorf("%q: %v, want %q", c.said, err, c.fails)
@@ -196,7 +198,23 @@ func TestUnpack_WhatIsNoImageIsAnErrorThatSaysWhy(t *testing.T) {
 		t.Fatal(err)
 	}
 	parts := whole.parts(t, true)
+	pipe := t.TempDir()
+	if err := syscall.Mkfifo(filepath.Join(pipe, "index.json"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	index := func(entries ...string) string {
+		return put(t, tarOf(t, file("index.json", `{"manifests":[`+strings.Join(entries, ",")+`]}`)))
+	}
+	one := func(digit, name string) string {
+		return fmt.Sprintf(`{"digest":"sha256:%s","platform":{"os":"linux","architecture":%q},"annotations":{"org.opencontainers.image.ref.name":%q}}`,
+			strings.Repeat(digit, 64), runtime.GOARCH, name)
+	}
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir("app", 0o700); err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct{ file, want string }{
+		"dir of that name":  {"app", "for an image of that name in a container engine, add its tag: app:latest"},
 		"nothing there":     {filepath.Join(temporary, "none"), "no such file"},
 		"empty":             {put(t, nil), "neither a file of docker save"},
 		"text":              {put(t, []byte(strings.Repeat("FROM scratch\n", 100))), "neither a file of docker save"},
@@ -210,6 +228,10 @@ func TestUnpack_WhatIsNoImageIsAnErrorThatSaysWhy(t *testing.T) {
 		"config missing":    {put(t, tarOf(t, slices.Concat(parts[:2], parts[3:])...)), "file does not exist"},
 		"manifest no JSON":  {put(t, tarOf(t, file("manifest.json", "hello"))), "not as docker save writes it"},
 		"two images":        {put(t, tarOf(t, file("manifest.json", `[{"RepoTags":["a:1"]},{"RepoTags":["b:2"]}]`))), "2 images (a:1, b:2): save one alone"},
+		"no image":          {put(t, tarOf(t, file("manifest.json", `[]`))), "0 images"},
+		"a pipe":            {pipe, "index.json is no file"},
+		"two named images":  {index(one("1", "a:1"), one("2", "b:2")), "2 images (a:1, b:2): save one alone"},
+		"one with two tags": {index(one("1", "a:1"), one("1", "b:2")), "blobs/sha256/1111"},
 		"index of itself":   {put(t, tarOf(t, file("index.json", `{"manifests":[{"digest":"sha256:../../../../etc/passwd"}]}`))), "digest"},
 		"another machine":   {change(func(p *packed) { p.arch = "vax" }).write(t, true, nil), "it is for vax, and this machine is"},
 		"no platform":       {change(func(p *packed) { p.arch = "vax2" }).write(t, false, nil), "no image for linux/"},
@@ -220,7 +242,7 @@ func TestUnpack_WhatIsNoImageIsAnErrorThatSaysWhy(t *testing.T) {
 		"huge manifest":     {put(t, tarOf(t, file("manifest.json", strings.Repeat(" ", maxText+1)))), "more than 4 MiB"},
 		"more than a layer": {change(func(p *packed) { p.by = func(b []byte) []byte { return append(b, make([]byte, maxText+1)...) } }).write(t, true, nil), "follows its end"},
 	} {
-		im, err := Unpack(t.Context(), c.file)
+		im, err := Unpack(t.Context(), c.file, nil)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
@@ -245,6 +267,21 @@ func spoil(media string) func(string, []byte) []byte {
 	}
 }
 
+// What is zero in a file takes no place on the disk, and is zero still.
+func TestUnpack_LeavesHolesForZeros(t *testing.T) {
+	content := strings.Repeat("\x00", 1<<20) + "x" + strings.Repeat("\x00", 3<<20)
+	im := unpacked(t, packed{layers: [][]tarred{{file("sparse", content), file("zeros", content[:5]), file("empty", "")}}, by: gzipped}.write(t, true, nil))
+	for name, want := range map[string]string{"sparse": content, "zeros": content[:5], "empty": ""} {
+		if b, err := os.ReadFile(filepath.Join(im.Root, name)); string(b) != want {
+			t.Errorf("%s has %d other bytes than %d (%v)", name, len(b), len(want), err)
+		}
+	}
+	var stat syscall.Stat_t
+	if err := syscall.Stat(filepath.Join(im.Root, "sparse"), &stat); err != nil || stat.Blocks*512 > 1<<20 {
+		t.Errorf("it takes %d bytes (%v)", stat.Blocks*512, err)
+	}
+}
+
 // docker save saved equal layers once, and the others as links to it.
 func TestUnpack_FollowsTheLinksOfOlderArchives(t *testing.T) {
 	parts := whole.parts(t, true)
@@ -255,7 +292,7 @@ func TestUnpack_FollowsTheLinksOfOlderArchives(t *testing.T) {
 	}
 	unpacked(t, put(t, tarOf(t, parts...)))
 	loop := []tarred{symlink("manifest.json", "b"), symlink("b", "manifest.json")}
-	if _, err := Unpack(t.Context(), put(t, tarOf(t, loop...))); err == nil {
+	if _, err := Unpack(t.Context(), put(t, tarOf(t, loop...)), nil); err == nil {
 		t.Error("links in a circle are followed")
 	}
 }
@@ -266,7 +303,7 @@ func TestUnpack_EndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	enough := errors.New("enough")
 	cancel(enough)
-	if _, err := Unpack(ctx, whole.write(t, true, nil)); !errors.Is(err, enough) {
+	if _, err := Unpack(ctx, whole.write(t, true, nil), nil); !errors.Is(err, enough) {
 		t.Errorf("%v, want the cause of the context", err)
 	}
 	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {

@@ -2,6 +2,7 @@ package image
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -77,10 +78,7 @@ const (
 
 // entry unpacks one entry of a layer.
 func (t *tree) entry(h *tar.Header, content io.Reader) error {
-	if h.Typeflag == tar.TypeXGlobalHeader {
-		return nil
-	}
-	if err := t.count(); err != nil {
+	if err := t.count(); err != nil || h.Typeflag == tar.TypeXGlobalHeader {
 		return err
 	}
 	name, err := clean(h.Name)
@@ -105,8 +103,7 @@ func (t *tree) entry(h *tar.Header, content io.Reader) error {
 	if err := t.put(at, name, h, content); err != nil {
 		return fmt.Errorf("%q: %w", shown(h.Name), err)
 	}
-	t.fresh[at] = true
-	return nil
+	return t.remember(at)
 }
 
 // clean returns a name below the root, "." for the root itself.
@@ -238,7 +235,7 @@ func (t *tree) write(at string, h *tar.Header, content io.Reader) (err error) {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(f, content)
+	err = t.copyWithHoles(f, content, h.Size)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
@@ -249,6 +246,25 @@ func (t *tree) write(at string, h *tar.Header, content io.Reader) (err error) {
 		return nil
 	}
 	return t.root.Chtimes(at, h.ModTime, h.ModTime)
+}
+
+// copyWithHoles writes a file's content, and leaves holes for blocks of zeros: an archive of a few
+// bytes can have a sparse file that is as large as the whole image may be, and it takes no place on
+// the disk.
+func (t *tree) copyWithHoles(f *os.File, content io.Reader, size int64) error {
+	for at := int64(0); at < size; {
+		block := t.block[:min(int64(len(t.block)), size-at)]
+		if _, err := io.ReadFull(content, block); err != nil {
+			return err
+		}
+		if !bytes.Equal(block, t.zeros[:len(block)]) {
+			if _, err := f.WriteAt(block, at); err != nil {
+				return err
+			}
+		}
+		at += int64(len(block))
+	}
+	return f.Truncate(size)
 }
 
 // latest is later than the times that some file systems can store.

@@ -18,13 +18,19 @@ type tree struct {
 	root  *os.Root
 	files int             // how many more files are allowed
 	bytes int64           // and how many more bytes
+	names int             // and how many more bytes of paths
 	fresh map[string]bool // where the present layer has put something
 
 	asked, resolved string // the last directory that was resolved
+	block, zeros    []byte // for the content of one file after another
 }
 
 func newTree(root *os.Root) *tree {
-	return &tree{root: root, files: maxFiles, bytes: maxBytes, fresh: map[string]bool{}, resolved: "."}
+	const block = 64 << 10
+	return &tree{
+		root: root, files: maxFiles, bytes: maxBytes, names: maxNames, fresh: map[string]bool{}, resolved: ".",
+		block: make([]byte, block), zeros: make([]byte, block),
+	}
 }
 
 var errLinks = errors.New("too many links behind each other")
@@ -93,7 +99,9 @@ func (t *tree) mkdir(at string) error {
 	if err := t.root.Mkdir(at, 0o755); err != nil {
 		return err
 	}
-	t.fresh[at] = true
+	if err := t.remember(at); err != nil {
+		return err
+	}
 	return t.own(at, 0, 0)
 }
 
@@ -112,6 +120,15 @@ func (t *tree) count() error {
 	if t.files--; t.files < 0 {
 		return fmt.Errorf("it has more than %d files", maxFiles)
 	}
+	return nil
+}
+
+// remember records that the present layer has put something at a path.
+func (t *tree) remember(at string) error {
+	if t.names -= len(at); t.names < 0 {
+		return fmt.Errorf("the paths of its files have more than %d MiB", maxNames>>20)
+	}
+	t.fresh[at] = true
 	return nil
 }
 

@@ -37,6 +37,8 @@ const (
 	AlwaysReady rehearse.Code = "LC212"
 	// AllAtOnce: a rollout may end all pods before a new one is ready.
 	AllAtOnce rehearse.Code = "LC213"
+	// Refused: the kubelet does not start the container, since its user is root or may be.
+	Refused rehearse.Code = "LC214"
 )
 
 // meaning explains a code.
@@ -107,6 +109,11 @@ var meanings = map[rehearse.Code]meaning{
 		"may be gone as a whole in a rollout",
 		"maxUnavailable allows all pods to be ended before a new one is ready: every deploy is an outage.",
 		"Set maxUnavailable: 0 and maxSurge: 1.",
+	},
+	Refused: {
+		"is not started, since its user is root or may be",
+		"With runAsNonRoot the kubelet starts no container whose user is root or a name: the pod waits with CreateContainerConfigError, and a rollout with it.",
+		"Give the image a USER that is a number, as in USER 65532; or set runAsUser in the securityContext.",
 	},
 }
 

@@ -48,7 +48,7 @@ func (s *Set) addCompose(files []*document) error {
 		name, value, _ := strings.Cut(one, "=")
 		environment[name] = value
 	}
-	if file := filepath.Join(dir, ".env"); isFile(file) {
+	if file := filepath.Join(dir, ".env"); exists(file) {
 		more, err := dotenv.GetEnvFromFile(environment, []string{file})
 		if err != nil {
 			return fmt.Errorf("%s: %w", file, err)
@@ -222,7 +222,7 @@ func (w *Workload) composeVolumes(c *core.Container, project *types.Project, ser
 	}
 }
 
-func isFile(name string) bool {
+func exists(name string) bool {
 	_, err := os.Stat(name)
 	return !errors.Is(err, os.ErrNotExist)
 }

@@ -1,7 +1,9 @@
 package manifest
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"strconv"
@@ -78,12 +80,7 @@ func (p *Plan) envFrom(from *core.EnvFromSource) {
 	if !ok && !optional {
 		p.lack("all variables of %s %s (envFrom): give its manifest with another -f", what, name)
 	}
-	keys := make([]string, 0, len(data))
-	for key := range data {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	for _, key := range keys {
+	for _, key := range slices.Sorted(maps.Keys(data)) {
 		p.setenv(from.Prefix+key, p.here(data[key]))
 	}
 }
@@ -131,9 +128,7 @@ func (p *Plan) configMap(name string) (map[string]string, bool) {
 	for _, c := range p.set.configMaps {
 		if c.object.Name == name {
 			all := make(map[string]string)
-			for key, value := range c.object.Data {
-				all[key] = value
-			}
+			maps.Copy(all, c.object.Data)
 			for key, value := range c.object.BinaryData {
 				all[key] = string(value)
 			}
@@ -151,9 +146,7 @@ func (p *Plan) secret(name string) (map[string]string, bool) {
 			for key, value := range s.object.Data {
 				all[key] = string(value)
 			}
-			for key, value := range s.object.StringData {
-				all[key] = value
-			}
+			maps.Copy(all, s.object.StringData)
 			return all, true
 		}
 	}
@@ -162,18 +155,10 @@ func (p *Plan) secret(name string) (map[string]string, bool) {
 
 // field returns a field of the pod, as far as it has one here.
 func (p *Plan) field(path string) (string, bool) {
-	namespace := p.workload.Namespace
-	if namespace == "" {
-		namespace = "default"
-	}
-	serviceAccount := p.workload.Pod.ServiceAccountName
-	if serviceAccount == "" {
-		serviceAccount = "default"
-	}
 	fields := map[string]string{
-		"metadata.name": p.workload.Name + "-rehearsal", "metadata.namespace": namespace,
+		"metadata.name": p.workload.Name + "-rehearsal", "metadata.namespace": cmp.Or(p.workload.Namespace, "default"),
 		"metadata.uid": "00000000-0000-4000-8000-000000000000", "spec.nodeName": "localhost",
-		"spec.serviceAccountName": serviceAccount, "status.podIP": "127.0.0.1", "status.podIPs": "127.0.0.1",
+		"spec.serviceAccountName": cmp.Or(p.workload.Pod.ServiceAccountName, "default"), "status.podIP": "127.0.0.1", "status.podIPs": "127.0.0.1",
 		"status.hostIP": "127.0.0.1", "status.hostIPs": "127.0.0.1",
 	}
 	if value, ok := fields[path]; ok {
@@ -197,12 +182,7 @@ func (p *Plan) field(path string) (string, bool) {
 // lines returns a map as a volume of the downward API shows it.
 func lines(all map[string]string) string {
 	var b strings.Builder
-	keys := make([]string, 0, len(all))
-	for key := range all {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	for _, key := range keys {
+	for _, key := range slices.Sorted(maps.Keys(all)) {
 		fmt.Fprintf(&b, "%s=%q\n", key, all[key])
 	}
 	return b.String()
@@ -217,7 +197,8 @@ func (p *Plan) resource(ref *core.ResourceFieldSelector) string {
 	}
 	value, limited := quantities[core.ResourceName(name)]
 	if !limited && name == "cpu" {
-		value = *resource.NewQuantity(int64(runtime.NumCPU()), resource.DecimalSI) // the number of the node
+		// Without a limit it is that of the node.
+		value = *resource.NewQuantity(int64(runtime.NumCPU()), resource.DecimalSI)
 	}
 	divisor := ref.Divisor.DeepCopy()
 	if divisor.IsZero() {

@@ -52,13 +52,10 @@ func (s *Set) Examine() []Finding {
 	x := &examination{set: s}
 	for _, w := range s.Workloads {
 		x.workload = w
-		x.workloads()
-		for _, c := range w.everyContainer() {
-			if !w.isSidecar(c) && !slices.ContainsFunc(w.Pod.Containers, func(one core.Container) bool { return one.Name == c.Name }) {
-				continue // an init container that ends before the others begin
-			}
+		x.checkWorkload()
+		for _, c := range w.running() {
 			x.container = c
-			x.containers()
+			x.checkContainer()
 		}
 		x.container = nil
 	}
@@ -86,14 +83,16 @@ func (x *examination) at(rest string) string {
 	return x.workload.place(x.workload.pathOf(x.container) + rest)
 }
 
-// containers checks one container.
-func (x *examination) containers() {
+// checkContainer adds the findings about the container.
+func (x *examination) checkContainer() {
 	x.hook()
 	x.budget()
 	x.shell()
 	x.signal()
 	x.liveness()
 	x.proxy()
+	x.nonRoot()
+	x.unpacked()
 }
 
 // hook checks the preStop hook against the grace, and against the programs that the image lacks.
@@ -111,7 +110,7 @@ func (x *examination) hook() {
 			x.say(rehearse.HookOverruns, true, x.at("."+one.name+".terminationGracePeriodSeconds"), "preStop takes %d s of the %d s of %s", takes, *own, one.name)
 		}
 	}
-	if exec := c.Lifecycle.PreStop.Exec; exec != nil && slices.Contains(tools, path.Base(exec.Command[0])) && bare(c.Image) {
+	if exec := c.Lifecycle.PreStop.Exec; exec != nil && x.set.unpacked[c] == nil && slices.Contains(tools, path.Base(exec.Command[0])) && bare(c.Image) {
 		x.say(rehearse.HookFails, true, x.at(".lifecycle.preStop"), "preStop runs %s, which the image %s does not have: use preStop: {sleep: {seconds: N}}", exec.Command[0], c.Image)
 	}
 }
@@ -156,7 +155,7 @@ func hookTime(c *core.Container) int64 {
 
 var sleeps = regexp.MustCompile(`(?:^|[;&|\n/]|\s)sleep\s+(\d+(?:\.\d+)?)([smh]?)(?:$|[;&|\n\s])`)
 
-// seconds returns the grace, as the manifest has it.
+// seconds returns the grace in seconds: that of the manifest, or Kubernetes' default.
 func (w *Workload) seconds() int64 {
 	if s := w.Pod.TerminationGracePeriodSeconds; s != nil {
 		return *s
@@ -184,11 +183,14 @@ func (x *examination) budget() {
 
 // shell finds a shell, or a tool, between the runtime and the program.
 func (x *examination) shell() {
-	command, at := x.container.Command, ".command"
-	if len(command) == 0 {
-		command, at = nil, ".args"
+	command, at := slices.Concat(x.container.Command, x.container.Args), ".command"
+	if len(x.container.Command) == 0 {
+		at = ".args"
+		if im := x.set.unpacked[x.container]; im != nil {
+			command, at = commandIn(im, x.container), ""
+		}
 	}
-	command = belowInit(append(slices.Clone(command), x.container.Args...))
+	command = belowInit(command)
 	if len(command) == 0 {
 		return
 	}

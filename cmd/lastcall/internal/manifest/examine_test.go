@@ -54,6 +54,7 @@ var mistakes = map[string][]mistake{
 		{AlwaysReady, false, "ports: [{name: http, port: 80, targetPort: http}]", "ports: [{name: http, port: 80, targetPort: http}]\n  publishNotReadyAddresses: true", "Service api has publishNotReadyAddresses"},
 		{AllAtOnce, false, "maxUnavailable: 25%", "maxUnavailable: 100%", "maxUnavailable is 100% of 3 pods"},
 		{AllAtOnce, false, "maxUnavailable: 25%", "maxUnavailable: 4", "maxUnavailable is 4 of 3 pods"},
+		{Refused, true, "ports: [{name: http, containerPort: 8080}]", "securityContext: {runAsNonRoot: true, runAsUser: 0}", "runAsNonRoot is set, and runAsUser is 0"},
 		{rehearse.SidecarGone, false, "      containers:\n", "      containers:\n        - {name: db, image: 'gcr.io/cloud-sql-connectors/cloud-sql-proxy:2.14'}\n", "cloud-sql-proxy gets its signal together"},
 	},
 	"job.yaml": {

@@ -13,7 +13,7 @@ import (
 )
 
 // workloads checks what concerns all pods of a workload.
-func (x *examination) workloads() {
+func (x *examination) checkWorkload() {
 	w := x.workload
 	if grace := w.seconds(); grace < 2 {
 		x.say(NoGrace, true, w.place(w.pod+".terminationGracePeriodSeconds"), "the grace is %d s", grace)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -29,7 +30,7 @@ func (p *Plan) enterImage(program *rehearse.Container) error {
 	if len(program.Command) == 0 {
 		return errors.New("neither the image nor the manifest says what is run: give the command behind --")
 	}
-	in := &rehearse.Image{Root: image.Root, User: image.User, Group: image.Group, Groups: image.Groups, Env: image.Env}
+	in := &rehearse.Image{Name: image.Name, Root: image.Root, User: image.User, Group: image.Group, Groups: image.Groups, Env: image.Env}
 	p.runAs(in)
 	program.Image, program.Dir = in, p.container.WorkingDir
 	root, err := os.OpenRoot(image.Root)
@@ -37,12 +38,8 @@ func (p *Plan) enterImage(program *rehearse.Container) error {
 		return fmt.Errorf("put the files of the manifest into the image: %w", err)
 	}
 	defer root.Close()
-	targets := make([]string, 0, len(p.paths))
-	for target := range p.paths {
-		targets = append(targets, target)
-	}
-	slices.Sort(targets) // a mount below another mount comes after it
-	for _, target := range targets {
+	// Sorted, so that a mount below another mount comes after it.
+	for _, target := range slices.Sorted(maps.Keys(p.paths)) {
 		if err := p.place(root, target, p.paths[target], in); err != nil {
 			return fmt.Errorf("put %s into the image: %w", target, err)
 		}

@@ -18,7 +18,8 @@ import (
 func (p *Plan) lifecycle(to *rehearse.Container, c *core.Container) error {
 	if l := c.Lifecycle; l != nil {
 		if l.StopSignal != nil {
-			to.StopSignal, _ = rehearse.ParseSignal(string(*l.StopSignal)) // check has refused invalid signals
+			// check has refused invalid signals.
+			to.StopSignal, _ = rehearse.ParseSignal(string(*l.StopSignal))
 		}
 		if l.PreStop != nil {
 			hook, err := p.hook(c, l.PreStop)
@@ -82,7 +83,7 @@ func (p *Plan) probe(c *core.Container, what string, from *core.Probe) (*rehears
 	var err error
 	switch {
 	case from.Exec != nil:
-		var command []string
+		var command []string // unlike that of a hook it is expanded by the kubelet
 		for _, word := range from.Exec.Command {
 			command = append(command, p.expand(word))
 		}
@@ -150,7 +151,9 @@ func (w *Workload) check() error {
 	var all []error
 	seen := make(map[string]bool)
 	for _, c := range w.everyContainer() {
-		if c.Name == "" || seen[c.Name] {
+		if c.Name == "" {
+			all = append(all, w.errorAt(w.pathOf(c), "the container has no name"))
+		} else if seen[c.Name] {
 			all = append(all, w.errorAt(w.pathOf(c), "each container must have a name of its own, and there are two of %q", c.Name))
 		}
 		seen[c.Name] = true

@@ -36,6 +36,8 @@ type Set struct {
 	budgets    []*located[policy.PodDisruptionBudget]
 	configMaps []*located[core.ConfigMap]
 	secrets    []*located[core.Secret]
+
+	unpacked map[*core.Container]*Image
 }
 
 // located is an object with the document that contains it.

@@ -3,11 +3,13 @@ package manifest
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	core "k8s.io/api/core/v1"
@@ -40,11 +42,13 @@ type Given struct {
 
 // Image is the part of an unpacked image that concerns a manifest.
 type Image struct {
-	Root            string
+	Name, Root      string
 	Entrypoint, Cmd []string
 	User, Group     int
+	UserName        string // as the image has it
 	Groups          []int
 	Env             []string
+	StopSignal      syscall.Signal
 }
 
 // Plan is the rehearsal that a manifest describes.
@@ -141,11 +145,7 @@ func (p *Plan) note(format string, args ...any) {
 
 // grace returns the pod's grace. The kubelet turns 0 into a second, too.
 func (w *Workload) grace() time.Duration {
-	seconds := int64(30)
-	if s := w.Pod.TerminationGracePeriodSeconds; s != nil {
-		seconds = *s
-	}
-	return time.Duration(max(seconds, 1)) * time.Second
+	return time.Duration(max(w.seconds(), 1)) * time.Second
 }
 
 // command returns the command to run, as the child of an init if the manifest has one.
@@ -204,16 +204,12 @@ func (p *Plan) here(text string) string {
 	if p.given.Image != nil {
 		return text
 	}
-	all := make([]string, 0, len(p.paths))
-	for path := range p.paths {
-		all = append(all, path)
-	}
-	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
+	longestFirst := slices.SortedFunc(maps.Keys(p.paths), func(a, b string) int { return len(b) - len(a) })
 	var b strings.Builder
 	for i := 0; i < len(text); {
 		found := ""
 		if i == 0 || !pathByte(text[i-1]) {
-			for _, path := range all {
+			for _, path := range longestFirst {
 				rest, ok := strings.CutPrefix(text[i:], path)
 				if ok && (rest == "" || rest[0] == '/' || !pathByte(rest[0])) {
 					found = path

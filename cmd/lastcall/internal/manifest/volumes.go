@@ -119,7 +119,10 @@ func (p *Plan) files(v *core.Volume) (all map[string]string, lacking string) {
 	downward := func(items []core.DownwardAPIVolumeFile) {
 		for i := range items {
 			if ref := items[i].FieldRef; ref != nil {
-				all[items[i].Path], _ = p.field(ref.FieldPath)
+				var known bool
+				if all[items[i].Path], known = p.field(ref.FieldPath); !known {
+					lacking = fmt.Sprintf("the field %s of the pod", ref.FieldPath)
+				}
 			} else if ref := items[i].ResourceFieldRef; ref != nil {
 				all[items[i].Path] = p.resource(ref)
 			}
@@ -142,7 +145,7 @@ func (p *Plan) files(v *core.Volume) (all map[string]string, lacking string) {
 			case s.DownwardAPI != nil:
 				downward(s.DownwardAPI.Items)
 			default:
-				lacking = "the token of volume " + v.Name
+				lacking = "a token or certificate of volume " + v.Name
 			}
 		}
 	case v.PersistentVolumeClaim != nil:

@@ -172,7 +172,7 @@ func picture(r *rehearse.Result) htmlPicture {
 				Title: fmt.Sprintf("%s, %.2f s to %.2f s", b.text, b.from.Seconds(), b.to.Seconds()),
 			}
 			if b.text != string(b.state) {
-				drawn.Label = beside(drawn, b.text, l.Mid)
+				drawn.Label = barLabel(drawn, b.text, l.Mid)
 			}
 			l.Bars = append(l.Bars, drawn)
 		}
@@ -187,8 +187,8 @@ func picture(r *rehearse.Result) htmlPicture {
 	return p
 }
 
-// The text is placed on that side of a bar which has more room for it.
-func beside(b htmlBar, text string, y float64) htmlMark {
+// barLabel places the text of a bar on the side of it that has more room.
+func barLabel(b htmlBar, text string, y float64) htmlMark {
 	const gap = 6
 	left, right := b.X-gutter-2*gap, pictureWidth-b.X-b.Width-2*gap
 	m := htmlMark{X: b.X - gap, Y: y, Anchor: "end"}

@@ -84,7 +84,8 @@ func TestPage_OfATerminalIsAsWideAsItIs(t *testing.T) {
 		for _, r := range []*rehearse.Report{oneScenario(), severalScenarios()} {
 			text := p.Timeline(&r.Results[0]) + p.Verdict(r)
 			for line := range strings.Lines(text) {
-				if n := runewidth.StringWidth(strings.TrimSuffix(line, "\n")); n > max(columns, 52) { // it needs 52
+				// The narrowest table needs 52.
+				if n := runewidth.StringWidth(strings.TrimSuffix(line, "\n")); n > max(columns, 52) {
 					t.Errorf("%d characters at %d columns: %s", n, columns, line)
 				}
 			}
@@ -109,7 +110,8 @@ func TestPage_OfALogHasOneLineForEachThing(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", got, verdictOfALog)
 	}
 	timeline := Page{}.Timeline(exitsAtOnce())
-	if n, want := strings.Count(timeline, "\n"), len(exitsAtOnce().Events)+7; n != want { // the picture is seven lines
+	// The picture is seven lines.
+	if n, want := strings.Count(timeline, "\n"), len(exitsAtOnce().Events)+7; n != want {
 		t.Errorf("%d lines for %d events:\n%s", n, want, timeline)
 	}
 }

@@ -143,12 +143,12 @@ func sarifFound(f found, rule int, where string) sarifResult {
 	}
 	// A code host recognizes a finding by this, even if its numbers have changed. The name is
 	// GitHub's. Without it, GitHub would use the text of the file's first line.
-	print := sha256.Sum256([]byte(string(f.code) + "\n" + where))
+	fingerprint := sha256.Sum256([]byte(string(f.code) + "\n" + where))
 	result := sarifResult{
 		RuleID: string(f.code), RuleIndex: rule, Level: "error",
 		Message:             sarifText{strings.Join(texts, "\n")},
 		Locations:           make([]sarifLocation, 1),
-		PartialFingerprints: map[string]string{"primaryLocationLineHash": hex.EncodeToString(print[:8]) + ":1"},
+		PartialFingerprints: map[string]string{"primaryLocationLineHash": hex.EncodeToString(fingerprint[:8]) + ":1"},
 	}
 	place := &result.Locations[0].PhysicalLocation
 	place.ArtifactLocation.URI, place.ArtifactLocation.URIBaseID = where, "%SRCROOT%"

@@ -22,7 +22,8 @@ class Main {
             pause(4000);
         }
         if (stopping) {
-            exchange.getResponseHeaders().set("Connection", "close"); // the next request goes to another pod
+            // The next request goes to another pod.
+            exchange.getResponseHeaders().set("Connection", "close");
         }
         int status = 200;
         if (stopping && exchange.getRequestURI().getPath().equals("/readyz")) {

@@ -9,7 +9,8 @@ import java.util.concurrent.atomic.AtomicInteger;
 /** A server that closes idle connections without announcing it in an answer. */
 class Main {
     static final int DELAY = 3; // seconds after the signal, while clients are still routed here
-    static final int PATIENCE = 10; // seconds for requests: delay and patience fit into the grace period
+    // Seconds for requests: delay and patience fit into the grace period.
+    static final int PATIENCE = 10;
 
     static volatile boolean stopping;
     static final AtomicInteger underWay = new AtomicInteger();
@@ -46,7 +47,8 @@ class Main {
             stopping = true;
             pause(DELAY * 1000);
             long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(PATIENCE);
-            while (underWay.get() > 0 && System.nanoTime() < deadline) { // stop(PATIENCE) may wait in vain
+            // stop(PATIENCE) may wait in vain.
+            while (underWay.get() > 0 && System.nanoTime() < deadline) {
                 pause(50);
             }
             server.stop(0);

@@ -9,7 +9,8 @@ import java.util.concurrent.atomic.AtomicInteger;
 /** A server that reports ready until it is gone. */
 class Main {
     static final int DELAY = 3; // seconds after the signal, while clients are still routed here
-    static final int PATIENCE = 10; // seconds for requests: delay and patience fit into the grace period
+    // Seconds for requests: delay and patience fit into the grace period.
+    static final int PATIENCE = 10;
 
     static volatile boolean stopping;
     static final AtomicInteger underWay = new AtomicInteger();
@@ -28,7 +29,8 @@ class Main {
             pause(4000);
         }
         if (stopping) {
-            exchange.getResponseHeaders().set("Connection", "close"); // the next request goes to another pod
+            // The next request goes to another pod.
+            exchange.getResponseHeaders().set("Connection", "close");
         }
         byte[] body = "hello\n".getBytes();
         exchange.sendResponseHeaders(200, body.length);
@@ -45,7 +47,8 @@ class Main {
             stopping = true;
             pause(DELAY * 1000);
             long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(PATIENCE);
-            while (underWay.get() > 0 && System.nanoTime() < deadline) { // stop(PATIENCE) may wait in vain
+            // stop(PATIENCE) may wait in vain.
+            while (underWay.get() > 0 && System.nanoTime() < deadline) {
                 pause(50);
             }
             server.stop(0);

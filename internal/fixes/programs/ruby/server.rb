@@ -13,7 +13,8 @@ def answer(connection, request)
   sleep 4 if request.start_with?('GET /slow')
   close = "Connection: close\r\n" if $stopping # the next request goes to another pod
   status = '200 OK'
-  status = '503 Service Unavailable' if $stopping && request.start_with?('GET /readyz') # it is alive, but should get no new clients
+  # It is alive, but should get no new clients.
+  status = '503 Service Unavailable' if $stopping && request.start_with?('GET /readyz')
   connection.write "HTTP/1.1 #{status}\r\nContent-Length: 6\r\n#{close}\r\nhello\n"
   close
 end

@@ -1,5 +1,5 @@
-// A gRPC-Go server with the health service. With "graceful", SIGTERM calls GracefulStop, as in the
-// example features/gracefulstop.
+// A gRPC-Go server with the health service. With "graceful", SIGTERM calls GracefulStop. With a time
+// after it, Stop is called after that, as in the example features/gracefulstop.
 package main
 
 import (
@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
@@ -26,6 +27,13 @@ func main() {
 		signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
 		go func() {
 			<-stop
+			if len(os.Args) > 2 {
+				patience, err := time.ParseDuration(os.Args[2])
+				if err != nil {
+					log.Fatal(err)
+				}
+				time.AfterFunc(patience, s.Stop)
+			}
 			s.GracefulStop()
 		}()
 	}

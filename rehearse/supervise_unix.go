@@ -1,3 +1,5 @@
+//go:build unix
+
 package rehearse
 
 import (
@@ -12,14 +14,35 @@ import (
 	"github.com/lastcall-go/lastcall/internal/proc"
 )
 
-// Without a PID namespace, a separate process starts the program, so that everything that the
-// program starts can be found and killed: that process adopts the orphans. It reads orders, one a
-// line, and reports what happens. When the orders end, for example because the sender has died, it
-// kills everything.
+// Without a PID namespace, a separate process starts the program and kills what is left of it: on
+// Linux everything that the program has started, since that process adopts the orphans, and
+// elsewhere the program's process group. It reads orders, one a line, and reports what happens.
+// When the orders end, for example because the sender has died, it kills everything.
 const (
 	sayStarted, sayFailed, sayExited = "started", "failed", "exited"
 	orderSignal, orderKill           = "signal", "kill"
 )
+
+// superviseCommand is the name under which this process executes itself again to supervise a
+// program.
+const superviseCommand = "lastcall-rehearse-supervise"
+
+// init takes over a process that was executed under that name, before its main begins.
+func init() { //nolint:gochecknoinits // a test binary that rehearses has no main that could call it
+	if os.Args[0] == superviseCommand && len(os.Args) > 2 {
+		os.Exit(supervise(os.Args[1], os.Args[2:]))
+	}
+}
+
+// tree is the supervised program with what it has started.
+type tree interface {
+	PID() int
+	// Exited is closed when the program itself has ended, and Exit is how.
+	Exited() <-chan struct{}
+	Exit() proc.Exit
+	// Kill kills what still runs.
+	Kill() error
+}
 
 // startSupervised starts the program as the leader of a process group below a supervisor.
 func (p *program) startSupervised(path string) error {
@@ -87,7 +110,7 @@ func supervise(path string, argv []string) int {
 	said, orders := os.NewFile(3, "said"), os.NewFile(4, "orders")
 	syscall.CloseOnExec(3)
 	syscall.CloseOnExec(4)
-	tree, err := proc.Start(path, argv, os.ProcAttr{Files: []*os.File{nil, os.Stdout, os.Stderr}})
+	tree, err := startTree(path, argv, []*os.File{nil, os.Stdout, os.Stderr})
 	if err != nil {
 		fmt.Fprintf(said, "%s %v\n", sayFailed, err)
 		return 1
@@ -96,16 +119,27 @@ func supervise(path string, argv []string) int {
 	go func() {
 		<-tree.Exited()
 		exit := tree.Exit()
-		fmt.Fprintf(said, "%s %d %d\n", sayExited, exit.Code, int(exit.Signal))
+		fmt.Fprintf(said, "%s %d %d\n", sayExited, exit.Code, int(onLinux(exit.Signal)))
 	}()
 	for lines := bufio.NewScanner(orders); lines.Scan() && lines.Text() != orderKill; {
 		var number int
 		if _, err := fmt.Sscanf(lines.Text(), orderSignal+" %d", &number); err == nil {
-			_ = syscall.Kill(tree.PID(), syscall.Signal(number)) // not to the whole group; it may have ended
+			// Not to the whole group; it may have ended.
+			_ = syscall.Kill(tree.PID(), here(syscall.Signal(number)))
 		}
 	}
 	if err := tree.Kill(); err != nil {
 		return 1
 	}
 	return 0
+}
+
+// awaitKilled waits for a killed process, which a broken disk may keep from ending.
+func awaitKilled(ctx context.Context, ended <-chan struct{}) error {
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("it was killed and has not ended: look what it waits for, such as a broken disk: %w", context.Cause(ctx))
+	}
 }

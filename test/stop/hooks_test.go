@@ -1,4 +1,4 @@
-package lastcall_test
+package stop_test
 
 import (
 	"context"

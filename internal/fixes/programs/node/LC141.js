@@ -1,0 +1,35 @@
+// A server that exits while its event streams are open.
+const http = require('node:http')
+
+const delay = 3000 // ms after the signal, while clients are still routed here
+const patience = 5000 // ms for requests: delay and patience fit into the grace period
+
+let stopping = false
+
+const server = http.createServer((request, response) => {
+  if (stopping) {
+    response.setHeader('Connection', 'close') // the next request goes to another pod
+  }
+  if (request.url === '/events') {
+    stream(response)
+    return
+  }
+  response.end('hello\n')
+})
+
+function stream (response) {
+  response.setHeader('Content-Type', 'text/event-stream')
+  response.write('data: hello\n\n')
+  const timer = setInterval(() => response.write('data: hello\n\n'), 1000)
+  response.on('close', () => clearInterval(timer)) // the client has gone
+}
+
+process.on('SIGTERM', () => {
+  stopping = true
+  setTimeout(() => {
+    server.close(() => process.exit(0)) // called when the last request has been answered
+    setTimeout(() => process.exit(0), patience)
+  }, delay)
+})
+
+server.listen(process.env.PORT || 8080, process.env.HOST)

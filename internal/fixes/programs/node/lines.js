@@ -1,0 +1,32 @@
+// A server of lines on TCP that closes its connections, resets none, and exits with 0.
+const net = require('node:net')
+const readline = require('node:readline')
+
+const delay = 3000 // ms after the signal, while clients are still routed here
+const patience = 5000 // ms for clients that do not close their side
+
+const connections = new Set()
+
+const server = net.createServer((connection) => {
+  connections.add(connection)
+  connection.on('close', () => connections.delete(connection))
+  connection.on('error', () => {})
+  readline.createInterface({ input: connection }).on('line', () => {
+    if (!connection.writableEnded) {
+      connection.write('pong\n')
+    }
+  })
+})
+
+process.on('SIGTERM', () => {
+  setTimeout(() => {
+    server.close(() => process.exit(0)) // called when the last connection is closed
+    for (const connection of connections) {
+      // No answer is lost: the client reads up to the end, and then closes its side.
+      connection.end()
+    }
+    setTimeout(() => process.exit(0), patience)
+  }, delay)
+})
+
+server.listen(process.env.PORT || 8080, process.env.HOST)

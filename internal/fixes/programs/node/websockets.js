@@ -1,0 +1,46 @@
+// A server that closes its WebSockets with a close frame before it exits with 0.
+const crypto = require('node:crypto')
+const http = require('node:http')
+
+const delay = 3000 // ms after the signal, while clients are still routed here
+const patience = 2000 // ms for requests, and for the answers to close frames
+
+// Frames, without a library for WebSockets.
+const message = Buffer.from('\x81\x05hello', 'latin1')
+const closeFrame = Buffer.from([0x88, 2, 0x03, 0xe9]) // 1001: the server goes away
+
+const sockets = new Set() // server.close waits for them, but closes none
+
+const server = http.createServer((request, response) => {
+  response.setHeader('Connection', 'close')
+  response.end('hello\n')
+})
+
+server.on('upgrade', (request, socket) => {
+  const key = request.headers['sec-websocket-key'] + '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
+  socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
+    `Sec-WebSocket-Accept: ${crypto.createHash('sha1').update(key).digest('base64')}\r\n\r\n`)
+  const timer = setInterval(() => socket.write(message), 1000)
+  const close = () => {
+    clearInterval(timer)
+    socket.write(closeFrame)
+  }
+  sockets.add(close)
+  socket.on('close', () => {
+    clearInterval(timer)
+    sockets.delete(close)
+  })
+  socket.on('end', () => socket.end()) // the client has closed the connection
+  socket.on('error', () => {})
+  socket.resume() // what the client sends is not used here
+})
+
+process.on('SIGTERM', () => {
+  setTimeout(() => {
+    server.close(() => process.exit(0)) // called when the last connection is closed
+    sockets.forEach((close) => close())
+    setTimeout(() => process.exit(0), patience)
+  }, delay)
+})
+
+server.listen(process.env.PORT || 8080, process.env.HOST)
