@@ -67,7 +67,8 @@ func (o *observation) each(ctx context.Context, p *program, b *Probe, heard func
 	for {
 		began := time.Now()
 		got, said := p.ask(ctx, b)
-		if p.hasEnded() || ctx.Err() != nil { // the outcome of a command that was killed with it says nothing
+		// The outcome of a command that was killed with it says nothing.
+		if p.hasEnded() || ctx.Err() != nil {
 			return
 		}
 		heard(began, got, said)
