@@ -178,8 +178,8 @@ func (g *GRPC) check(ctx context.Context) (answer, string) {
 	protocols.SetUnencryptedHTTP2(true)
 	transport := &http.Transport{Protocols: protocols, DisableCompression: true, DialContext: dialLocal}
 	defer transport.CloseIdleConnections()
-	target := url.URL{Scheme: "http", Host: net.JoinHostPort(loopback, strconv.Itoa(g.Port)), Path: "/grpc.health.v1.Health/Check"}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), strings.NewReader(g.request()))
+	target := url.URL{Scheme: "http", Host: net.JoinHostPort(loopback, strconv.Itoa(g.Port)), Path: healthCheck}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), strings.NewReader(healthRequest(g.Service)))
 	if err != nil {
 		return unknown, err.Error()
 	}
@@ -210,13 +210,13 @@ func (g *GRPC) check(ctx context.Context) (answer, string) {
 // length.
 const frameHead = 5
 
-// request is a framed HealthCheckRequest: field 1 is the service.
-func (g *GRPC) request() string {
+// healthRequest is a framed HealthCheckRequest: field 1 is the service.
+func healthRequest(service string) string {
 	var message []byte
-	if g.Service != "" {
+	if service != "" {
 		message = append(message, 1<<3|2)
-		message = binary.AppendUvarint(message, uint64(len(g.Service)))
-		message = append(message, g.Service...)
+		message = binary.AppendUvarint(message, uint64(len(service)))
+		message = append(message, service...)
 	}
 	frame := binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message))) //nolint:gosec // of a name
 	return string(append(frame, message...))

@@ -194,7 +194,7 @@ var meanings = map[Code]meaning{
 	},
 	NotBack: {
 		title:  "does not become ready again after a restart",
-		why:    "A container that was killed is started again with the same volumes: what the dead program has left there keeps the next one from starting.",
+		why:    "A container that was killed is started again with the same volumes: what the dead program has left there keeps the next one from starting. The kubelet tries again after 10 s, then after 20 s and so on, up to five minutes: CrashLoopBackOff.",
 		change: "Let a start cope with leftovers of the one before. Use flock for lock files: such a lock ends with its process, while a file that merely exists does not. Remove a Unix socket before listening on it. Repair or discard a half-written file.",
 	},
 	LostEarly: {

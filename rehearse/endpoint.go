@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// moveEndpoint schedules the endpoint to follow readiness, with the lag. The endpoint of a deleted
-// pod does not return.
+// moveEndpoint schedules the endpoint to follow readiness, with the lag. An endpoint that a
+// deletion removes does not return.
 func (r *rehearsal) moveEndpoint(ready bool) {
-	if r.traffic == nil || !r.deleted.IsZero() && r.order.deletes() {
+	if r.traffic == nil || !r.deleted.IsZero() && r.order.removesEndpoint() {
 		return
 	}
 	when := time.Now().Add(r.config.lag(r.plan))

@@ -46,6 +46,9 @@ func hookTime(c *Config, p *plan) time.Duration {
 // endTime is how long a program may take from the signal to its exit.
 func endTime(c *Config, p *plan) time.Duration {
 	most := max(untilKill(c.order(p).seconds()), c.lag(p)) + slowLead
+	if p.scenario == Frozen {
+		most = min(most, noReaction+slowLead)
+	}
 	if c.CutShort {
 		most = min(most, max(quickEnough, c.lag(p)))
 	}
@@ -63,6 +66,8 @@ func sidecarTime(c *Config, p *plan) time.Duration {
 	}
 	return minimumGrace * time.Second
 }
+
+func sidecarCrashTime(*Config, *plan) time.Duration { return withoutSidecars }
 
 func besideTime(*Config, *plan) time.Duration { return usualStart }
 

@@ -25,6 +25,7 @@ func TestEstimate_AddsUpWhatScenariosTakeAtMost(t *testing.T) {
 		{"a hook of which nothing is known", Config{Program: busy, Grace: 8 * time.Second}, around + 8*time.Second + 8*time.Second},
 		{"the lag is longer", Config{Program: program, Grace: 2 * time.Second, EndpointLag: 15 * time.Second}, around + 15*time.Second},
 		{"a kill and a start", Config{Program: program, Scenarios: []Scenario{Crash}}, 2*usualStart + time.Second + dumpPatience},
+		{"a frozen program, which is not awaited", Config{Program: program, Scenarios: []Scenario{Frozen}}, 2*usualStart + time.Second + noReaction + slowLead + dumpPatience},
 		{"no sidecars", Config{Program: program, Scenarios: []Scenario{SidecarOrder}}, dumpPatience},
 	} {
 		if got, err := Estimate(c.config); got != c.want || err != nil {

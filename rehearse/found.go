@@ -35,11 +35,11 @@ func (r *rehearsal) foundTarget(ctx context.Context) (to *target, listens bool) 
 			r.spoken[address] = known
 		}
 		if known != "tcp" {
-			return mustTarget(known, address.String()), true
+			return loopbackTarget(known, address.String()), true
 		}
 	}
 	if len(listening) > 0 && waited >= noPort && r.spoken[listening[0]] == "tcp" {
-		return mustTarget("tcp", listening[0].String()), true
+		return loopbackTarget("tcp", listening[0].String()), true
 	}
 	return nil, len(listening) > 0
 }
@@ -52,7 +52,7 @@ const silence = 4 * time.Second
 // its own: the answer at the probe's path may change when the program stops.
 func probed(p *Probe) *target {
 	at := func(scheme string, port int, path string) *target {
-		return mustTarget(scheme, "127.0.0.1:"+strconv.Itoa(port)+path)
+		return loopbackTarget(scheme, "127.0.0.1:"+strconv.Itoa(port)+path)
 	}
 	switch {
 	case p == nil:
@@ -69,8 +69,9 @@ func probed(p *Probe) *target {
 	return nil
 }
 
-// mustTarget returns a target on loopback, nil if it is invalid.
-func mustTarget(scheme, address string) *target {
+// loopbackTarget returns the target of a loopback address, nil if a probe's path does not fit into
+// one.
+func loopbackTarget(scheme, address string) *target {
 	to, err := newTarget(Target{URL: scheme + "://" + address}, false)
 	if err != nil {
 		return nil
@@ -87,7 +88,7 @@ func speaks(ctx context.Context, address string) string {
 	ctx, cancel := context.WithTimeout(ctx, 4*speakPatience)
 	defer cancel()
 	t := &traffic{ctx: ctx}
-	to := mustTarget("http", address)
+	to := loopbackTarget("http", address)
 	w, err := t.dial(to)
 	if err != nil {
 		return ""
@@ -124,7 +125,7 @@ func speaks(ctx context.Context, address string) string {
 func speaksTLS(t *traffic, address string) bool {
 	ctx, cancel := t.within(t.ctx, speakPatience)
 	defer cancel()
-	w, err := (&traffic{ctx: ctx}).dial(mustTarget("https", address))
+	w, err := (&traffic{ctx: ctx}).dial(loopbackTarget("https", address))
 	if err != nil {
 		return false
 	}
@@ -134,7 +135,7 @@ func speaksTLS(t *traffic, address string) bool {
 
 // speaksHTTP2 reports whether a server answers HTTP/2 requests without TLS.
 func speaksHTTP2(t *traffic, address string) bool {
-	to := mustTarget("h2c", address)
+	to := loopbackTarget("h2c", address)
 	h, err := t.dialHTTP2(to, 0)
 	if err != nil {
 		return false
@@ -147,7 +148,7 @@ func speaksHTTP2(t *traffic, address string) bool {
 // speaksGRPC reports whether an HTTP/2 server answers as a gRPC server does, whatever the answer
 // is.
 func speaksGRPC(t *traffic, address string) bool {
-	to := mustTarget("grpc", address)
+	to := loopbackTarget("grpc", address)
 	h, err := t.dialHTTP2(to, 0)
 	if err != nil {
 		return false

@@ -1,6 +1,9 @@
 package rehearse
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // minimumGrace is the least time between the stop signal and SIGKILL, in seconds:
 // minimumGracePeriodInSeconds of the kubelet (pkg/kubelet/kuberuntime/kuberuntime_manager.go,
@@ -37,12 +40,16 @@ type stopOrder struct {
 	limit int64
 	// probe is the one that has failed, if cause is byProbe.
 	probe *Probe
+	// onlyCopy is set if no other pod of the Service is ready when this one is deleted.
+	onlyCopy bool
 }
 
-// deletes reports whether the API marks the pod as deleted, which removes its endpoint. In an
-// eviction by the kubelet and in a node shutdown nobody marks it, and the endpoint stays until the
-// containers are gone.
-func (o stopOrder) deletes() bool { return o.cause == byAPI }
+// removesEndpoint reports whether new clients go elsewhere from now on, after the lag: whether the
+// API marks the pod as deleted, while another pod is ready. If none is, kube-proxy falls back to
+// the endpoints that are deleted but still ready (pkg/proxy/topology.go, KEP-1669). In an eviction
+// by the kubelet and in a node shutdown nobody marks the pod. The endpoint then stays until the
+// program is not ready any more, or the container is gone.
+func (o stopOrder) removesEndpoint() bool { return o.cause == byAPI && !o.onlyCopy }
 
 // readinessGoesOn reports whether the readiness probe goes on until the container has exited. It
 // does not in an eviction by the kubelet and in a node shutdown: there the kubelet itself already
@@ -66,13 +73,10 @@ func deletionGrace(pod int64, asked *int64) int64 {
 // received, or else the pod's own, and never less than a second (calculateEffectiveGracePeriod in
 // pkg/kubelet/pod_workers.go).
 func effectiveGrace(pod int64, told ...int64) int64 {
-	grace, any := pod, false
-	for _, one := range told {
-		if !any || one < grace {
-			grace, any = one, true
-		}
+	if len(told) > 0 {
+		pod = slices.Min(told)
 	}
-	return max(grace, 1)
+	return max(pod, 1)
 }
 
 // seconds is the grace period with which the stop of a container begins, its hook included.

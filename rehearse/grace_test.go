@@ -59,10 +59,11 @@ func TestStopOrder_BeginsWithTheGraceOfItsCause(t *testing.T) {
 		name               string
 		order              stopOrder
 		want               int64
-		deletes, readiness bool
+		removes, readiness bool
 	}{
 		{"delete, rollout, scale-down, drain", stopOrder{pod: 30}, 30, true, true},
 		{"delete with a grace", stopOrder{pod: 30, asked: seconds(5)}, 5, true, true},
+		{"delete while no other pod is ready", stopOrder{pod: 30, onlyCopy: true}, 30, false, true},
 		{"delete with a longer grace", stopOrder{pod: 30, asked: seconds(90)}, 90, true, true},
 		{"force delete", stopOrder{pod: 30, asked: seconds(0)}, 1, true, true},
 		{"delete of a pod without grace", stopOrder{pod: 0}, 1, true, true},
@@ -82,8 +83,8 @@ func TestStopOrder_BeginsWithTheGraceOfItsCause(t *testing.T) {
 		{"scheduler's preemption, taint manager, PodGC, Eviction API", stopOrder{pod: 45}, 45, true, true},
 	} {
 		o := c.order
-		if got := o.seconds(); got != c.want || o.deletes() != c.deletes || o.readinessGoesOn() != c.readiness {
-			t.Errorf("%s: %d s, deletes %v, readiness goes on %v; want %d, %v, %v", c.name, got, o.deletes(), o.readinessGoesOn(), c.want, c.deletes, c.readiness)
+		if got := o.seconds(); got != c.want || o.removesEndpoint() != c.removes || o.readinessGoesOn() != c.readiness {
+			t.Errorf("%s: %d s, removes the endpoint %v, readiness goes on %v; want %d, %v, %v", c.name, got, o.removesEndpoint(), o.readinessGoesOn(), c.want, c.removes, c.readiness)
 		}
 	}
 }

@@ -38,7 +38,7 @@ func (p *program) join(argv []string) (*exec.Cmd, error) {
 	e.Alongside = p.pid
 	cmd := &exec.Cmd{
 		Path: enter, Args: []string{enter, "--target", strconv.Itoa(p.pid), "--user", "--pid", "--uts", "--ipc"}, Dir: "/", Env: []string{},
-		Stdout: &p.output, Stderr: &p.output, WaitDelay: time.Second, SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+		Stdout: alongside{&p.output}, Stderr: alongside{&p.output}, WaitDelay: time.Second, SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}
 	if !e.Owners {
 		cmd.Args = append(cmd.Args, "--preserve-credentials")

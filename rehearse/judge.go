@@ -61,7 +61,7 @@ func (r *rehearsal) looksFor(code Code) bool {
 // 1.27 with 2, as after a panic.
 func (r *rehearsal) byRuntime() bool {
 	p := r.stopped
-	if !p.isGo || p.endedAt.Sub(r.signalled) > time.Second {
+	if !p.isGo || p.endedAt.Sub(r.signalled) > time.Second+r.lateness() {
 		return false
 	}
 	return p.code == 128+int(r.config.Program.StopSignal) || p.code == 2 && !p.output.contains("goroutine ")

@@ -67,12 +67,8 @@ func (o *observation) each(ctx context.Context, p *program, b *Probe, heard func
 	for {
 		began := time.Now()
 		got, said := p.ask(ctx, b)
-		select {
-		case <-p.exited: // the outcome of a command that was killed with it says nothing
-			return
-		default:
-		}
-		if ctx.Err() != nil {
+		// The outcome of a command that was killed with it says nothing.
+		if p.hasEnded() || ctx.Err() != nil {
 			return
 		}
 		heard(began, got, said)

@@ -53,27 +53,44 @@ func (l *lastLines) recorded() string {
 	return string(l.recording)
 }
 
-// Write implements io.Writer.
+// Write implements io.Writer, for the output of the program. One goroutine calls it.
 func (l *lastLines) Write(p []byte) (int, error) {
 	l.mu.Lock()
-	if l.held != nil {
-		held := l.held
-		close(l.stuck) // one goroutine writes
-		l.mu.Unlock()
-		<-held
-		l.mu.Lock()
+	held := l.held
+	if held != nil {
+		close(l.stuck)
 	}
+	l.mu.Unlock()
+	if held != nil {
+		<-held
+	}
+	l.keep(p)
+	return len(p), nil
+}
+
+// alongside is the output of the commands of hooks and probes: a container runtime reads it apart
+// from the program's, and so nothing holds it.
+type alongside struct{ lines *lastLines }
+
+// Write implements io.Writer.
+func (a alongside) Write(p []byte) (int, error) {
+	a.lines.keep(p)
+	return len(p), nil
+}
+
+// keep keeps the end of what was written.
+func (l *lastLines) keep(p []byte) {
+	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.recording = append(l.recording, p[:min(len(p), cap(l.recording)-len(l.recording))]...)
 	if len(p) >= maxOutput {
 		l.text = append(l.text[:0], p[len(p)-maxOutput:]...)
-		return len(p), nil
+		return
 	}
 	if over := len(l.text) + len(p) - maxOutput; over > 0 {
 		l.text = append(l.text[:0], l.text[over:]...)
 	}
 	l.text = append(l.text, p...)
-	return len(p), nil
 }
 
 // lines returns the last n lines, without characters that are not text.

@@ -68,6 +68,10 @@ var podMistakes = []struct {
 	{name: "the hook leaves a second", how: "slow end", fails: []Code{TooSlow, HookOverruns}, change: func(c *Config) {
 		c.Program.PreStop, c.Grace = &Hook{Sleep: duration(3 * time.Second)}, 4*time.Second
 	}},
+	{name: "probes write while nobody reads the program's output", how: "good", change: func(c *Config) {
+		c.Program.Readiness = &Probe{Exec: []string{"echo", "ready"}, Period: time.Second}
+		c.Scenarios = []Scenario{OutputStuck}
+	}},
 	{name: "sidecars in their order", how: "good", change: func(c *Config) {
 		c.Sidecars = []Container{besideIt("one", "good"), besideIt("two", "good")}
 	}},
@@ -80,6 +84,14 @@ var podMistakes = []struct {
 	}},
 	{name: "sidecars in a quick rehearsal", how: "good", warns: []Code{SidecarKilled}, change: func(c *Config) {
 		c.Sidecars, c.Grace, c.CutShort = []Container{besideIt("one", "deaf"), besideIt("two", "good")}, 0, true
+	}},
+	{name: "sidecars crash and come back", how: "good", change: func(c *Config) {
+		c.Sidecars, c.Scenarios = []Container{besideIt("one", "good"), besideIt("two", "good")}, []Scenario{SidecarCrash}
+	}},
+	{name: "a sidecar crashes and does not come back", how: "good", fails: []Code{NotBack}, change: func(c *Config) {
+		c.Sidecars, c.Scenarios = []Container{besideIt("one", "good")}, []Scenario{SidecarCrash}
+		c.Sidecars[0].Command = []string{"/bin/sh", "-c", `mkdir lock && exec "$0" good`, probedServer}
+		c.Sidecars[0].Dir = c.Program.Dir
 	}},
 	{name: "a sidecar is deaf", how: "good", fails: []Code{SidecarKilled}, change: func(c *Config) {
 		c.Sidecars, c.Grace = []Container{besideIt("one", "deaf")}, 4*time.Second
@@ -94,6 +106,7 @@ func TestPod_FindsEachMistakeAndNoOther(t *testing.T) {
 			t.Parallel()
 			where := freeAddress(t)
 			config := Config{Program: probedProgram(t, c.how, where), Traffic: []Target{{URL: "http://" + where}}, Grace: 10 * time.Second}
+			config.Program.Dir = t.TempDir()
 			if c.change != nil {
 				c.change(&config)
 			}
@@ -155,6 +168,25 @@ func TestPod_SidecarsStopInTheirOrder(t *testing.T) {
 	near(t, r, "two is killed", times(r, "SIGKILL", "sidecar two"), deleted, 10.2)
 	// Its turn did not come in time.
 	near(t, r, "one", times(r, "stop signal", "sidecar one: SIGTERM, and 2s"), deleted, 10)
+}
+
+// A pod that was stopped is started again with its sidecars, and in their order, even if their turn
+// to be stopped has not come.
+func TestPod_IsStartedAgainWithItsSidecars(t *testing.T) {
+	t.Parallel()
+	where := freeAddress(t)
+	c := Config{Program: probedProgram(t, "good", where), Traffic: []Target{{URL: "http://" + where}}, Grace: 10 * time.Second, Scenarios: []Scenario{Frozen}}
+	c.Sidecars = []Container{besideIt("one", "good"), besideIt("two", "good")}
+	r := rehearsed(t, c)
+	var again []string
+	for _, e := range r.Events {
+		if e.What == "started again" {
+			again = append(again, e.Detail)
+		}
+	}
+	if want := []string{"sidecar one", "sidecar two", probedServer + " good"}; !slices.Equal(again, want) || !slices.Contains(r.Passed, NotBack) {
+		t.Errorf("%q was started again, want %q\n%s", again, want, describe(r))
+	}
 }
 
 // A hook that overruns is not ended: the signal is sent when the grace period is over, and two
@@ -242,11 +274,12 @@ func TestPod_WhatCannotBeIsAnErrorThatSaysWhy(t *testing.T) {
 		{Config{Program: Container{Command: []string{server, "good"}}, Sidecars: []Container{{}}}, "sidecar 1 has no command"},
 		{Config{Program: Container{Command: []string{server, "good"}}, Sidecars: []Container{{Command: []string{"/no/such/program"}}}}, "(sidecar 1)"},
 		{Config{Program: Container{Command: []string{server, "good"}}, Sidecars: []Container{{Name: "proxy", Command: []string{"sleep", "60"}, Startup: &Probe{TCP: 1}}}, Ready: time.Second}, "the sidecar proxy was not ready after 1s: its startup probe says dial tcp 127.0.0.1:1: connect: connection refused"},
+		{Config{Program: Container{Command: []string{server, "good"}}, Sidecars: []Container{{Name: "proxy", Command: []string{"/bin/sh", "-c", "exit 3"}, Readiness: &Probe{TCP: 1}}}}, "the sidecar proxy ended by itself after"},
 		{Config{Program: Container{Command: []string{server, "good"}, Readiness: &Probe{TCP: 1}}, Ready: time.Second}, "the program was not ready after 1s: its readiness probe says dial tcp"},
 	} {
 		c.config.Program.Env = []string{"ADDRESS=127.0.0.1:0"}
 		r, err := Do(t.Context(), c.config)
-		if err == nil || !strings.Contains(err.Error(), c.want) {
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "after -") {
 			t.Errorf("%+v: %v, %v; want an error with %q", c.config.Program, r, err, c.want)
 		}
 	}
@@ -270,10 +303,10 @@ func TestPod_ReadinessTakesTheEndpointAwayAndBringsItBack(t *testing.T) {
 }
 
 // If no deletion removes the endpoint, readiness does so, provided that the kubelet still probes
-// it: after a failed probe, and not in the kubelet's own evictions.
+// it: after a failed probe, in a deletion of the only copy, and not in the kubelet's own evictions.
 func TestPod_ReadinessDecidesWhereNothingIsDeleted(t *testing.T) {
 	t.Parallel()
-	for scenario, asked := range map[Scenario]bool{LivenessFailure: true, SoftEviction: false, NodeShutdown: false} {
+	for scenario, asked := range map[Scenario]bool{LivenessFailure: true, OnlyCopy: true, SoftEviction: false, NodeShutdown: false} {
 		t.Run(string(scenario), func(t *testing.T) {
 			t.Parallel()
 			where := freeAddress(t)

@@ -99,11 +99,14 @@ func (r *rehearsal) awaitProbe(ctx context.Context, p *program, b *probes, done 
 	for {
 		select {
 		case <-done:
+			if p.hasEnded() {
+				return p.endedEarly(who)
+			}
 			return nil
 		case <-r.probing.news:
 			r.hear()
 		case <-p.exited:
-			return r.endedEarly(p, who)
+			return p.endedEarly(who)
 		case <-over.C:
 			return down("%s was not ready after %v: %s", who, r.config.Ready, b.lastSaid())
 		case <-ctx.Done():

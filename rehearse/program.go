@@ -42,6 +42,7 @@ type program struct {
 	container *Container
 	isolation isolation
 	isGo      bool // its file was built by Go
+	startedAt time.Time
 	pid       int
 	output    lastLines
 	exited    chan struct{} // closed when it has ended
@@ -57,9 +58,9 @@ type program struct {
 	kill func(context.Context) error
 }
 
-// newProgram returns a program that has not been started.
+// newProgram returns a program that is started next.
 func newProgram(c *Container, i isolation) *program {
-	return &program{container: c, isolation: i, exited: make(chan struct{}), drained: make(chan struct{})}
+	return &program{container: c, isolation: i, startedAt: time.Now(), exited: make(chan struct{}), drained: make(chan struct{})}
 }
 
 // errNoNamespace: the system does not allow a PID namespace.

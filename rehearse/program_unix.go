@@ -82,7 +82,7 @@ func (p *program) exec(argv []string) (*exec.Cmd, error) {
 		args = append(append(into, "--"), args...)
 	}
 	return &exec.Cmd{
-		Path: args[0], Args: args, Dir: c.Dir, Env: c.environment(), Stdout: &p.output, Stderr: &p.output,
+		Path: args[0], Args: args, Dir: c.Dir, Env: c.environment(), Stdout: alongside{&p.output}, Stderr: alongside{&p.output},
 		WaitDelay: time.Second, SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
 	}, nil
 }

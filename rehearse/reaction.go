@@ -1,11 +1,5 @@
 package rehearse
 
-import (
-	"net/netip"
-	"slices"
-	"strconv"
-)
-
 // givesBack reports whether the program has reacted to the stop signal only by removing its
 // handler: it goes on, and listens where it did. That is no reaction. The handler of Node.js does
 // it: it restores the terminal, gives the signal its default action back, and raises it again. But
@@ -22,6 +16,5 @@ func (r *rehearsal) givesBack() bool {
 		// A Go program gives a signal back on purpose, so that the second one terminates it.
 		return !r.program.isGo
 	}
-	port := r.traffic.targets[0].url.Port()
-	return slices.ContainsFunc(listening(r.program.pids()), func(a netip.AddrPort) bool { return strconv.Itoa(int(a.Port())) == port })
+	return r.program.listensAt(r.traffic.targets[0].url.Port())
 }

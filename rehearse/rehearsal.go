@@ -115,9 +115,7 @@ func (r *rehearsal) clean(ctx context.Context) error {
 	r.program.output.release()
 	r.probes.stop()
 	r.observed.stop()
-	killing, cancel := context.WithTimeout(context.WithoutCancel(ctx), killPatience)
-	defer cancel()
-	if err := r.program.kill(killing); err != nil {
+	if err := r.program.end(ctx); err != nil {
 		return fmt.Errorf("rehearse: end the program: %w", err)
 	}
 	<-r.program.drained
@@ -134,6 +132,24 @@ func skip(format string, args ...any) error { return skipError(fmt.Sprintf(forma
 // killPatience is how long to wait for the end of killed processes.
 const killPatience = 10 * time.Second
 
+// end kills the program with everything that it has started, and waits for its end even if ctx has
+// ended.
+func (p *program) end(ctx context.Context) error {
+	killing, cancel := context.WithTimeout(context.WithoutCancel(ctx), killPatience)
+	defer cancel()
+	return p.kill(killing)
+}
+
+// hasEnded reports whether the program has ended. Then it may be read how.
+func (p *program) hasEnded() bool {
+	select {
+	case <-p.exited:
+		return true
+	default:
+		return false
+	}
+}
+
 // downError is a program that did not become ready, or did not stay so.
 type downError struct{ text string }
 
@@ -146,16 +162,14 @@ func (r *rehearsal) live(ctx context.Context, d time.Duration) error {
 	if err := r.wait(ctx, time.Now().Add(d), r.program.exited); err != nil {
 		return err
 	}
-	select {
-	case <-r.program.exited:
-		return r.endedEarly(r.program, "the program")
-	default:
-		return nil
+	if r.program.hasEnded() {
+		return r.program.endedEarly("the program")
 	}
+	return nil
 }
 
 // endedEarly is the error of a program that has exited before it was stopped.
-func (r *rehearsal) endedEarly(p *program, who string) error {
+func (p *program) endedEarly(who string) error {
 	select {
 	case <-p.drained: // what it has written last is read
 	case <-time.After(time.Second): // something that it has started may keep its output open
@@ -171,7 +185,7 @@ func (r *rehearsal) endedEarly(p *program, who string) error {
 		hint = "\nwithout root its image has one user alone: a program that changes its user, or gives files to another one, is rehearsed as root, or with newuidmap and a range of ids in /etc/subuid and /etc/subgid"
 	}
 	return down("%s ended by itself after %.2f s with exit code %d, before it was stopped: %s%s",
-		who, max(0, p.endedAt.Sub(r.started)).Seconds(), p.code, text, hint)
+		who, p.endedAt.Sub(p.startedAt).Seconds(), p.code, text, hint)
 }
 
 // ready waits until the program answers, and returns what clients ask for: nothing if the program

@@ -103,8 +103,12 @@ const (
 	// about a second.
 	handlerPolls = 50
 	handlerPoll  = 20 * time.Millisecond
-	// secondStays is how long a second copy is watched after the exit of the first one.
-	secondStays = 300 * time.Millisecond
+	// staysFor is how long a second copy is watched after the exit of the first one, and a sidecar
+	// after its restart.
+	staysFor = 300 * time.Millisecond
+	// withoutSidecars is the time from the crash of the sidecars to their restart. The kubelet takes
+	// about a second for it.
+	withoutSidecars = time.Second
 	// noPort is the time after which a program that does nothing and listens nowhere is taken for one
 	// without clients, and noPortBusy the same for a busy program.
 	noPort     = 2 * time.Second

@@ -266,17 +266,21 @@ func closedSoon(t *testing.T, address string) {
 	}
 }
 
+// Both copies of a rollout are ended, and awaited.
 func TestRehearse_ThatIsCancelledLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	enough, where := errors.New("enough"), freeAddress(t)
-	_, err := Do(ctx, Config{Program: Container{Command: []string{server, "hangs"}, Env: []string{"ADDRESS=" + where}}, Watch: func(e Event) {
-		if e.What == "stop signal" {
-			cancel(enough)
-		}
-	}})
-	if !errors.Is(err, enough) {
-		t.Errorf("%v, want the cause of the context", err)
+	_, err := Do(ctx, Config{
+		Program: Container{Command: []string{server, "hangs"}, Env: []string{"ADDRESS=" + where}}, Scenarios: []Scenario{Rollout},
+		Watch: func(e Event) {
+			if e.What == "stop signal" {
+				cancel(enough)
+			}
+		},
+	})
+	if !errors.Is(err, enough) || err.Error() != enough.Error() {
+		t.Errorf("%v, want the cause of the context alone", err)
 	}
 	closedSoon(t, where)
 }

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -27,7 +29,7 @@ func (r *rehearsal) startSecond(ctx context.Context) error {
 	if r.traffic == nil {
 		return skip("it has no clients that could go on to a second copy")
 	}
-	c, targets, err := elsewhere(&r.config.Program, r.traffic.targets)
+	c, targets, err := elsewhere(&r.config.Program, r.traffic.targets, listening(r.program.pids()))
 	if err != nil {
 		return err
 	}
@@ -45,7 +47,7 @@ func (r *rehearsal) startSecond(ctx context.Context) error {
 			break
 		}
 		switch waited := time.Since(began); {
-		case hasEnded(p):
+		case p.hasEnded():
 			r.find(NotBeside, true, "the second copy ended after %.2f s, %s: %s", waited.Seconds(), p.ending(), strings.Join(p.output.lines(3), " / "))
 			return errOver
 		case waited > min(patience, r.config.Ready):
@@ -55,7 +57,7 @@ func (r *rehearsal) startSecond(ctx context.Context) error {
 		if err := r.wait(ctx, time.Now().Add(50*time.Millisecond), r.program.exited); err != nil {
 			return err
 		}
-		if hasEnded(r.program) {
+		if r.program.hasEnded() {
 			r.find(DisturbsCopy, true, "the first copy ended when the second one started, %s", r.program.ending())
 			return errOver
 		}
@@ -70,13 +72,13 @@ func (r *rehearsal) startSecond(ctx context.Context) error {
 
 // stayedSecond checks that the second copy goes on as before after the exit of the first one.
 func (r *rehearsal) stayedSecond(ctx context.Context) error {
-	if err := r.wait(ctx, time.Now().Add(secondStays), r.second.program.exited); err != nil {
+	if err := r.wait(ctx, time.Now().Add(staysFor), r.second.program.exited); err != nil {
 		return err
 	}
 	r.second.traffic.stop()
 	failed := slices.DeleteFunc(slices.Clone(r.second.traffic.failed), func(f result) bool { return f.failure == timedOut })
 	switch p := r.second.program; {
-	case hasEnded(p):
+	case p.hasEnded():
 		r.find(DisturbsCopy, true, "the second copy ended with the first one, %s", p.ending())
 	case len(failed) > 0:
 		r.find(DisturbsCopy, true, "%d requests to the second copy failed while the first one ended: %s", len(failed), failed[0].text)
@@ -94,42 +96,40 @@ func (r *rehearsal) endSecond(ctx context.Context) error {
 	if r.second.program == nil {
 		return nil
 	}
-	return r.second.program.kill(ctx)
+	return r.second.program.end(ctx)
 }
 
-func hasEnded(p *program) bool {
-	select {
-	case <-p.exited:
-		return true
-	default:
-		return false
-	}
-}
-
-// elsewhere returns a container whose program listens at other ports: it replaces the ports of the
-// targets in the arguments and variables.
-func elsewhere(c *Container, targets []*target) (*Container, []*target, error) {
+// elsewhere returns a container whose program listens at other ports, with the targets there. It
+// replaces the ports of the targets, which must be in the arguments or variables, and the others at
+// which the first copy listens, such as one for its probes, where they are.
+func elsewhere(c *Container, targets []*target, listens []netip.AddrPort) (*Container, []*target, error) {
 	moved := *c
 	moved.Command, moved.Env = slices.Clone(c.Command), slices.Clone(c.Env)
 	if c.Image == nil {
 		moved.Env = append(os.Environ(), moved.Env...)
 	}
-	ports := map[string]string{}
+	ports := map[string]string{} // those that were replaced
+	replace := func(from string) error {
+		if ports[from] != "" {
+			return nil
+		}
+		to, err := freePort()
+		if err == nil && moved.move(from, to) {
+			ports[from] = to
+		}
+		return err
+	}
 	var found []*target
 	for _, one := range targets {
 		if one.Use != Ask {
 			continue
 		}
 		from := one.url.Port()
+		if err := replace(from); err != nil {
+			return nil, nil, err
+		}
 		if ports[from] == "" {
-			to, err := freePort()
-			if err != nil {
-				return nil, nil, err
-			}
-			if !moved.move(from, to) {
-				return nil, nil, skip("a second copy needs another port, and %s is in none of its arguments and variables: give it there, as --env PORT=%s", from, from)
-			}
-			ports[from] = to
+			return nil, nil, skip("a second copy needs another port, and %s is in none of its arguments and variables: give it there, as --env PORT=%s", from, from)
 		}
 		u := *one.url
 		u.Host = net.JoinHostPort(u.Hostname(), ports[from])
@@ -140,6 +140,11 @@ func elsewhere(c *Container, targets []*target) (*Container, []*target, error) {
 			return nil, nil, err
 		}
 		found = append(found, checked)
+	}
+	for _, one := range listens {
+		if err := replace(strconv.Itoa(int(one.Port()))); err != nil {
+			return nil, nil, err
+		}
 	}
 	return &moved, found, nil
 }

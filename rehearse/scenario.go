@@ -19,12 +19,18 @@ const (
 	Rollout Scenario = "rollout"
 	// Load is a deletion while ten times as many clients connect.
 	Load Scenario = "load"
+	// OnlyCopy is a deletion while no other copy of the program is ready, as of a Deployment with one
+	// replica whose node is drained: new clients are still routed here for as long as the readiness
+	// probe passes.
+	OnlyCopy Scenario = "only-copy"
 	// OpenStreams is a deletion while clients have streams or WebSockets open, and no new client
 	// connects.
 	OpenStreams Scenario = "stream"
 	// SidecarOrder is the deletion of a pod with sidecars, which are stopped one after another when
 	// the program has exited.
 	SidecarOrder Scenario = "sidecar-order"
+	// SidecarCrash is a crash of the sidecars, which are started again while the program runs on.
+	SidecarCrash Scenario = "sidecar-crash"
 	// HookOverrun is a deletion with a preStop hook that takes longer than the grace period: two
 	// seconds are left for the program.
 	HookOverrun Scenario = "hook-overrun"
@@ -143,13 +149,23 @@ func steps(parts ...[]step) []step { return slices.Concat(parts...) }
 
 // The parts of plans.
 var (
-	comeUp = []step{{(*rehearsal).start, startTime}, {(*rehearsal).becomeReady, nil}, {(*rehearsal).serve, serveTime}}
-	goDown = []step{
-		{(*rehearsal).beginEnd, nil}, {(*rehearsal).preStop, hookTime}, {(*rehearsal).askSlowly, nil},
-		{(*rehearsal).signal, nil}, {(*rehearsal).awaitEnd, endTime}, {(*rehearsal).awaitSidecars, sidecarTime},
-	}
+	begin    = []step{{(*rehearsal).start, startTime}}
+	comeUp   = steps(begin, []step{{(*rehearsal).becomeReady, nil}, {(*rehearsal).serve, serveTime}})
+	beginEnd = []step{{(*rehearsal).beginEnd, nil}}
+	preStop  = []step{{(*rehearsal).preStop, hookTime}}
+	toSignal = []step{{(*rehearsal).askSlowly, nil}, {(*rehearsal).signal, nil}}
+	awaitEnd = []step{{(*rehearsal).awaitEnd, endTime}, {(*rehearsal).awaitSidecars, sidecarTime}}
+	goDown   = steps(beginEnd, preStop, toSignal, awaitEnd)
 	comeBack = []step{{(*rehearsal).startAgain, startTime}}
 )
+
+// noSidecars is what a scenario about sidecars lacks, empty if the pod has some.
+func noSidecars(c *Config) string {
+	if len(c.Sidecars) > 0 {
+		return ""
+	}
+	return "the pod has no sidecars"
+}
 
 // Sets of checks.
 var (
@@ -195,6 +211,11 @@ var plans = []plan{
 		steps: steps(comeUp, goDown), checks: whileStopped, lenient: []Code{RefusedEarly},
 	},
 	{
+		scenario: OnlyCopy, happens: "deleted", order: stopOrder{onlyCopy: true},
+		about: "the pod is deleted while no other copy is ready, and its endpoint stays while the readiness probe passes",
+		steps: steps(comeUp, goDown), checks: whileStopped, lenient: []Code{RefusedEarly},
+	},
+	{
 		scenario: OpenStreams, happens: "deleted", lag: new(time.Duration(0)),
 		about: "the pod is deleted while clients have streams or WebSockets open",
 		lacks: func(c *Config) string {
@@ -223,12 +244,12 @@ var plans = []plan{
 	{
 		scenario: SecondSignal, happens: "deleted",
 		about: "a second stop signal is sent while the program is stopping",
-		steps: steps(comeUp, goDown[:4], []step{{(*rehearsal).signalAgain, nil}}, goDown[4:]), checks: []Code{NoReaction, TooSlow, BreaksTwice},
+		steps: steps(comeUp, beginEnd, preStop, toSignal, []step{{(*rehearsal).signalAgain, nil}}, awaitEnd), checks: []Code{NoReaction, TooSlow, BreaksTwice},
 	},
 	{
 		scenario: Starting, happens: "deleted",
 		about: "the pod is deleted before its program is ready",
-		steps: steps(comeUp[:1], []step{{(*rehearsal).awaitHandler, startTime}}, goDown), checks: []Code{NoReaction, LostEarly},
+		steps: steps(begin, []step{{(*rehearsal).awaitHandler, startTime}}, goDown), checks: []Code{NoReaction, LostEarly},
 	},
 	{
 		scenario: OutputStuck, happens: "deleted",
@@ -238,18 +259,13 @@ var plans = []plan{
 	{
 		scenario: SidecarOrder, happens: "deleted",
 		about: "the pod is deleted, and its sidecars are stopped when the program has exited",
-		lacks: func(c *Config) string {
-			if len(c.Sidecars) > 0 {
-				return ""
-			}
-			return "the pod has no sidecars"
-		},
+		lacks: noSidecars,
 		steps: steps(comeUp, goDown), checks: []Code{SidecarGone, SidecarKilled},
 	},
 	{
 		scenario: HookOverrun, happens: "deleted", order: stopOrder{asked: new(int64(2))},
 		about: "a preStop hook takes longer than the grace period, and two seconds are left",
-		steps: steps(comeUp, goDown[:1], []step{{(*rehearsal).overrun, overrunTime}}, goDown[2:], comeBack), checks: whenKilled, lenient: []Code{TooSlow},
+		steps: steps(comeUp, beginEnd, []step{{(*rehearsal).overrun, overrunTime}}, toSignal, awaitEnd, comeBack), checks: whenKilled, lenient: []Code{TooSlow},
 	},
 	{
 		scenario: ForceDelete, happens: "deleted", order: stopOrder{asked: new(int64)},
@@ -265,6 +281,12 @@ var plans = []plan{
 		scenario: Frozen, happens: "deleted",
 		about: "the program was stopped by SIGSTOP before the pod is deleted, and never sees the signal",
 		steps: steps(comeUp, []step{{(*rehearsal).freeze, nil}}, goDown, comeBack), checks: []Code{NotBack},
+	},
+	{
+		scenario: SidecarCrash, happens: "killed",
+		about: "the sidecars are killed without warning, and started again while the program runs on",
+		lacks: noSidecars,
+		steps: steps(comeUp, []step{{(*rehearsal).crashSidecars, sidecarCrashTime}}, comeBack), checks: []Code{NotBack},
 	},
 	{
 		scenario: Crash, happens: "killed",

@@ -1,6 +1,7 @@
 package rehearse
 
 import (
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -34,6 +35,7 @@ func TestScenario_FindsTheMistakeThatItIsFor(t *testing.T) {
 		// Its port is closed meanwhile.
 		{scenario: SoftEviction, how: "lingers", warns: []Code{RefusedEarly, ClosedUnderRequest}},
 		{scenario: NodeShutdown, how: "good"},
+		{scenario: OnlyCopy, how: "lingers", warns: []Code{RefusedEarly, ClosedUnderRequest}},
 		// It takes four seconds.
 		{scenario: ForceDelete, how: "slowly", warns: []Code{TooSlow}, exit: 137},
 		{scenario: ForceDelete, how: "at-once"},
@@ -91,6 +93,22 @@ func TestElsewhere_MovesThePortWhereverItIsGiven(t *testing.T) {
 		if got != c.want {
 			t.Errorf("%s with %s: %q, want %q", c.command, c.env, got, c.want)
 		}
+	}
+}
+
+// A copy of a program with a port for probes needs that port too.
+func TestElsewhere_MovesEveryPortAtWhichTheProgramListens(t *testing.T) {
+	at := func(port uint16) netip.AddrPort {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)
+	}
+	first := Container{Command: []string{"server", "--listen=:8080", "--probes=:8081", "--database=:5432"}}
+	moved, targets, err := elsewhere(&first, []*target{loopbackTarget("http", "127.0.0.1:8080")}, []netip.AddrPort{at(8080), at(8081), at(40404)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := func(i int) bool { return moved.Command[i] != first.Command[i] }
+	if !changed(1) || !changed(2) || changed(3) || moved.Command[1] != "--listen=:"+targets[0].url.Port() {
+		t.Errorf("%q, clients of %s", moved.Command, targets[0])
 	}
 }
 

@@ -28,19 +28,23 @@ type sidecar struct {
 	early bool // it ended before the program, by itself or by its hook
 }
 
-// sidecars are the sidecars of a pod, in the pod's order.
+// sidecars are the sidecars of a pod.
 type sidecars struct {
-	list []*sidecar
+	// list has those that were started and not ended, in the pod's order, and ended has the others.
+	list, ended []*sidecar
 	// stops are the goroutines that stop one sidecar each, until cancel.
 	stops  sync.WaitGroup
 	cancel context.CancelFunc
 }
 
-// startSidecars starts the sidecars, one after another: the next one when the startup probe of the
-// one before has succeeded, or at once if that one has no startup probe.
-func (r *rehearsal) startSidecars(ctx context.Context) error {
+// startSidecars starts the sidecars that are not in the list, one after another: the next one when
+// the startup probe of the one before has succeeded, or at once if that one has no startup probe.
+func (r *rehearsal) startSidecars(ctx context.Context, what string) error {
 	for i := range r.config.Sidecars {
 		c := &r.config.Sidecars[i]
+		if i < len(r.sidecars.list) && r.sidecars.list[i].container == c {
+			continue
+		}
 		p, err := start(c, r.config.sharePIDs)
 		if err != nil {
 			return fmt.Errorf("%w (sidecar %s)", err, c.Name)
@@ -50,10 +54,23 @@ func (r *rehearsal) startSidecars(ctx context.Context) error {
 			n.sidecar = true
 			r.probeChanged(n)
 		})
-		r.sidecars.list = append(r.sidecars.list, s)
-		r.say("started", "sidecar %s", c.Name)
+		r.sidecars.list = slices.Insert(r.sidecars.list, i, s)
+		r.say(what, "sidecar %s", c.Name)
 		if err := r.awaitProbe(ctx, p, s.probes, s.probes.up, "the sidecar "+c.Name); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// sidecarsStay returns an error if a sidecar exits soon after its start.
+func (r *rehearsal) sidecarsStay(ctx context.Context) error {
+	if err := r.live(ctx, staysFor); err != nil {
+		return err
+	}
+	for _, s := range r.sidecars.list {
+		if s.program.hasEnded() {
+			return s.program.endedEarly("the sidecar " + s.container.Name)
 		}
 	}
 	return nil
@@ -79,7 +96,7 @@ func (r *rehearsal) stopSidecars(ctx context.Context, order stopOrder) {
 // stopSidecar runs the hook of one sidecar, waits for its turn, and stops it.
 func (r *rehearsal) stopSidecar(ctx context.Context, s *sidecar, grace int64, before []<-chan struct{}) {
 	defer close(s.terminated)
-	if hasEnded(s.program) {
+	if s.program.hasEnded() {
 		return // it was not restarted; the kubelet stops only what runs
 	}
 	if s.container.PreStop != nil {
@@ -98,7 +115,7 @@ func (r *rehearsal) stopSidecar(ctx context.Context, s *sidecar, grace int64, be
 		}
 		grace = lessOf(grace, time.Since(began))
 	}
-	if hasEnded(s.program) {
+	if s.program.hasEnded() {
 		return
 	}
 	sig := s.container.StopSignal
@@ -116,7 +133,7 @@ func (r *rehearsal) stopSidecar(ctx context.Context, s *sidecar, grace int64, be
 	if awaitAll(ctx, wait, s.program.exited) != nil {
 		return
 	}
-	if hasEnded(s.program) {
+	if s.program.hasEnded() {
 		s.cutShort = false
 		r.at(s.program.endedAt, "", "exited", "sidecar %s: %s, %.2f s after the signal", s.container.Name, s.program.ending(), s.program.endedAt.Sub(s.signalled).Seconds())
 		return
@@ -153,41 +170,53 @@ func (r *rehearsal) awaitSidecars(ctx context.Context) error {
 
 // endPod ends what belongs to the pod apart from the program, and waits for it.
 func (r *rehearsal) endPod(ctx context.Context) error {
+	err := r.endSidecars(ctx, func(*sidecar) bool { return true })
+	for _, run := range r.hooks {
+		run.end()
+	}
+	return err
+}
+
+// endSidecars ends some sidecars, and all goroutines that stop one, and waits for them.
+func (r *rehearsal) endSidecars(ctx context.Context, which func(*sidecar) bool) error {
 	if r.sidecars.cancel != nil {
 		r.sidecars.cancel()
 	}
 	r.sidecars.stops.Wait()
-	killing, cancel := context.WithTimeout(context.WithoutCancel(ctx), killPatience)
-	defer cancel()
 	var errs []error
-	for _, s := range r.sidecars.list {
-		s.early = hasEnded(s.program) && s.signalled.IsZero() && r.stopped != nil && s.program.endedAt.Before(r.endOfProgram())
-		if s.early {
-			r.at(s.program.endedAt, SidecarGone, "exited", "sidecar %s: %s", s.container.Name, s.program.ending())
+	r.sidecars.list = slices.DeleteFunc(r.sidecars.list, func(s *sidecar) bool {
+		if which(s) {
+			errs = append(errs, r.endSidecar(ctx, s))
+			r.sidecars.ended = append(r.sidecars.ended, s)
+			return true
 		}
-		s.probes.stop()
-		errs = append(errs, s.program.kill(killing))
-	}
-	for _, run := range r.hooks {
-		run.end()
-	}
+		return false
+	})
 	return errors.Join(errs...)
+}
+
+// endSidecar ends a sidecar that nothing stops any more.
+func (r *rehearsal) endSidecar(ctx context.Context, s *sidecar) error {
+	s.early = s.program.hasEnded() && s.signalled.IsZero() && r.stopped != nil && s.program.endedAt.Before(r.endOfProgram())
+	if s.early {
+		r.at(s.program.endedAt, SidecarGone, "exited", "sidecar %s: %s", s.container.Name, s.program.ending())
+	}
+	s.probes.stop()
+	return s.program.end(ctx)
 }
 
 // endOfProgram is when the program exited, or now if it still runs.
 func (r *rehearsal) endOfProgram() time.Time {
-	select {
-	case <-r.stopped.exited:
+	if r.stopped.hasEnded() {
 		return r.stopped.endedAt
-	default:
-		return time.Now()
 	}
+	return time.Now()
 }
 
 // judgeSidecars adds the findings about how the sidecars ended. It is called after endPod.
 func (r *rehearsal) judgeSidecars(add adder) {
 	stopped := r.sidecars.cancel != nil && !r.notAwaited()
-	for _, s := range r.sidecars.list {
+	for _, s := range r.sidecars.ended {
 		name := s.container.Name
 		switch {
 		case s.early:

@@ -9,6 +9,7 @@ import (
 )
 
 // Stack is where goroutines or threads of a program were that had not exited when its time was up.
+// In Node.js it is where its one thread was, or what keeps its event loop alive, such as a Timeout.
 type Stack struct {
 	// Count is how many were there: goroutines in Go, threads elsewhere.
 	Count int `json:"count"`
@@ -34,18 +35,26 @@ const (
 type dump struct {
 	signal syscall.Signal
 	what   string
-	read   func(text string) []Stack
+	read   func(ctx context.Context, text string) []Stack
 }
+
+// sigusr1 is SIGUSR1 of Linux. Not every system that compiles this has one.
+const sigusr1 = syscall.Signal(10)
 
 // dump returns nil for a program whose stacks cannot be read.
 func (p *program) dump() *dump {
+	parse := func(f func(text string) []Stack) func(context.Context, string) []Stack {
+		return func(_ context.Context, text string) []Stack { return f(text) }
+	}
 	switch name := p.runtime(); {
 	case p.isGo:
-		return &dump{syscall.SIGQUIT, "goroutines", goroutines}
+		return &dump{syscall.SIGQUIT, "goroutines", parse(goroutines)}
 	case name == "java":
-		return &dump{syscall.SIGQUIT, "threads", javaThreads}
+		return &dump{syscall.SIGQUIT, "threads", parse(javaThreads)}
 	case strings.HasPrefix(name, "python"):
-		return &dump{syscall.SIGABRT, "threads", pythonThreads} // PYTHONFAULTHANDLER is set
+		return &dump{syscall.SIGABRT, "threads", parse(pythonThreads)} // PYTHONFAULTHANDLER is set
+	case name == "node":
+		return &dump{sigusr1, "event loop", p.inspect}
 	}
 	return nil
 }
@@ -64,7 +73,7 @@ func (r *rehearsal) stacks(ctx context.Context) error {
 	if err := r.awaitDump(ctx); err != nil {
 		return err
 	}
-	all := d.read(p.output.recorded())
+	all := d.read(ctx, p.output.recorded())
 	if len(all) == 0 {
 		return nil // the program handles the signal itself
 	}
@@ -77,26 +86,18 @@ func (r *rehearsal) stacks(ctx context.Context) error {
 func (r *rehearsal) awaitDump(ctx context.Context) error {
 	const look = 100 * time.Millisecond
 	p := r.stopped
-	ended := func() bool {
-		select {
-		case <-p.exited:
-			return true
-		default:
-			return false
-		}
-	}
 	for until, before := time.Now().Add(dumpPatience), 0; time.Now().Before(until); {
 		if err := r.wait(ctx, time.Now().Add(look), p.exited); err != nil {
 			return err
 		}
 		written := len(p.output.recorded())
-		if ended() || !p.isGo && written > 0 && written == before {
+		if p.hasEnded() || !p.isGo && written > 0 && written == before {
 			break
 		}
 		before = written
 	}
 	patience := dumpPatience
-	if p.isolation != namespace || !ended() {
+	if p.isolation != namespace || !p.hasEnded() {
 		patience /= 10 // its supervisor or the program keeps the output open
 	}
 	return r.wait(ctx, time.Now().Add(patience), p.drained)

@@ -9,14 +9,18 @@ import (
 	"time"
 )
 
-// start starts the program.
+// start starts the containers of the pod that do not run: the sidecars, and then the program.
 func (r *rehearsal) start(ctx context.Context) error {
+	r.started = time.Now()
 	what := "started again"
 	if r.began.IsZero() {
-		r.began, r.started, what = time.Now(), time.Now(), "started"
-		if err := r.startSidecars(ctx); err != nil {
-			return err
-		}
+		r.began, what = r.started, "started"
+	}
+	if err := r.startSidecars(ctx, what); err != nil {
+		return err
+	}
+	if r.program != nil {
+		return nil
 	}
 	p, err := start(&r.config.Program, r.config.sharePIDs)
 	if err != nil {
@@ -77,8 +81,12 @@ func (r *rehearsal) beginEnd(ctx context.Context) error {
 	r.deleted = time.Now()
 	r.probes.stopping(r.order.readinessGoesOn())
 	defer r.stopSidecars(ctx, r.order)
-	if !r.order.deletes() {
-		r.say(r.plan.happens, "the endpoint stays until the container is gone; grace %d s", r.grace)
+	if !r.order.removesEndpoint() {
+		stays := "until the container is gone"
+		if r.order.readinessGoesOn() && hasReadiness(&r.config.Program) {
+			stays = "while the program is ready"
+		}
+		r.say(r.plan.happens, "the endpoint stays %s; grace %d s", stays, r.grace)
 		return nil
 	}
 	lag := r.config.lag(r.plan)
@@ -140,10 +148,31 @@ func (r *rehearsal) signal(context.Context) error {
 // awaitEnd waits until the program has exited or its time is up.
 func (r *rehearsal) awaitEnd(ctx context.Context) error {
 	r.stopped = r.program
-	until := r.deadline
+	var until time.Time
+	until, r.cutShort = r.patience()
+	if err := r.wait(ctx, until, r.program.exited); err != nil {
+		return err
+	}
+	if r.cutShort && !r.hung && r.traffic == nil && r.givesBack() {
+		// The program may have removed its handler to finish its work, which shows only at the end.
+		r.cutShort = false
+		if err := r.wait(ctx, r.deadline, r.program.exited); err != nil {
+			return err
+		}
+	}
+	if r.program.hasEnded() && r.endedInTime() {
+		return r.afterEnd(ctx)
+	}
+	return r.runsOn(ctx)
+}
+
+// patience is until when the end of the program is awaited, and whether that is before its time is
+// up.
+func (r *rehearsal) patience() (until time.Time, cutShort bool) {
+	until = r.deadline
 	shorten := func(d time.Duration) {
 		if early := r.signalled.Add(d); early.Before(until) {
-			until, r.cutShort = early, true
+			until, cutShort = early, true
 		}
 	}
 	if r.config.CutShort {
@@ -156,23 +185,11 @@ func (r *rehearsal) awaitEnd(ctx context.Context) error {
 		// The kernel ignores the signal or holds it back: waiting longer changes nothing.
 		shorten(noReaction)
 	}
-	if err := r.wait(ctx, until, r.program.exited); err != nil {
-		return err
-	}
-	if r.cutShort && !r.hung && r.traffic == nil && r.givesBack() {
-		// The program may have removed its handler to finish its work, which shows only at the end.
-		r.cutShort = false
-		if err := r.wait(ctx, r.deadline, r.program.exited); err != nil {
-			return err
-		}
-	}
-	select {
-	case <-r.program.exited:
-		if r.endedInTime() {
-			return r.afterEnd(ctx)
-		}
-	default:
-	}
+	return until, cutShort
+}
+
+// runsOn records that the program has not exited, and where it is.
+func (r *rehearsal) runsOn(ctx context.Context) error {
 	r.ranOn, r.result.ExitCode = time.Since(r.signalled), -1
 	r.givenBack = r.givesBack()
 	switch {
@@ -216,7 +233,7 @@ func (r *rehearsal) afterEnd(ctx context.Context) error {
 	if r.traffic == nil {
 		return nil
 	}
-	if !r.order.deletes() && r.gone.IsZero() {
+	if !r.order.removesEndpoint() && r.gone.IsZero() {
 		// The end of the container removes the endpoint. No program can exit at the very moment in which
 		// it closes its port. Whenever this process waited for a processor, the program did so too.
 		r.gone = p.endedAt.Add(-closing - r.lateness())
@@ -232,16 +249,28 @@ func (r *rehearsal) afterEnd(ctx context.Context) error {
 	return err
 }
 
-// startAgain starts the program again with the files that it has left, and waits until it is ready.
+// startAgain starts again what was stopped or killed, the whole pod or one container, with the
+// files that it has left, and waits until the pod is ready. It does so at once, as the kubelet does
+// the first time.
 func (r *rehearsal) startAgain(ctx context.Context) error {
-	if err := r.clean(ctx); err != nil {
-		return err
+	r.settle()
+	if r.stopped != nil || r.program.hasEnded() {
+		if err := r.clean(ctx); err != nil {
+			return err
+		}
+		r.program = nil
 	}
-	r.program = nil
-	if err := r.start(ctx); err != nil {
-		return err
+	podStopped := r.sidecars.cancel != nil // and not one container
+	err := r.endSidecars(ctx, func(s *sidecar) bool { return podStopped || s.program.hasEnded() })
+	if err == nil {
+		err = r.start(ctx)
 	}
-	_, err := r.ready(ctx)
+	if err == nil {
+		_, err = r.ready(ctx)
+	}
+	if err == nil && len(r.sidecars.list) > 0 {
+		err = r.sidecarsStay(ctx)
+	}
 	var isDown *downError
 	if errors.As(err, &isDown) {
 		r.find(NotBack, true, "%s", isDown.text)
@@ -266,7 +295,31 @@ func (r *rehearsal) crash(ctx context.Context) error {
 	}
 	r.say(r.plan.happens, "by SIGKILL, as when memory runs out")
 	r.result.ExitCode = 128 + int(syscall.SIGKILL)
-	return r.wait(ctx, time.Now().Add(10*time.Second), r.program.exited)
+	if err := r.wait(ctx, time.Now().Add(killPatience), r.program.exited); err != nil || r.program.hasEnded() {
+		return err
+	}
+	return errors.New("rehearse: the program was killed and has not ended: look what it waits for in /proc")
+}
+
+// crashSidecars kills the sidecars. The program goes on.
+func (r *rehearsal) crashSidecars(ctx context.Context) error {
+	r.deleted, r.result.ExitCode = time.Now(), -1
+	for _, s := range r.sidecars.list {
+		if err := s.program.stop(syscall.SIGKILL); err != nil {
+			return fmt.Errorf("rehearse: send SIGKILL to the sidecar %s: %w", s.container.Name, err)
+		}
+		r.say(r.plan.happens, "sidecar %s: by SIGKILL", s.container.Name)
+		if err := awaitAll(ctx, killPatience, s.program.exited); err != nil {
+			return err
+		}
+	}
+	if err := r.wait(ctx, time.Now().Add(withoutSidecars), r.program.exited); err != nil {
+		return err
+	}
+	if r.program.hasEnded() {
+		r.at(r.program.endedAt, "", "exited", "%s, without its sidecars", r.program.ending())
+	}
+	return nil
 }
 
 // signalAgain sends the stop signal a second time, if the program has not exited meanwhile.
@@ -274,10 +327,8 @@ func (r *rehearsal) signalAgain(ctx context.Context) error {
 	if err := r.wait(ctx, r.signalled.Add(secondAfter), r.program.exited); err != nil {
 		return err
 	}
-	select {
-	case <-r.program.exited:
+	if r.program.hasEnded() {
 		return nil
-	default:
 	}
 	r.again = time.Now()
 	if err := r.program.stop(r.config.Program.StopSignal); err != nil {

@@ -81,9 +81,7 @@ func (p *program) startSupervised(path string) error {
 		}
 		_, _ = cmd.Wait(), said.Close()
 		close(p.drained)
-		select {
-		case <-p.exited:
-		default:
+		if !p.hasEnded() {
 			p.ended(-1, syscall.SIGKILL) // something has killed the supervisor
 		}
 	}()

@@ -135,7 +135,7 @@ func (t *traffic) talk(to *target) {
 		stay(1, t.oneStreamHTTP2)
 	case to.Use == Stream:
 		stay(1, t.oneStream)
-	case to.Use == Slow: // see slow
+	case to.Use == Slow: // see sendSlow
 	case scheme == "ws", scheme == "wss":
 		stay(keepAliveClients, t.oneWebSocket)
 	case scheme == "tcp":

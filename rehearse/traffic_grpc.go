@@ -1,7 +1,6 @@
 package rehearse
 
 import (
-	"encoding/binary"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -22,15 +21,7 @@ const (
 
 // beGRPC makes the requests those of the health protocol: Check, and Watch, which is a stream.
 func (t *target) beGRPC() {
-	service := strings.TrimPrefix(t.url.Path, "/")
-	message := []byte{}
-	if service != "" {
-		// Field 1, a string.
-		message = append(append(message, 10), binary.AppendUvarint(nil, uint64(len(service)))...)
-		message = append(message, service...)
-	}
-	frame := binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message))) //nolint:gosec // no name is that long
-	t.Method, t.Body = http.MethodPost, string(append(frame, message...))
+	t.Method, t.Body = http.MethodPost, healthRequest(strings.TrimPrefix(t.url.Path, "/"))
 	t.Header = t.Header.Clone()
 	if t.Header == nil {
 		t.Header = http.Header{}

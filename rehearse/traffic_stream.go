@@ -77,6 +77,7 @@ func notFound(status int) error {
 
 // WebSocket opcodes.
 const (
+	opText  = 1
 	opClose = 8
 	opPing  = 9
 	opPong  = 10
@@ -177,16 +178,15 @@ func (w *wire) untilClosed() error {
 // maxControl is the longest payload of a control frame.
 const maxControl = 125
 
-// readFrame reads a frame. It returns the payload of control frames only.
-func readFrame(in *bufio.Reader) (op byte, payload []byte, err error) {
+// readHead reads the head of a frame, up to the payload.
+func readHead(in *bufio.Reader) (op byte, length uint64, err error) {
 	var head [2]byte
 	if _, err = io.ReadFull(in, head[:]); err != nil {
-		return 0, nil, err
+		return 0, 0, err
 	}
-	op = head[0] & 0x0f
-	length := uint64(head[1] & 0x7f)
+	op, length = head[0]&0x0f, uint64(head[1]&0x7f)
 	if masked := head[1]&0x80 != 0; masked {
-		return 0, nil, errors.New("a frame of the server is masked")
+		return 0, 0, errors.New("a frame of the server is masked")
 	}
 	switch length {
 	case 126:
@@ -196,6 +196,12 @@ func readFrame(in *bufio.Reader) (op byte, payload []byte, err error) {
 	case 127:
 		err = binary.Read(in, binary.BigEndian, &length)
 	}
+	return op, length, err
+}
+
+// readFrame reads a frame. It returns the payload of control frames only.
+func readFrame(in *bufio.Reader) (op byte, payload []byte, err error) {
+	op, length, err := readHead(in)
 	switch {
 	case err != nil:
 		return 0, nil, err
@@ -210,7 +216,7 @@ func readFrame(in *bufio.Reader) (op byte, payload []byte, err error) {
 	return op, payload, err
 }
 
-// writeFrame writes a control frame.
+// writeFrame writes a frame with a payload of maxControl at most.
 func (w *wire) writeFrame(op byte, payload []byte) error {
 	frame := []byte{0x80 | op, 0x80 | byte(len(payload)), 0, 0, 0, 0} // masked with zeros
 	_, err := w.Write(append(frame, payload...))

@@ -36,8 +36,7 @@ server.listen 128
 
 trap('TERM') do
   $stopping = true
-  $closing = true
-  server.close
+  Thread.new { $closing = true; server.close }
 end
 
 threads = []
