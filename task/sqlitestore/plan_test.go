@@ -41,6 +41,7 @@ func TestStatements_FindTheirRowsByIndexes(t *testing.T) {
 		"InterruptQueue":     {"running"}, // only a command of a person runs it
 		"RemoveIdleWorker":   {"running"}, // up to the first row
 		"RunningTasksHeldBy": {"running"}, "RunningTasksNotListed": {"r"},
+		"RemoveEmptySets": {"schedule_sets"}, // a row for each program that has schedules
 	}
 	for name, text := range statements {
 		if name == "Tasks" || name == "Outlines" || name == "RunningTasks" || strings.HasPrefix(text, "where") {

@@ -30,7 +30,7 @@ where (schedule_set, name) > (?1, ?2) and schedule_set <= ?3 and (?4 = '' or nam
 update schedule_sets set beats = beats + 1, heard = ?3 where name = ?1 and generation = ?2
 
 -- name: RemoveEmptySets
-delete from schedule_sets where heard < ? and name not in (select schedule_set from schedules)
+delete from schedule_sets where heard < ? and not exists (select 1 from schedules where schedule_set = schedule_sets.name)
 
 -- name: DueSchedules
 select s.name, s.tick, s.due, s.paused from schedule_sets g cross join schedules s
