@@ -36,6 +36,13 @@ func (c *Container) environment() []string {
 		last[name] = len(all)
 		all = append(all, pair)
 	}
+	if c.reports != "" {
+		i, ok := last[nodeOptions]
+		if !ok {
+			i, all = len(all), append(all, nodeOptions+"=")
+		}
+		all[i] += " " + reportOptions(c.reports) // of an option that is there twice, the later one counts
+	}
 	return all
 }
 

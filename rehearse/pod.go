@@ -33,6 +33,9 @@ type Container struct {
 	// does: Startup before the others, Readiness until the program has exited, and Liveness until the
 	// pod is deleted. Each may be nil.
 	Startup, Readiness, Liveness *Probe
+
+	// reports is the directory for a diagnostic report of Node.js, empty for none.
+	reports string
 }
 
 // Image is an unpacked container image.

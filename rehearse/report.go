@@ -52,7 +52,7 @@ type Result struct {
 	ExitCode int `json:"exit_code"`
 	// Stacks shows where the program hung, if it had not exited when its time was up and its stacks
 	// can be read: the goroutines of a Go program, the threads of one in Python or Java, and what
-	// keeps one in Node.js alive.
+	// kept one in Node.js alive.
 	Stacks []Stack `json:"stacks,omitempty"`
 	// Output has the last lines that the program has written.
 	Output []string `json:"output,omitempty"`

@@ -9,7 +9,7 @@ import (
 )
 
 // Stack is where goroutines or threads of a program were that had not exited when its time was up.
-// In Node.js it is where its one thread was, or what keeps its event loop alive, such as a Timeout.
+// In Node.js it is where a worker thread was, or what kept an event loop alive, such as a timer.
 type Stack struct {
 	// Count is how many were there: goroutines in Go, threads elsewhere.
 	Count int `json:"count"`
@@ -35,26 +35,26 @@ const (
 type dump struct {
 	signal syscall.Signal
 	what   string
-	read   func(ctx context.Context, text string) []Stack
+	// complete reports whether the dump is. It is settled if the program has written something, and
+	// writes no more.
+	complete func(settled bool) bool
+	// read parses what the program has written to its output since.
+	read func(output string) []Stack
 }
-
-// sigusr1 is SIGUSR1 of Linux. Not every system that compiles this has one.
-const sigusr1 = syscall.Signal(10)
 
 // dump returns nil for a program whose stacks cannot be read.
 func (p *program) dump() *dump {
-	parse := func(f func(text string) []Stack) func(context.Context, string) []Stack {
-		return func(_ context.Context, text string) []Stack { return f(text) }
-	}
+	atExit := func(bool) bool { return false }
+	settled := func(settled bool) bool { return settled }
 	switch name := p.runtime(); {
 	case p.isGo:
-		return &dump{syscall.SIGQUIT, "goroutines", parse(goroutines)}
+		return &dump{syscall.SIGQUIT, "goroutines", atExit, goroutines}
 	case name == "java":
-		return &dump{syscall.SIGQUIT, "threads", parse(javaThreads)}
+		return &dump{syscall.SIGQUIT, "threads", settled, javaThreads}
 	case strings.HasPrefix(name, "python"):
-		return &dump{syscall.SIGABRT, "threads", parse(pythonThreads)} // PYTHONFAULTHANDLER is set
+		return &dump{syscall.SIGABRT, "threads", settled, pythonThreads} // PYTHONFAULTHANDLER is set
 	case name == "node":
-		return &dump{sigusr1, "event loop", p.inspect}
+		return p.nodeDump()
 	}
 	return nil
 }
@@ -70,10 +70,10 @@ func (r *rehearsal) stacks(ctx context.Context) error {
 	if err := p.stop(d.signal); err != nil {
 		return fmt.Errorf("rehearse: send %s: %w", signalName(d.signal), err)
 	}
-	if err := r.awaitDump(ctx); err != nil {
+	if err := r.awaitDump(ctx, d); err != nil {
 		return err
 	}
-	all := d.read(ctx, p.output.recorded())
+	all := d.read(p.output.recorded())
 	if len(all) == 0 {
 		return nil // the program handles the signal itself
 	}
@@ -82,8 +82,8 @@ func (r *rehearsal) stacks(ctx context.Context) error {
 	return nil
 }
 
-// awaitDump waits until a dump is written: a Go program exits then, others stop writing.
-func (r *rehearsal) awaitDump(ctx context.Context) error {
+// awaitDump waits until a dump is written, or the program has exited.
+func (r *rehearsal) awaitDump(ctx context.Context, d *dump) error {
 	const look = 100 * time.Millisecond
 	p := r.stopped
 	for until, before := time.Now().Add(dumpPatience), 0; time.Now().Before(until); {
@@ -91,7 +91,7 @@ func (r *rehearsal) awaitDump(ctx context.Context) error {
 			return err
 		}
 		written := len(p.output.recorded())
-		if p.hasEnded() || !p.isGo && written > 0 && written == before {
+		if p.hasEnded() || d.complete(written > 0 && written == before) {
 			break
 		}
 		before = written
