@@ -87,7 +87,7 @@ func TestOpen_ChecksItsConfiguration(t *testing.T) {
 }
 
 func TestMigrate_ASchemaIsMadeOnlyWhenThatIsAskedFor(t *testing.T) {
-	dsn := migrated.DSN(t)
+	dsn := pgtest.DSN(t)
 	if _, err := Open(t.Context(), Config{DSN: dsn}); err == nil || !strings.Contains(err.Error(), "--migrate") {
 		t.Errorf("%v", err)
 	}
@@ -96,7 +96,7 @@ func TestMigrate_ASchemaIsMadeOnlyWhenThatIsAskedFor(t *testing.T) {
 }
 
 func TestMigrate_ADatabaseThatANewerProgramMadeUnreadableIsRefused(t *testing.T) {
-	dsn := migrated.DSN(t)
+	dsn := pgtest.DSN(t)
 	closed(t, openAt(t, Config{DSN: dsn, Migrate: true}))
 	exec(t, dsn, `update lastcall.lastcall set value = 7 where key = 'version'`)
 	closed(t, openAt(t, Config{DSN: dsn, Migrate: true}))
@@ -107,7 +107,7 @@ func TestMigrate_ADatabaseThatANewerProgramMadeUnreadableIsRefused(t *testing.T)
 }
 
 func TestMigrate_ManyMayMigrateAtOnce(t *testing.T) {
-	dsn := migrated.DSN(t)
+	dsn := pgtest.DSN(t)
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
@@ -127,7 +127,7 @@ func TestMigrate_ManyMayMigrateAtOnce(t *testing.T) {
 }
 
 func TestOpen_AGivenPoolOfOneConnectionIsEnoughAndStaysOpen(t *testing.T) {
-	cfg, err := pgxpool.ParseConfig(migrated.DSN(t))
+	cfg, err := pgxpool.ParseConfig(pgtest.DSN(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func runOne(t *testing.T, s *Store) task.Task {
 }
 
 func TestAdd_ABadItemFailsAloneInItsBatch(t *testing.T) {
-	s := openAt(t, Config{DSN: migrated.DSN(t), Migrate: true})
+	s := openAt(t, Config{DSN: pgtest.DSN(t), Migrate: true})
 	defer closed(t, s)
 	var ids []task.NewTask
 	for i := range 9 {
@@ -208,7 +208,7 @@ func soon(t *testing.T) context.Context {
 }
 
 func TestOpen_ARoleThatMayReadAndWriteTheTablesIsEnough(t *testing.T) {
-	dsn := migrated.DSN(t)
+	dsn := pgtest.DSN(t)
 	closed(t, openAt(t, Config{DSN: dsn, Migrate: true}))
 	exec(t, dsn, `drop role if exists modest`, `create role modest login`,
 		`grant usage on schema lastcall to modest`, `grant select, insert, update, delete on all tables in schema lastcall to modest`)

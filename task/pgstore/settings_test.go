@@ -133,7 +133,7 @@ func ask(t *testing.T, dsn, sql string) (n int) {
 }
 
 func TestSettings_OfADatabaseEachWorksOrIsRefusedWithASentence(t *testing.T) {
-	dsn := migrated.DSN(t)
+	dsn := pgtest.DSN(t)
 	closed(t, openAt(t, Config{DSN: dsn, Migrate: true}))
 	change := func(what, value string) {
 		exec(t, dsn, `set default_transaction_read_only = off`, fmt.Sprintf(`do $$ begin execute format('alter database %%I %s', current_database()%s); end $$`, what, value))
@@ -181,7 +181,7 @@ func TestSettings_OfAServerDoNotReachASessionOfOurs(t *testing.T) {
 }
 
 func TestSettings_ADatabaseWhoseOrderIsAnotherWorks(t *testing.T) {
-	admin := migrated.DSN(t)
+	admin := pgtest.DSN(t)
 	if ask(t, admin, `select current_setting('server_version_num')::integer`) < 150000 || ask(t, admin, `select count(*) from pg_collation where collprovider = 'i'`) == 0 {
 		t.Log("this server has no database in an order of ICU's")
 		return
@@ -198,7 +198,7 @@ func TestSettings_ADatabaseWhoseOrderIsAnotherWorks(t *testing.T) {
 
 // A policy hides rows, and the store would not notice.
 func TestOpen_RefusesARoleFromWhichPoliciesHideRows(t *testing.T) {
-	dsn := migrated.DSN(t)
+	dsn := pgtest.DSN(t)
 	closed(t, openAt(t, Config{DSN: dsn, Migrate: true}))
 	exec(t, dsn, `drop role if exists fenced`, `create role fenced login`, `grant usage on schema lastcall to fenced`,
 		`grant select, insert, update, delete on all tables in schema lastcall to fenced`, `alter table lastcall.tasks enable row level security`)
@@ -243,7 +243,7 @@ func pathPool(t *testing.T, dsn, path string) *pgxpool.Pool {
 }
 
 func TestOpen_RefusesAPathThatHasAnotherSchemaBeforeTheServers(t *testing.T) {
-	dsn := migrated.DSN(t)
+	dsn := pgtest.DSN(t)
 	closed(t, openAt(t, Config{DSN: dsn, Migrate: true}))
 	for path, refused := range map[string]bool{
 		"public, pg_catalog": true, "public, pg_catalog, pg_temp": true,
@@ -265,7 +265,7 @@ func TestOpen_RefusesAPathThatHasAnotherSchemaBeforeTheServers(t *testing.T) {
 }
 
 func TestOpen_RefusesASchemaInWhichEverybodyMayCreate(t *testing.T) {
-	dsn := migrated.DSN(t)
+	dsn := pgtest.DSN(t)
 	exec(t, dsn, `create schema shared`, `grant create on schema shared to public`)
 	for _, migrate := range []bool{true, false} {
 		s, err := Open(t.Context(), Config{DSN: dsn, Schema: "shared", Migrate: migrate})
