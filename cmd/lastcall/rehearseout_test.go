@@ -147,8 +147,8 @@ func TestRehearse_TheHelpAndThePageHaveNoFlagThatIsNotThere(t *testing.T) {
 		text = regexp.MustCompile(" -- [^`\n]*").ReplaceAllString(text, "")
 		for _, found := range regexp.MustCompile(`[^-\w]--([a-z][a-z-]*)`).FindAllStringSubmatch(text, -1) {
 			seen++
-			// --port is of the rehearsed server.
-			if cmd.Flags().Lookup(found[1]) == nil && found[1] != "port" {
+			// --port is of the rehearsed server, --report-on-signal of Node.js.
+			if cmd.Flags().Lookup(found[1]) == nil && found[1] != "port" && found[1] != "report-on-signal" {
 				t.Errorf("there is no --%s", found[1])
 			}
 		}

@@ -62,8 +62,9 @@ func running(t *testing.T, store, faults string) (supervisor *os.Process, child 
 			scratch = in.Scratch
 		}
 	}
-	if len(marked(wire.EnvSocket+"="+filepath.Join(scratch, "hub"))) < 5 {
-		t.Fatalf("no processes are found by %s", scratch)
+	// A fault may have killed some of the five by now.
+	if n := len(marked(wire.EnvSocket + "=" + filepath.Join(scratch, "hub"))); n < 3 {
+		t.Fatalf("%d processes are found by %s", n, scratch)
 	}
 	return cmd.Process, child, scratch, wait
 }
