@@ -203,7 +203,7 @@ func TestPauseKind_IsSaidByTheWorkerWithinSecondsAndByPendingReason(t *testing.T
 			"other": func(context.Context, *task.Run) error { return nil }})
 		stop := b.serving(w)
 		id := b.enqueue()
-		time.Sleep(1500 * time.Millisecond)
+		time.Sleep(1400 * time.Millisecond)
 		workers, err := b.client.Workers(t.Context())
 		if err != nil || len(workers) != 1 || len(workers[0].Paused) != 1 || workers[0].Paused[0].Error != "pipe: too many open files" {
 			t.Fatalf("workers %+v, %v", workers, err)
