@@ -236,6 +236,11 @@ func TestKubelet_ThePreStopRequestNamesItself(t *testing.T) {
 func TestKubelet_TheSameRequestsAreLost(t *testing.T) {
 	t.Parallel()
 	const lag = 250 * time.Millisecond
+	few := 0.5 // of those that a rollout lost
+	if testing.Short() {
+		t.Log("make test-full: at least half as many as in a cluster, instead of some")
+		few = 0
+	}
 	for _, c := range []struct {
 		name, how string
 		hook      *Hook
@@ -258,7 +263,7 @@ func TestKubelet_TheSameRequestsAreLost(t *testing.T) {
 				t.Fatal(err)
 			}
 			lost := float64(refusedOf(r))
-			if c.lost == 0 && lost != 0 || c.lost != 0 && (lost < c.lost/2 || lost > 2*c.lost) {
+			if c.lost == 0 && lost != 0 || c.lost != 0 && (lost == 0 || lost < few*c.lost || lost > 2*c.lost) {
 				t.Errorf("%v were lost, and a rollout lost %v for each pod\n%s", lost, c.lost, describe(r))
 			}
 		})

@@ -53,7 +53,7 @@ func TestRollout_WhatIsHandedOverRunsElsewhereAtOnceBeforeABacklog(t *testing.T)
 		f.points = 0 // this test counts the runs that were cut short itself
 		var three []*process
 		for n := range 3 {
-			f.enqueue(handover, 3, func() work { return work{Steps: 200, Pace: 200 * time.Millisecond} })
+			f.enqueue(handover, 3, func() work { return work{Steps: 300, Pace: 200 * time.Millisecond} })
 			f.enqueue(steps, 9, func() work { return work{Steps: 1, Pace: 10 * time.Second} })
 			three = append(three, f.start(j))
 			f.until("all slots taken", func() bool { return f.count(task.StatusRunning) == 12*(n+1) })
