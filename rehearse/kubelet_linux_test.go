@@ -236,11 +236,6 @@ func TestKubelet_ThePreStopRequestNamesItself(t *testing.T) {
 func TestKubelet_TheSameRequestsAreLost(t *testing.T) {
 	t.Parallel()
 	const lag = 250 * time.Millisecond
-	few := 0.5 // of those that a rollout lost
-	if testing.Short() {
-		t.Log("make test-full: at least half as many as in a cluster, instead of some")
-		few = 0
-	}
 	for _, c := range []struct {
 		name, how string
 		hook      *Hook
@@ -262,9 +257,13 @@ func TestKubelet_TheSameRequestsAreLost(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			lost := float64(refusedOf(r))
-			if c.lost == 0 && lost != 0 || c.lost != 0 && (lost == 0 || lost < few*c.lost || lost > 2*c.lost) {
-				t.Errorf("%v were lost, and a rollout lost %v for each pod\n%s", lost, c.lost, describe(r))
+			// On a busy machine a program takes a part of the lag to exit, and answers meanwhile.
+			lost, least := float64(refusedOf(r)), c.lost/2
+			if c.lost > 0 {
+				least *= float64(max(0, eventAt(r, "endpoint gone")-eventAt(r, "exited"))) / float64(lag)
+			}
+			if c.lost == 0 && lost != 0 || lost < least || lost > 2*c.lost {
+				t.Errorf("%v were lost, want %.1f to %v: a rollout lost %v for each pod\n%s", lost, least, 2*c.lost, c.lost, describe(r))
 			}
 		})
 	}

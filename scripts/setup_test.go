@@ -94,7 +94,7 @@ func TestSetup_ABrokenSourceKeepsNoPackageOfTheOthersAway(t *testing.T) {
 		{"BROKEN=yes", "ruby shellcheck", 0, []string{"all packages are installed", broken, "everything is here"}},
 		{"UNAVAILABLE=ruby", "shellcheck", 1,
 			[]string{"could not install the packages ruby: ", broken, "Unable to locate package ruby", "mend or remove it (below /etc/apt)"}},
-		{"UNAVAILABLE=ruby shellcheck", "", 1, []string{"could not install the packages ruby shellcheck"}},
+		{"UNAVAILABLE=ruby shellcheck", "", 1, []string{"could not install the packages ruby shellcheck: "}},
 	} {
 		out, code, installed := setup(t, c.env)
 		if code != c.code || installed != c.installed {
