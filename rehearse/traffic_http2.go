@@ -161,6 +161,8 @@ type http2 struct {
 	frames *frames
 	conn   *http.ClientConn
 	next   uint32 // the stream of the next request
+	opened time.Time
+	idle   time.Duration // how long the connection may be idle; 0: for ever
 }
 
 // onceIdle is how long net/http keeps a connection for one request in memory after it is closed;
@@ -175,7 +177,7 @@ func (t *traffic) dialHTTP2(to *target, idle time.Duration) (*http2, error) {
 		return nil, err
 	}
 	w.begin(forever)
-	h := &http2{wire: w, frames: newFrames(w.Conn), next: 1}
+	h := &http2{wire: w, frames: newFrames(w.Conn), next: 1, opened: time.Now(), idle: idle}
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true) // for net/http it is unencrypted: TLS is below it
 	transport := &http.Transport{
@@ -187,6 +189,12 @@ func (t *traffic) dialHTTP2(to *target, idle time.Duration) (*http2, error) {
 		return nil, err
 	}
 	return h, nil
+}
+
+// idledOut reports whether a request has failed because this side closed the connection when it had
+// been idle: this process had no processor before it could send the request, or while it did.
+func (h *http2) idledOut(err error) bool {
+	return err != nil && h.idle > 0 && time.Since(h.opened) >= h.idle && h.frames.closedHere()
 }
 
 func (h *http2) close() {
@@ -273,7 +281,7 @@ func (t *traffic) askOnceHTTP2(to *target) {
 	switch {
 	case errors.Is(err, errLater): // it was connected, and the request was not processed
 		err = io.EOF
-	case err != nil && h.frames.closedHere() && time.Since(begun) > onceIdle:
+	case h.idledOut(err):
 		err = errLate
 	}
 	t.add(to, newConnection, begun, err, status)

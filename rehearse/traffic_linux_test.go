@@ -36,24 +36,6 @@ func talkerTargets(where, lines, only string) []Target {
 	})
 }
 
-// twice rehearses a program again if it fails for other reasons than those, with -short alone: the
-// tests of other packages may have disturbed it. TestVerdict_ is about verdicts that are the same.
-func twice(t *testing.T, fails []Code, cfg Config) *Result {
-	t.Helper()
-	r, err := rehearse(t, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, _ := codes(r); !testing.Short() || slices.Equal(got, fails) {
-		return r
-	}
-	t.Logf("make test-full: no second try\n%s", describe(r))
-	if r, err = rehearse(t, cfg); err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
 // Each mistake with anything but one short request is found, for that reason alone, and the program
 // without it passes.
 func TestTraffic_FindsWhatBecomesOfEachSortOfClient(t *testing.T) {
@@ -88,10 +70,13 @@ func TestTraffic_FindsWhatBecomesOfEachSortOfClient(t *testing.T) {
 				t.Skip("make test-full: a gRPC server that waits for a stream; TestStreamHTTP2_OfGRPCOutlivesAGoAway is its short form")
 			}
 			where, lines := freeAddress(t), freeAddress(t)
-			r := twice(t, c.fails, Config{
+			r, err := rehearse(t, Config{
 				Program: Container{Command: []string{program, how}, Env: []string{"ADDRESS=" + where, "TCP_ADDRESS=" + lines}},
 				Traffic: talkerTargets(where, lines, c.only), Grace: 12 * time.Second, CutShort: true,
 			})
+			if err != nil {
+				t.Fatal(err)
+			}
 			fails, warns := codes(r)
 			if how == "no-goaway" { // where it ends, a request or a stream may be within its answer
 				fails = without(without(fails, c.fails, CutOff), c.fails, StreamCut)
