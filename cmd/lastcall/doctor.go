@@ -164,8 +164,8 @@ func (d *doctor) schema(ctx context.Context, address string) bool {
 	return true
 }
 
-// checkFile opens a SQLite file and reads all of it. The error readers says that others can read
-// the file too; strays says that a process has another file open that had this one's name.
+// checkFile opens a SQLite file and reads all of it. If other users can read the file, readers is
+// set. If a process has another file open that had this one's name, strays is set.
 func checkFile(ctx context.Context, address string) (readers, strays, err error) {
 	s, err := openStore(ctx, address, openOptions{}, slog.Default())
 	if err != nil {

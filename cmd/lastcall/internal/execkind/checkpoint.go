@@ -22,7 +22,7 @@ type wrapped struct {
 	Base64 *string `json:"base64,omitempty"`
 }
 
-// wrap returns the JSON to store for a program's checkpoint. An error says that it is too large.
+// wrap returns the JSON to store for a program's checkpoint. It fails if that is too large.
 func wrap(b []byte) (json.RawMessage, error) {
 	kept, err := json.Marshal(json.RawMessage(b))
 	if err != nil || !bytes.Equal(kept, b) || isWrapped(b) {

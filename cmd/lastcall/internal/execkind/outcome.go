@@ -25,7 +25,7 @@ type fate struct {
 	told bool
 	// complaint is the last line that it printed on standard error.
 	complaint string
-	// memory says that the memory limit has killed something; empty if not.
+	// memory is the sentence about what the memory limit has killed, empty if it has killed nothing.
 	memory string
 }
 
