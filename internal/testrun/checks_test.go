@@ -74,6 +74,19 @@ func TestChecks_CatchWhatTheyAreFor(t *testing.T) {
 	}
 }
 
+func TestGoTest_WhatGoListReportsOfDownloadsIsNoPackage(t *testing.T) {
+	list, err := exec.LookPath("go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := write(t, map[string]string{"go": "#!/bin/sh\necho 'go: downloading broken.test/other v1.0.0' >&2\nexec " + list + " \"$@\"\n"})
+	t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	root := write(t, map[string]string{"go.mod": goMod, "p.go": quiet, "q/q.go": quiet})
+	if all, err := packages(t.Context(), root, everything); err != nil || !slices.Equal(all, []string{"broken.test", "broken.test/q"}) {
+		t.Errorf("packages %q, error %v", all, err)
+	}
+}
+
 func TestGolangciLint_VetAndStaticcheckAreAmongTheLinters(t *testing.T) {
 	if _, err := exec.LookPath("golangci-lint"); err != nil {
 		t.Skip("golangci-lint is not installed: run make setup, and this test through make test")

@@ -94,9 +94,11 @@ func goTest(dir string, full bool, chosen choice) func(context.Context) result {
 
 // packages lists the chosen packages of a module, the long ones first.
 func packages(ctx context.Context, dir string, chosen choice) (some []string, err error) {
-	out, _, err := output(ctx, dir, nil, "go", "list", "./...")
+	// The standard output alone: with an empty module cache go list reports each download on the other
+	// stream.
+	out, err := prepare(ctx, dir, nil, "go", "list", "./...").Output()
 	if err != nil {
-		return nil, fmt.Errorf("%s\ngo list: %w", bytes.TrimSpace(out), err)
+		return nil, fmt.Errorf("go list: %w", describeExit(err))
 	}
 	var rest []string
 	for p := range strings.FieldsSeq(string(out)) {
