@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // Find returns the tasks that a query matches, in its order. To go on, ask again with Query.After
@@ -94,8 +95,11 @@ func (r BulkResult) Plus(other BulkResult) BulkResult {
 	return BulkResult{r.Found + other.Found, r.Done + other.Done, r.Changed + other.Changed, r.KeyBusy + other.KeyBusy, other.Next}
 }
 
-// bulkStep is how many tasks are read, and commanded, at once.
-const bulkStep = 500
+const (
+	bulkPage        = 500 // how many tasks Bulk reads at once
+	bulkTransaction = 100 // and how many of them it commands at once
+	bulkMaxPause    = time.Second
+)
 
 // Bulk applies a command to all tasks that a query matches: VerbRetry, VerbCancel, VerbInterrupt or
 // VerbDelete, as the methods of these names do. If the query names no status, it means those that
@@ -108,11 +112,12 @@ const bulkStep = 500
 //
 // Limit, Brief and IDs of the query are not used.
 //
-// Bulk goes from the newest task to the oldest, in steps of 500, each of which is one transaction;
-// workers go on meanwhile. It leaves a task alone whose status is no longer what the query has
-// found. To repeat a call, after an error or a lost answer, does nothing twice; the call can also
-// go on from the Next of the result. Bulk does not see tasks that are created, or fail again, while
-// it goes on.
+// Bulk goes from the newest task to the oldest, in steps of 500. A transaction commands 100 tasks.
+// Between two transactions Bulk pauses for half of the time that the first one took, a second at
+// most, so that the store stays quick for the workers, which go on meanwhile. Bulk leaves a task alone whose status is no longer
+// what the query has found. To repeat a call, after an error or a lost answer, does nothing twice;
+// the call can also go on from the Next of the result. Bulk does not see tasks that are created, or
+// fail again, while it goes on.
 func (c *Client) Bulk(ctx context.Context, verb Verb, q Query, opt *BulkOptions) (done BulkResult, err error) {
 	if opt == nil {
 		opt = &BulkOptions{}
@@ -121,23 +126,23 @@ func (c *Client) Bulk(ctx context.Context, verb Verb, q Query, opt *BulkOptions)
 		return done, err
 	}
 	cmd := Command{Verb: verb, By: c.by, Reason: c.reason}
+	var took time.Duration
 	for done.Next = q.After; ; q.After = done.Next {
 		if err := ctx.Err(); err != nil {
 			return done, context.Cause(ctx)
 		}
 		if opt.Limit > 0 {
-			q.Limit = min(bulkStep, opt.Limit-done.Found)
+			q.Limit = min(bulkPage, opt.Limit-done.Found)
 		}
 		page, err := c.List(ctx, q)
 		if err != nil {
 			return done, err
 		}
-		if !opt.DryRun && len(page.Tasks) > 0 {
-			if err := c.bulkStep(ctx, cmd, page.Tasks, &done); err != nil {
-				return done, err
-			}
+		if opt.DryRun {
+			done.Found += len(page.Tasks)
+		} else if err := c.bulkStep(ctx, cmd, page.Tasks, &done, &took); err != nil {
+			return done, err
 		}
-		done.Found += len(page.Tasks)
 		done.Next = page.Next
 		if opt.Step != nil {
 			opt.Step(done)
@@ -148,13 +153,30 @@ func (c *Client) Bulk(ctx context.Context, verb Verb, q Query, opt *BulkOptions)
 	}
 }
 
-// bulkStep applies a command to some tasks.
-func (c *Client) bulkStep(ctx context.Context, cmd Command, tasks []Task, done *BulkResult) error {
+// bulkStep applies a command to the tasks of a page. It pauses before each transaction; took is how
+// long the one before has taken.
+func (c *Client) bulkStep(ctx context.Context, cmd Command, tasks []Task, done *BulkResult, took *time.Duration) error {
+	for some := range slices.Chunk(tasks, bulkTransaction) {
+		if !pause(ctx, min(*took/2, bulkMaxPause)) {
+			return context.Cause(ctx)
+		}
+		began := time.Now()
+		if err := c.bulkTransaction(ctx, cmd, some, done); err != nil {
+			return err
+		}
+		*took = time.Since(began)
+	}
+	return nil
+}
+
+// bulkTransaction applies a command to some tasks.
+func (c *Client) bulkTransaction(ctx context.Context, cmd Command, tasks []Task, done *BulkResult) error {
 	as := make([]Standing, len(tasks))
 	for i, t := range tasks {
 		as[i] = Standing{ID: t.ID, Status: t.Status, Created: t.Created, Since: t.Since}
 	}
 	step := *done
+	step.Found += len(tasks)
 	for _, err := range c.store.ControlAll(ctx, cmd, as) {
 		switch {
 		case err == nil:
@@ -208,6 +230,6 @@ func bulkQuery(verb Verb, q Query) (Query, error) {
 			q.Statuses = nil // the order says it
 		}
 	}
-	q.Limit, q.Brief = bulkStep, true
+	q.Limit, q.Brief = bulkPage, true
 	return q, nil
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/lastcall-go/lastcall/task"
@@ -187,5 +188,55 @@ func TestBulk_LeavesWhatHasChangedAndStopsAtAnError(t *testing.T) {
 	cancel()
 	if _, err := c.Bulk(ctx, task.VerbCancel, task.Query{}, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
+	}
+}
+
+// slowStore needs some time for each call of ControlAll, and fails in one of them.
+type slowStore struct {
+	task.Store
+	takes time.Duration
+	calls []int // how many tasks each call had
+	fails int   // the number of the call that fails; 0: none
+}
+
+func (s *slowStore) ControlAll(ctx context.Context, cmd task.Command, seen []task.Standing) []error {
+	time.Sleep(s.takes)
+	if s.calls = append(s.calls, len(seen)); len(s.calls) == s.fails {
+		return slices.Repeat([]error{errors.New("the disk is gone")}, len(seen))
+	}
+	return s.Store.ControlAll(ctx, cmd, seen)
+}
+
+func TestBulk_LeavesTheStoreToTheWorkersForAThirdOfTheTime(t *testing.T) {
+	for _, takes := range []struct{ each, all time.Duration }{
+		{200 * time.Millisecond, 6*200*time.Millisecond + 5*100*time.Millisecond},
+		{4 * time.Second, 6*4*time.Second + 5*time.Second}, // no pause is longer than a second
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &slowStore{Store: memstore.New(), takes: takes.each}
+			c := task.NewClient(s)
+			ended(t, c, 520)
+			began := time.Now()
+			got, err := c.Bulk(t.Context(), task.VerbDelete, task.Query{}, nil)
+			if err != nil || got != (task.BulkResult{Found: 520, Done: 520}) || !slices.Equal(s.calls, []int{100, 100, 100, 100, 100, 20}) {
+				t.Errorf("%+v, %v, in calls of %d", got, err, s.calls)
+			}
+			if took := time.Since(began); took != takes.all {
+				t.Errorf("took %v, want %v", took, takes.all)
+			}
+		})
+	}
+}
+
+func TestBulk_CountsWhatWasDoneBeforeAnErrorInTheMiddleOfAStep(t *testing.T) {
+	s := &slowStore{Store: memstore.New(), fails: 3}
+	c := task.NewClient(s)
+	ended(t, c, 520)
+	got, err := c.Bulk(t.Context(), task.VerbDelete, task.Query{}, nil)
+	if err == nil || got != (task.BulkResult{Found: 200, Done: 200}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if got, err := c.Bulk(t.Context(), task.VerbDelete, task.Query{}, nil); err != nil || got != (task.BulkResult{Found: 320, Done: 320}) {
+		t.Errorf("the rest: %+v, %v", got, err)
 	}
 }

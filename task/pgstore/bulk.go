@@ -16,13 +16,25 @@ import (
 // in milliseconds.
 const bulkPatience = "50"
 
-// standings are tasks as they were listed, in columns, with the places in the call of those that
-// have a valid id.
-type standings struct {
-	ids            [][16]byte
-	created, since []time.Time
-	places         []int
+// standing is a task as it was listed, with its place in the call.
+type standing struct {
+	task.Standing
+	id    [16]byte
+	place int
 }
+
+// columns returns the ids, the times of creation and the times of their states of the tasks that
+// were listed with a status for which want returns true.
+func columns(all []standing, want func(task.Status) bool) (ids [][16]byte, created, since []time.Time) {
+	for _, t := range all {
+		if want(t.Status) {
+			ids, created, since = append(ids, t.id), append(created, t.Created), append(since, t.Since)
+		}
+	}
+	return ids, created, since
+}
+
+func isRunning(s task.Status) bool { return s == task.StatusRunning }
 
 // ControlAll implements task.Store.
 func (s *Store) ControlAll(ctx context.Context, cmd task.Command, seen []task.Standing) []error {
@@ -30,12 +42,12 @@ func (s *Store) ControlAll(ctx context.Context, cmd task.Command, seen []task.St
 	for i := range errs {
 		errs[i] = task.ErrChanged
 	}
-	var all standings
+	var all []standing
 	listed := make(map[[16]byte]bool, len(seen)) // a task that is listed again will have changed
 	for i, t := range seen {
 		if id, ok := storekit.ParseID(t.ID); ok && !listed[id] {
 			listed[id] = true
-			all.ids, all.created, all.since, all.places = append(all.ids, id), append(all.created, t.Created), append(all.since, t.Since), append(all.places, i)
+			all = append(all, standing{t, id, i})
 		}
 	}
 	err := s.usable(ctx)
@@ -56,8 +68,8 @@ func (s *Store) ControlAll(ctx context.Context, cmd task.Command, seen []task.St
 // controlAll carries out a command for tasks, and records the result of each. If an open
 // transaction holds a key that one of the tasks needs, each half of the tasks is tried by itself,
 // until only that task fails.
-func (s *Store) controlAll(ctx context.Context, cmd task.Command, all standings, errs []error) error {
-	if len(all.ids) == 0 {
+func (s *Store) controlAll(ctx context.Context, cmd task.Command, all []standing, errs []error) error {
+	if len(all) == 0 {
 		return nil
 	}
 	var made commanded
@@ -66,17 +78,15 @@ func (s *Store) controlAll(ctx context.Context, cmd task.Command, all standings,
 		return err
 	})
 	switch {
-	case isLockTimeout(err) && len(all.ids) == 1:
-		errs[all.places[0]] = task.ErrKeyBusy
+	case isLockTimeout(err) && len(all) == 1:
+		errs[all[0].place] = task.ErrKeyBusy
 		return nil
 	case isLockTimeout(err):
-		half := len(all.ids) / 2
-		first := standings{all.ids[:half], all.created[:half], all.since[:half], all.places[:half]}
-		second := standings{all.ids[half:], all.created[half:], all.since[half:], all.places[half:]}
-		if err := s.controlAll(ctx, cmd, first, errs); err != nil {
+		half := len(all) / 2
+		if err := s.controlAll(ctx, cmd, all[:half], errs); err != nil {
 			return err
 		}
-		return s.controlAll(ctx, cmd, second, errs)
+		return s.controlAll(ctx, cmd, all[half:], errs)
 	case err != nil:
 		return err
 	}
@@ -87,15 +97,17 @@ func (s *Store) controlAll(ctx context.Context, cmd task.Command, all standings,
 	for _, id := range made.done {
 		answer[id] = nil
 	}
-	for i, id := range all.ids {
-		if err, ok := answer[id]; ok {
-			errs[all.places[i]] = err
+	asked := false // a run has to receive the command
+	for _, t := range all {
+		if err, ok := answer[t.id]; ok {
+			errs[t.place] = err
+			asked = asked || err == nil && t.Status == task.StatusRunning
 		}
 	}
 	if made.claimable {
 		s.claimable(made.first)
 	}
-	if made.asked {
+	if asked {
 		s.asked()
 	}
 	return nil
@@ -104,45 +116,43 @@ func (s *Store) controlAll(ctx context.Context, cmd task.Command, all standings,
 // commanded is what a command has done in one transaction.
 type commanded struct {
 	done, busy [][16]byte // the tasks for which it was done, and those whose keys other tasks hold
-	asked      bool       // a run has to receive the command
 	claimable  bool       // tasks can be claimed now, and first is their least sort_priority
 	first      int64
 }
 
-// controlBatch carries out a command for tasks in one transaction.
-func (s *Store) controlBatch(ctx context.Context, cmd task.Command, all standings) (made commanded, err error) {
+// controlBatch carries out a command for tasks in one transaction. The status with which a task was
+// listed decides which statement looks for it.
+func (s *Store) controlBatch(ctx context.Context, cmd task.Command, all []standing) (made commanded, err error) {
 	var batch pgx.Batch // one transaction
 	batch.Queue(`select pg_catalog.set_config('lock_timeout', $1, true)`, bulkPatience)
-	args := []any{all.ids, all.created, all.since, cmd.By, cmd.Reason, int64(task.MaxCommands)}
 	var firsts [2]*int64 // null: none
 	made.first = math.MaxInt64
-	queue := func(sql string, args []any, more ...any) {
-		batch.Queue(sql, args...).QueryRow(func(row pgx.Row) error {
-			var ids [][16]byte
-			err := row.Scan(append([]any{&ids}, more...)...)
-			made.done = append(made.done, ids...)
+	// queue adds a statement for the tasks that were listed with one of some statuses. The first
+	// column of its answer has the tasks for which the command was done.
+	queue := func(sql string, want func(task.Status) bool, args []any, more ...any) {
+		ids, created, since := columns(all, want)
+		if len(ids) == 0 {
+			return
+		}
+		batch.Queue(sql, append([]any{ids, created, since}, args...)...).QueryRow(func(row pgx.Row) error {
+			var done [][16]byte
+			err := row.Scan(append([]any{&done}, more...)...)
+			made.done = append(made.done, done...)
 			return err
 		})
 	}
-	commandRuns := func() {
-		batch.Queue(s.q.CommandRuns, append(args, string(cmd.Verb))...).QueryRow(func(row pgx.Row) error {
-			var ids [][16]byte
-			err := row.Scan(&ids)
-			made.done, made.asked = append(made.done, ids...), len(ids) > 0
-			return err
-		})
-	}
+	who := []any{cmd.By, cmd.Reason, int64(task.MaxCommands)}
 	switch cmd.Verb {
 	case task.VerbRetry:
-		queue(s.q.RetryAllWaiting, args, &firsts[0])
-		queue(s.q.RetryAllEnded, args, &firsts[1], &made.busy)
+		queue(s.q.RetryAllWaiting, task.Status.Claimable, who, &firsts[0])
+		queue(s.q.RetryAllEnded, task.Status.Ended, who, &firsts[1], &made.busy)
 	case task.VerbCancel:
-		queue(s.q.CancelAllWaiting, args)
-		commandRuns()
+		queue(s.q.CancelAllWaiting, task.Status.Claimable, who)
+		queue(s.q.CommandRuns, isRunning, append(who, string(cmd.Verb)))
 	case task.VerbInterrupt:
-		commandRuns()
+		queue(s.q.CommandRuns, isRunning, append(who, string(cmd.Verb)))
 	case task.VerbDelete:
-		queue(s.q.DeleteAllEnded, args[:3])
+		queue(s.q.DeleteAllEnded, task.Status.Ended, nil)
 	default:
 		return made, fmt.Errorf("%w: verb %q", task.ErrInvalid, cmd.Verb)
 	}

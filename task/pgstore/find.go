@@ -54,11 +54,17 @@ func collectOutlines(rows pgx.Rows) ([]task.Task, error) {
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (t task.Task, err error) {
 		var id [16]byte
 		err = row.Scan(&id, &t.Created, &t.Status, &t.Since)
-		if t.ID = storekit.FormatID(id); t.Status.Ended() {
-			t.Finished = t.Since
-		}
-		return t, err
+		return outline(id, t.Created, t.Status, t.Since), err
 	})
+}
+
+// outline returns a task with what a brief listing shows of it.
+func outline(id [16]byte, created time.Time, status task.Status, since time.Time) task.Task {
+	t := task.Task{ID: storekit.FormatID(id), Created: created, Status: status, Since: since}
+	if status.Ended() {
+		t.Finished = since
+	}
+	return t
 }
 
 // Find implements task.Store. A listing picks ids from an index that has them in the wanted order;

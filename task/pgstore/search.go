@@ -264,31 +264,39 @@ func (f *filter) searchStatement(parts []task.Query, kinds map[string][]string) 
 	}
 	probes, conditions := f.looked(q)
 	return fmt.Sprintf(`with s as not materialized (%[1]s), hits as materialized (
-		select s.id, s.created, s.at from s %[2]s where %[3]s limit %[4]s
+		select s.id, s.created, s.at, `+statusOfTask+` as status, coalesce(e.ended, r.started, q.since, s.created) as since
+		from s %[2]s where %[3]s limit %[4]s
 	), enough as materialized (
 		select (select pg_catalog.count(*) from hits) = %[4]s as found
 	), last as materialized (
 		select s.id, s.at from s where not (select found from enough) offset %[5]s - 1 limit 1
 	)
-	select array(select id from hits), array(select created from hits), array(select at from hits), array(select id from last), array(select at from last)`,
+	select array(select id from hits), array(select created from hits), array(select at from hits), array(select status from hits), array(select since from hits),
+		array(select id from last), array(select at from last)`,
 		source, probes, strings.Join(conditions, " and "), f.limit, looks)
 }
 
 // search finds tasks for filters that no index covers.
-func (s *Store) search(ctx context.Context, f *filter, parts []task.Query, kinds map[string][]string) ([]task.Task, error) {
+func (s *Store) search(ctx context.Context, f *filter, parts []task.Query, kinds map[string][]string) (tasks []task.Task, err error) {
 	var (
-		ids, lastID         [][16]byte
-		created, at, lastAt []time.Time
+		ids, lastID                [][16]byte
+		created, at, since, lastAt []time.Time
+		statuses                   []task.Status
 	)
 	sql := s.sql(f.searchStatement(parts, kinds))
-	if err := s.pool.QueryRow(ctx, sql, f.args...).Scan(&ids, &created, &at, &lastID, &lastAt); err != nil {
+	if err := s.pool.QueryRow(ctx, sql, f.args...).Scan(&ids, &created, &at, &statuses, &since, &lastID, &lastAt); err != nil {
 		return nil, err
 	}
-	tasks, err := s.readPicked(ctx, f, ids, created)
-	if err != nil {
-		return nil, err
+	if f.Brief {
+		for i, id := range ids {
+			tasks = append(tasks, outline(id, created[i], statuses[i], since[i]))
+		}
+	} else {
+		if tasks, err = s.readPicked(ctx, f, ids, created); err != nil {
+			return nil, err
+		}
+		tasks = f.stillAdmitted(tasks)
 	}
-	tasks = f.stillAdmitted(tasks)
 	if len(tasks) == f.most || len(ids) < f.most && len(lastID) == 0 {
 		return tasks, nil
 	}
