@@ -236,7 +236,6 @@ func (e *each) end(ctx context.Context, err error) error {
 		if err := e.step.write(ctx, StepDone, nil); err != nil {
 			return e.step.failed(err)
 		}
-		e.step.passed()
 		return nil
 	}
 	return e.err

@@ -157,7 +157,7 @@ func (c *Client) Bulk(ctx context.Context, verb Verb, q Query, opt *BulkOptions)
 // long the one before has taken.
 func (c *Client) bulkStep(ctx context.Context, cmd Command, tasks []Task, done *BulkResult, took *time.Duration) error {
 	for some := range slices.Chunk(tasks, bulkTransaction) {
-		if !pause(ctx, min(*took/2, bulkMaxPause)) {
+		if !pause(ctx, min(*took/3, bulkMaxPause)) {
 			return context.Cause(ctx)
 		}
 		began := time.Now()

@@ -88,7 +88,6 @@ func Step[T any](ctx context.Context, r *Run, name string, do func(context.Conte
 	if err != nil {
 		return none, s.failed(err)
 	}
-	s.passed()
 	return v, nil
 }
 
@@ -161,19 +160,14 @@ type steps struct {
 	busy string // the step under way
 	now  *step  // that step, if it is a Step and not an Each
 
-	read    bool // what earlier runs have recorded is here
-	records []recordedStep
+	read    bool          // what earlier runs have recorded is here
+	passed  []string      // the steps that this run has passed, by the names with which it came to them
+	place   int           // the place of the last of them
+	ahead   []*StepRecord // the records of those that it has not passed, in their order
 	skipped map[string]bool
-	met     int    // how many of the records, from the first on, this run has passed
 	doubt   string // the one whose transaction has ended nobody knows how
 	unmet   string // the one that has begun in this run, and is not done
 	size    int    // of all results
-}
-
-// recordedStep is a record with the name by which this run has come to it.
-type recordedStep struct {
-	StepRecord
-	as string
 }
 
 // step is a step that a run is in.
@@ -182,8 +176,9 @@ type step struct {
 	name     string // of the record, if there is one
 	opts     stepOptions
 	skipped  bool
-	recorded *recordedStep // nil for one that is new
-	inTx     bool          // a transaction of the caller has its result
+	recorded *StepRecord // the first of steps.ahead; nil for one that is new
+	place    int         // the place of its record; 0: it has none
+	inTx     bool        // a transaction of the caller has its result
 }
 
 // is reports whether a name is the step's, or one of its former names.
@@ -276,7 +271,7 @@ func (all *steps) take(found []StepRecord) {
 			all.skipped[rec.Name] = true
 			continue
 		}
-		all.records = append(all.records, recordedStep{StepRecord: rec})
+		all.ahead = append(all.ahead, &rec)
 		all.size += len(rec.Body)
 	}
 }
@@ -284,10 +279,8 @@ func (all *steps) take(found []StepRecord) {
 // find finds a step's record, if there is one, and checks that it is its turn.
 func (s *step) find() error {
 	all := &s.run.steps
-	for i := range all.records[:all.met] {
-		if all.records[i].as == s.name {
-			return invalid("step %s comes twice in this run: give each its own name, in a loop with its number", s.name)
-		}
+	if slices.Contains(all.passed, s.name) {
+		return invalid("step %s comes twice in this run: give each its own name, in a loop with its number", s.name)
 	}
 	if all.doubt == s.name {
 		return fmt.Errorf("step %s: the transaction with its result may have been committed: return the step's error, and the next run finds out", s.name)
@@ -296,43 +289,34 @@ func (s *step) find() error {
 		return invalid("step %s begins although step %s has not been done: return its error, or call it again until it is; to go on without it, let its function return no error",
 			s.name, all.unmet)
 	}
-	if all.met < len(all.records) && s.is(all.records[all.met].Name) {
-		s.recorded = &all.records[all.met]
+	if len(all.ahead) > 0 && s.is(all.ahead[0].Name) {
+		s.recorded = all.ahead[0]
+		s.place = s.recorded.Place
 		return nil
 	}
 	s.skipped = all.skipped[s.name] || slices.ContainsFunc(s.opts.former, func(n string) bool { return all.skipped[n] })
 	switch {
 	case s.skipped:
-	case all.met < len(all.records) && !all.hole():
-		return s.outOfOrder(&all.records[all.met].StepRecord)
-	case all.met < len(all.records) && s.among(all.records[all.met+1:]):
-		return s.outOfOrder(&all.records[all.met].StepRecord)
-	case len(all.records)+len(all.skipped) >= MaxSteps:
+	case len(all.ahead) > 0 && (!all.hole() || s.among(all.ahead[1:])):
+		return s.outOfOrder(all.ahead[0])
+	case len(all.passed)+len(all.ahead)+len(all.skipped) >= MaxSteps:
 		return invalid("step %s: the task has %d steps already, and no more are kept: use Each, or put several parts into one step", s.name, MaxSteps)
 	}
 	return nil
 }
 
-// place returns the place of the step that comes next.
-func (all *steps) place() int {
-	if all.met == 0 {
-		return 1
-	}
-	return all.records[all.met-1].Place + 1
-}
-
 // hole reports whether the step that comes next was recorded, and the store has lost the record: a
 // later step has one.
-func (all *steps) hole() bool { return all.records[all.met].Place > all.place() }
+func (all *steps) hole() bool { return all.ahead[0].Place > all.place+1 }
 
 // among reports whether a step has one of these records.
-func (s *step) among(records []recordedStep) bool {
-	return slices.ContainsFunc(records, func(r recordedStep) bool { return s.is(r.Name) })
+func (s *step) among(records []*StepRecord) bool {
+	return slices.ContainsFunc(records, func(r *StepRecord) bool { return s.is(r.Name) })
 }
 
 // outOfOrder returns the error for a step in whose place another one is recorded.
 func (s *step) outOfOrder(next *StepRecord) error {
-	if s.among(s.run.steps.records[s.run.steps.met+1:]) {
+	if s.among(s.run.steps.ahead[1:]) {
 		return fmt.Errorf("%w: step %s comes here before step %s, and came behind it when they were recorded%s: "+
 			"put them back into their order, or retry the task from the start", ErrSteps, s.name, next.Name, by(next.Version))
 	}
@@ -380,12 +364,14 @@ func (s *step) passed() {
 	all := &s.run.steps
 	all.unmet = ""
 	if s.recorded != nil {
-		all.met++
-		s.recorded.as, s.recorded.Body = s.name, nil // it is not needed again
+		all.ahead = slices.Delete(all.ahead, 0, 1)
+	}
+	if s.place > 0 {
+		all.passed, all.place = append(all.passed, s.name), s.place
 	}
 }
 
-// write records a step as it is now.
+// write records a step as it is now. The run is past a step that is done.
 func (s *step) write(ctx context.Context, state StepState, body []byte) error {
 	rec, before := s.record(state, body)
 	all := &s.run.steps
@@ -403,11 +389,16 @@ func (s *step) write(ctx context.Context, state StepState, body []byte) error {
 		return err
 	}
 	all.size += len(body) - before
-	if s.recorded == nil {
-		all.records = slices.Insert(all.records, all.met, recordedStep{StepRecord: rec})
-		s.recorded = &all.records[all.met]
-	} else {
-		s.recorded.StepRecord = rec
+	s.place = rec.Place
+	switch {
+	case state == StepDone:
+		s.passed()
+	case s.recorded == nil:
+		now := rec
+		s.recorded = &now
+		all.ahead = slices.Insert(all.ahead, 0, s.recorded)
+	default:
+		*s.recorded = rec
 	}
 	return nil
 }
@@ -427,7 +418,7 @@ func (s *step) record(state StepState, body []byte) (rec StepRecord, before int)
 		rec.Run = s.run.task.Run
 	}
 	if s.recorded == nil {
-		rec.Place = s.run.steps.place()
+		rec.Place = s.run.steps.place + 1
 		return rec, 0
 	}
 	rec.Name, rec.Place = s.recorded.Name, s.recorded.Place
