@@ -57,8 +57,8 @@ func TestDemo_TheDemonstrationWorks(t *testing.T) {
 	t.Parallel()
 	binary := filepath.Join(t.TempDir(), "lastcall")
 	must(t, filepath.Join("..", "cmd", "lastcall"), "go", "build", "-trimpath", "-o", binary, ".")
-	// A stop keeps a tenth of the grace for recording what is interrupted. On a busy disk that can take
-	// more than a second.
+	// A stop keeps a tenth of the grace for recording what is interrupted. On a busy disk that can
+	// take more than a second.
 	out, code := run(t, "..", []string{"LASTCALL=" + binary}, "scripts/demo", demoTree(t), "300ms", "20s")
 	if code != 0 {
 		t.Errorf("exit code %d", code)

@@ -114,10 +114,11 @@ const (
 //
 // Bulk goes from the newest task to the oldest, in steps of 500. A transaction commands 100 tasks.
 // Between two transactions Bulk pauses for half of the time that the first one took, a second at
-// most, so that the store stays quick for the workers, which go on meanwhile. Bulk leaves a task alone whose status is no longer
-// what the query has found. To repeat a call, after an error or a lost answer, does nothing twice;
-// the call can also go on from the Next of the result. Bulk does not see tasks that are created, or
-// fail again, while it goes on.
+// most, so that the store stays quick for the workers, which go on meanwhile.
+//
+// Bulk leaves a task alone whose status is no longer what the query has found. To repeat a call,
+// after an error or a lost answer, does nothing twice; the call can also go on from the Next of the
+// result. Bulk does not see tasks that are created, or fail again, while it goes on.
 func (c *Client) Bulk(ctx context.Context, verb Verb, q Query, opt *BulkOptions) (done BulkResult, err error) {
 	if opt == nil {
 		opt = &BulkOptions{}
@@ -157,7 +158,7 @@ func (c *Client) Bulk(ctx context.Context, verb Verb, q Query, opt *BulkOptions)
 // long the one before has taken.
 func (c *Client) bulkStep(ctx context.Context, cmd Command, tasks []Task, done *BulkResult, took *time.Duration) error {
 	for some := range slices.Chunk(tasks, bulkTransaction) {
-		if !pause(ctx, min(*took/3, bulkMaxPause)) {
+		if !pause(ctx, min(*took/2, bulkMaxPause)) {
 			return context.Cause(ctx)
 		}
 		began := time.Now()

@@ -161,7 +161,7 @@ type steps struct {
 	now  *step  // that step, if it is a Step and not an Each
 
 	read    bool          // what earlier runs have recorded is here
-	passed  []string      // the steps that this run has passed, by the names with which it came to them
+	passed  []string      // the steps that this run has passed, as it called them
 	place   int           // the place of the last of them
 	ahead   []*StepRecord // the records of those that it has not passed, in their order
 	skipped map[string]bool
