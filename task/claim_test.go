@@ -165,3 +165,42 @@ func TestClaim_WhatIsAnsweredAtLastCallDoesNotBegin(t *testing.T) {
 		})
 	}
 }
+
+// late has a claim that begins before last call, and that the store gets a little later.
+type late struct {
+	task.Store
+	claims atomic.Int32
+	begun  chan struct{} // closed when it has begun
+}
+
+func (s *late) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
+	if s.claims.Add(1) == 2 {
+		close(s.begun)
+		<-lastcall.LastCall(ctx)
+		time.Sleep(100 * time.Millisecond)
+	}
+	return s.Store.Claim(ctx, req)
+}
+
+// Otherwise that claim would get it, and give it back.
+func TestClaim_WhatAStopInterruptsIsRecordedAfterTheLastClaim(t *testing.T) {
+	bubble(t, func(b *bench) {
+		s := &late{Store: b.store, begun: make(chan struct{})}
+		var g *lastcall.Group
+		started := make(chan struct{})
+		b.handle = func(ctx context.Context, r *task.Run) error {
+			<-started
+			<-s.begun
+			g.Stop(nil)
+			<-lastcall.LastCall(ctx)
+			return r.HandOver(7)
+		}
+		id := b.enqueue()
+		g = b.serve(s)
+		close(started)
+		g.Wait()
+		if got := b.want(id, task.StatusInterrupted, task.ReasonStop, 0, 1, 0); got.Runs != 1 || string(got.Checkpoint) != "7" {
+			t.Errorf("%d runs, checkpoint %s", got.Runs, got.Checkpoint)
+		}
+	})
+}

@@ -35,8 +35,11 @@ func (w *Worker) ended(r *Run, end *ending) {
 	if c.Reason == ReasonReleased {
 		c.Delay = delay
 	}
-	if c.Reason == ReasonRequested {
-		w.claims.avoid(c.Task) // before it can be claimed again
+	switch c.Reason { // before it can be claimed again
+	case ReasonRequested:
+		w.claims.avoid(c.Task)
+	case ReasonStop:
+		w.awaitLastClaim()
 	}
 	w.recorder.add(r, &c)
 }

@@ -95,6 +95,7 @@ type Worker struct {
 	bases    map[string]*labelledContext // base by kind, with its label
 
 	claims   claimer
+	claiming <-chan struct{} // closed when the last claim has been answered
 	slots    slots
 	runs     runSet
 	beats    heartbeat
@@ -202,6 +203,7 @@ func (w *Worker) Serve(ctx context.Context) error {
 	w.watcher.begin(last)
 	untilLastCall, endClaims := context.WithCancel(last)
 	defer endClaims()
+	w.claiming = untilLastCall.Done()
 
 	var helpers, watchers sync.WaitGroup
 	helpers.Go(func() { w.beats.run(last, w.housekeep) })
@@ -298,6 +300,22 @@ func (w *Worker) onLastCall() {
 	cause := w.lastCallCause()
 	for _, r := range runs {
 		r.atLastCall(cause)
+	}
+}
+
+// claimPatience bounds how long what a stop has interrupted is not recorded since a claim is under
+// way.
+const claimPatience = 250 * time.Millisecond
+
+// awaitLastClaim waits for a claim that was under way at last call. Otherwise it could claim what
+// the stop has interrupted, and the task would have to be given back before another worker gets it.
+func (w *Worker) awaitLastClaim() {
+	if closed(w.claiming) {
+		return
+	}
+	select {
+	case <-w.claiming:
+	case <-time.After(claimPatience):
 	}
 }
 

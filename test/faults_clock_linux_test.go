@@ -19,5 +19,5 @@ func TestClock_AServerWhoseMonotonicClockIsAnotherOneIsTakenForDeadOnlyWhenItIs(
 	}
 	store := "sqlite:" + filepath.Join(t.TempDir(), "tasks.db")
 	first := launch(t, exec.Command("unshare", append(append(apart, program(t)), serveArgs(store)...)...))
-	takeoverFrom(t, store, first)
+	takeoverFrom(t, store, first, inTwoSeconds)
 }

@@ -3,6 +3,7 @@ package test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -17,33 +18,48 @@ import (
 
 func TestTakeover_ANeighbourTakesOverAKilledServersTaskWithinTwoSeconds(t *testing.T) {
 	t.Parallel()
-	takeover(t, "sqlite:"+filepath.Join(t.TempDir(), "tasks.db"))
+	store := "sqlite:" + filepath.Join(t.TempDir(), "tasks.db")
+	takeoverFrom(t, store, start(t, store), inTwoSeconds)
 }
 
 func TestTakeover_ANeighbourOnPostgresTakesOverAKilledServersTaskWithinTwoSeconds(t *testing.T) {
 	t.Parallel()
-	takeover(t, pgtest.DSN(t))
+	store := pgtest.DSN(t)
+	// The session of a process must have been gone for three times as long as the process needs to
+	// connect, and for 0.4 s at least, to prove that it is dead. A busy machine connects slowly.
+	takeoverFrom(t, store, start(t, store), func() time.Duration {
+		db, err := sql.Open("pgx", store)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		var confirm int64
+		if err := db.QueryRowContext(t.Context(), `select max(confirm) from lastcall.workers`).Scan(&confirm); err != nil {
+			t.Fatal(err)
+		}
+		return 2*time.Second - 400*time.Millisecond + max(400*time.Millisecond, time.Duration(confirm)*time.Microsecond)
+	})
 }
 
-func takeover(t *testing.T, store string) {
-	t.Helper()
-	takeoverFrom(t, store, start(t, store))
-}
+// inTwoSeconds is the limit for a takeover in a store that knows the processes of this machine.
+func inTwoSeconds() time.Duration { return 2 * time.Second }
 
-// takeoverFrom kills a server, and a second one resumes its task.
-func takeoverFrom(t *testing.T, store string, first *server) {
+// takeoverFrom kills a server, and a second one resumes its task within a limit, which is known once
+// both run.
+func takeoverFrom(t *testing.T, store string, first *server, limit func() time.Duration) {
 	t.Helper()
 	work := t.TempDir()
 	id := first.submit("gzip-tree", source(t), filepath.Join(work, "out"))
 	first.reaches(id, "running")
 	second := start(t, store)
+	within := limit()
 
 	first.signal(syscall.SIGKILL)
 	first.exit()
 	watch := stopwatch.Start(t)
 	second.waitLog(`msg="task interrupted" task=` + id)
 	second.waitLog(`msg="task running" task=` + id)
-	t.Logf("taken over after %v", watch.AtMost(2*time.Second, "the takeover"))
+	t.Logf("taken over after %v", watch.AtMost(within, "the takeover"))
 	r := second.reaches(id, "running")
 	if r.Crashes != 1 || r.Interruptions != 0 || r.Runs != 2 {
 		t.Errorf("%d crashes, %d interruptions, %d runs; want 1, 0, 2", r.Crashes, r.Interruptions, r.Runs)
