@@ -44,8 +44,8 @@ func TestTakeover_ANeighbourOnPostgresTakesOverAKilledServersTaskWithinTwoSecond
 // inTwoSeconds is the limit for a takeover in a store that knows the processes of this machine.
 func inTwoSeconds() time.Duration { return 2 * time.Second }
 
-// takeoverFrom kills a server, and a second one resumes its task within a limit, which is known once
-// both run.
+// takeoverFrom kills a server, and a second one resumes its task within a limit, which is known
+// once both run.
 func takeoverFrom(t *testing.T, store string, first *server, limit func() time.Duration) {
 	t.Helper()
 	work := t.TempDir()
