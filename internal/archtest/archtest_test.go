@@ -110,6 +110,30 @@ func TestLengths_FindsLongFilesAndFunctionsAlsoInTests(t *testing.T) {
 	})
 }
 
+func TestReplaces_OfOtherModulesAndByOtherDirectoriesAreFound(t *testing.T) {
+	root := t.TempDir()
+	write(t, root, "p.go", "package p\n")
+	write(t, root, "go.mod", "module a.test\n")
+	write(t, root, "b/go.mod", "module a.test/b\n\nreplace a.test => ../\n\n// replace x.test => ../x\n")
+	write(t, root, "c/go.mod", `module a.test/c
+
+replace (
+	a.test => ../
+	a.test/b => ../d
+	x.test => x.test v1.2.3
+	y.test v1.0.0 => ../b
+)
+
+replace z.test => ../../z
+`)
+	var got []string
+	for _, breach := range archtest.Replaces(load(t, root)) {
+		where, _, _ := strings.Cut(breach, ": ")
+		got = append(got, where)
+	}
+	same(t, got, []string{"c/go.mod:5", "c/go.mod:6", "c/go.mod:7", "c/go.mod:10"})
+}
+
 func TestRead_EveryModuleIsLookedAtOnce(t *testing.T) {
 	var dirs []string
 	for _, p := range load(t, broken).Packages {

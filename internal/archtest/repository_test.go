@@ -227,6 +227,10 @@ func TestRepository_NoFileOrFunctionIsTooLong(t *testing.T) {
 	report(t, archtest.Lengths(repository(t)))
 }
 
+func TestRepository_ModulesReplaceOnlyEachOther(t *testing.T) {
+	report(t, archtest.Replaces(repository(t)))
+}
+
 func TestRepository_EveryTestBeginsWithItsSubject(t *testing.T) {
 	report(t, archtest.TestNames(repository(t)))
 }

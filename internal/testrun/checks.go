@@ -32,21 +32,21 @@ func allChecks(root string, all []module, how options) []check {
 	each("go mod tidy", func(dir string) func(context.Context) result {
 		return command(dir, nil, "go", "mod", "tidy", "-diff")
 	})
-	// The modules are tested one by one, with the versions that their own go.mod
-	// selects: these are the versions that users get. Only this check builds all modules as
-	// a clone does, through go.work.
+	// The modules are tested one by one, with the versions that their own go.mod selects: these are
+	// the versions that users get. Only these two checks see all modules as a clone does, through
+	// go.work.
+	patterns := make([]string, len(all))
+	for i, m := range all {
+		patterns[i] = "./" + path.Join(m.name, "...")
+	}
 	if len(all) > 1 {
 		// It compiles everything, as go build does, but links no programs: tests do that.
-		patterns := []string{"list", "-export"}
-		for _, m := range all {
-			patterns = append(patterns, "./"+path.Join(m.name, "..."))
-		}
-		add(source, "workspace", command(root, []string{"GOWORK="}, "go", patterns...))
+		add(source, "workspace", command(root, []string{"GOWORK="}, "go", append([]string{"list", "-export"}, patterns...)...))
 	}
-	each("golangci-lint", func(dir string) func(context.Context) result {
-		return command(dir, nil, "golangci-lint", "run", "--allow-parallel-runners", "--config",
-			absolute(root, ".golangci.yml"), "./...")
-	})
+	// The linters read once what the modules share: a run for each module took more than twice the
+	// processor time.
+	add(source, "golangci-lint", command(root, []string{"GOWORK="}, "golangci-lint",
+		append([]string{"run", "--allow-parallel-runners"}, patterns...)...))
 	for _, goos := range []string{"darwin", "windows"} {
 		// Only the library: the program is for Linux first. vet compiles the
 		// tests too.
@@ -70,14 +70,6 @@ func allChecks(root string, all []module, how options) []check {
 	checks = append(checks, check{name: "fuzz", lane: processes, full: "each fuzz target for " + how.fuzzTime,
 		run: command(root, []string{"GOWORK="}, "scripts/fuzz", how.fuzzTime)})
 	return checks
-}
-
-func absolute(root, name string) string {
-	full, err := filepath.Abs(filepath.Join(root, name))
-	if err != nil {
-		return name
-	}
-	return full
 }
 
 // command returns a check that passes if a command exits with 0, and is left out
