@@ -110,7 +110,7 @@ func (h *Handler) bulk(a *answer, r *http.Request) error {
 
 // bulkFor continues a bulk command until it is done, or has taken long enough.
 func (h *Handler) bulkFor(ctx context.Context, c *task.Client, req bulkRequest) (sum task.BulkResult, err error) {
-	const step = 1000
+	const step = 500 // as in Bulk, so that the time is looked at between its steps
 	q, sum := req.query, task.BulkResult{Next: req.query.After}
 	for began := time.Now(); ; q.After = sum.Next {
 		opt := task.BulkOptions{DryRun: req.opt.DryRun, Limit: step}
