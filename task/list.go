@@ -162,7 +162,7 @@ func (c *Client) bulkStep(ctx context.Context, cmd Command, tasks []Task, done *
 			return context.Cause(ctx)
 		}
 		began := time.Now()
-		if err := c.bulkTransaction(ctx, cmd, some, done); err != nil {
+		if err := c.commandAll(ctx, cmd, some, done); err != nil {
 			return err
 		}
 		*took = time.Since(began)
@@ -170,8 +170,8 @@ func (c *Client) bulkStep(ctx context.Context, cmd Command, tasks []Task, done *
 	return nil
 }
 
-// bulkTransaction applies a command to some tasks.
-func (c *Client) bulkTransaction(ctx context.Context, cmd Command, tasks []Task, done *BulkResult) error {
+// commandAll applies a command to some tasks.
+func (c *Client) commandAll(ctx context.Context, cmd Command, tasks []Task, done *BulkResult) error {
 	as := make([]Standing, len(tasks))
 	for i, t := range tasks {
 		as[i] = Standing{ID: t.ID, Status: t.Status, Created: t.Created, Since: t.Since}
