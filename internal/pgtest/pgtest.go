@@ -1,6 +1,6 @@
-// Package pgtest gives tests a PostgreSQL of their own: a private cluster in a temporary directory,
-// on a Unix socket, run by an unprivileged user and removed after the test. It does not touch other
-// servers on the machine.
+// Package pgtest gives tests a PostgreSQL of their own: a private cluster on a Unix socket in a
+// temporary directory, with its data in memory if there is room. An unprivileged user runs it, and
+// it is removed after the test. It does not touch other servers on the machine.
 //
 // Two environment variables change what the tests use:
 //
@@ -65,7 +65,7 @@ func admin(t testing.TB) string {
 	if other := os.Getenv("LASTCALL_TEST_POSTGRES"); other != "" {
 		return other
 	}
-	shared.once.Do(func() { shared.server, shared.err = start("fsync=off", "full_page_writes=off") })
+	shared.once.Do(func() { shared.server, shared.err = start("fsync=off", "full_page_writes=off", "max_wal_size=128MB") })
 	return serverOrSkip(t, shared.server, shared.err).DSN("postgres")
 }
 
@@ -83,7 +83,7 @@ func New(t testing.TB, settings ...string) *Server {
 }
 
 // Start creates and starts a cluster for a program that is not a test. Close it at the end.
-func Start(settings ...string) (*Server, error) { return start(settings...) }
+func Start(settings ...string) (*Server, error) { return StartWith(Setup{Settings: settings}) }
 
 // Setup configures a new cluster.
 type Setup struct {
@@ -100,6 +100,8 @@ type Setup struct {
 	Parent   string
 	Settings []string // name=value
 	Env      []string // in addition to the program's own environment
+
+	inMemory bool // the data is in memory if there is room
 }
 
 // errMissing means that this machine lacks the PostgreSQL that the tests need.

@@ -23,6 +23,7 @@ import (
 type Server struct {
 	bin, dir string
 	setup    Setup
+	memory   *inMemory // has the data, unless it is nil
 	settings []string
 	identity *syscall.Credential
 	port     string // "" is the default port
@@ -40,8 +41,10 @@ func (s *Server) DSN(database string) string {
 	return dsn
 }
 
-// start creates a cluster and starts it.
-func start(settings ...string) (*Server, error) { return StartWith(Setup{Settings: settings}) }
+// start creates a cluster for tests and starts it.
+func start(settings ...string) (*Server, error) {
+	return StartWith(Setup{Settings: settings, inMemory: true})
+}
 
 // StartIn starts a cluster for a program that is not a test, with its data in the given directory.
 // The directory and the data are created if they do not exist, and Close does not remove them. If
@@ -68,10 +71,13 @@ func (s *Server) begin() (_ *Server, err error) {
 		err = s.Start()
 	}
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(s.dir))
+		return nil, errors.Join(err, s.remove())
 	}
 	return s, nil
 }
+
+// remove removes the server's directories, except those of its Setup.
+func (s *Server) remove() error { return errors.Join(os.RemoveAll(s.dir), s.memory.remove()) }
 
 // found creates the server's directories, before its first start.
 func (s *Server) found() (err error) {
@@ -79,6 +85,9 @@ func (s *Server) found() (err error) {
 	close(s.done)
 	if s.dir, err = os.MkdirTemp(cmp.Or(s.setup.Parent, "/tmp"), "lastcall-pg-"); err != nil {
 		return err
+	}
+	if s.setup.inMemory {
+		s.memory = newInMemory()
 	}
 	return s.own()
 }
@@ -106,7 +115,11 @@ func (s *Server) own() error {
 		return err
 	}
 	s.identity = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-	for _, dir := range []string{s.dir, s.setup.Data, s.setup.WAL} {
+	dirs := []string{s.dir, s.setup.Data, s.setup.WAL}
+	if s.memory != nil {
+		dirs = append(dirs, s.memory.path)
+	}
+	for _, dir := range dirs {
 		if dir == "" {
 			continue
 		}
@@ -174,7 +187,12 @@ func (s *Server) Host() string { return s.dir }
 func (s *Server) Socket() string { return filepath.Join(s.dir, ".s.PGSQL."+cmp.Or(s.port, "5432")) }
 
 // Data returns the data directory.
-func (s *Server) Data() string { return cmp.Or(s.setup.Data, filepath.Join(s.dir, "data")) }
+func (s *Server) Data() string {
+	if s.memory != nil {
+		return s.memory.path
+	}
+	return cmp.Or(s.setup.Data, filepath.Join(s.dir, "data"))
+}
 
 // Set adds settings, name=value, that apply from the server's next start on.
 func (s *Server) Set(settings ...string) { s.settings = append(s.settings, settings...) }
@@ -287,5 +305,5 @@ func (s *Server) Close() error {
 	default:
 		err = s.Stop(sig)
 	}
-	return errors.Join(err, os.RemoveAll(s.dir))
+	return errors.Join(err, s.remove())
 }

@@ -2,7 +2,6 @@ package pgtest
 
 import (
 	"errors"
-	"os"
 	"slices"
 	"testing"
 )
@@ -14,7 +13,7 @@ func (s *Server) Standby(t testing.TB) *Server {
 	if err := Missing("pg_basebackup"); err != nil {
 		t.Skip(err)
 	}
-	standby, err := s.Follow(s.dir, "", Setup{Env: s.setup.Env})
+	standby, err := s.Follow(s.dir, "", Setup{Env: s.setup.Env, inMemory: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +52,7 @@ func (s *Server) Follow(host, port string, setup Setup) (_ *Server, err error) {
 		err = standby.Start()
 	}
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(standby.dir))
+		return nil, errors.Join(err, standby.remove())
 	}
 	return standby, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
@@ -40,23 +39,27 @@ func (s *Server) copyTemplate() error {
 }
 
 func newTemplate(bin string) (*Server, error) {
-	s := &Server{bin: bin}
+	s := &Server{bin: bin, setup: Setup{inMemory: true}}
 	err := s.found()
 	if err == nil {
 		err = s.init()
 	}
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(s.dir))
+		return nil, errors.Join(err, s.remove())
 	}
 	return s, nil
 }
 
-func useTemplate() { template.used = true }
+// useTemplate has clusters copied from a template, until removeTemplate.
+func useTemplate() {
+	clearMemory(memory)
+	template.used = true
+}
 
 // removeTemplate removes the template that newTemplate has created.
 func removeTemplate() error {
 	if template.server == nil {
 		return nil
 	}
-	return os.RemoveAll(template.server.dir)
+	return template.server.remove()
 }
