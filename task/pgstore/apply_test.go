@@ -119,6 +119,7 @@ func TestBatches_HoldChangesThatAreOfOneStatement(t *testing.T) {
 
 // A process may be stopped while it has a transaction open.
 func TestApply_WaitsOnlyALittleForRunsThatAnOpenTransactionHas(t *testing.T) {
+	t.Parallel()
 	b := newRig(t)
 	b.fillReady(0, 99, "default")
 	got := b.claim(100)

@@ -32,6 +32,7 @@ func (b *rig) failedTasks(n int) (seen []task.Standing) {
 }
 
 func TestControlAll_AKeyInAnOpenTransactionKeepsNoOtherTaskFromBeingRetried(t *testing.T) {
+	t.Parallel()
 	b := newRig(t)
 	seen := b.failedTasks(20)
 	tx, err := b.store.pool.Begin(t.Context())

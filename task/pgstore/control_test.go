@@ -47,6 +47,7 @@ func TestControl_RetriesATaskWithAKeyWithAPoolOfOne(t *testing.T) {
 }
 
 func TestControl_DoesNotWaitForAKeyThatAnOpenTransactionHas(t *testing.T) {
+	t.Parallel()
 	b := newRig(t)
 	b.add(task.NewTask{ID: testID(1), Key: "key"})
 	b.mustControl(task.VerbCancel, testID(1))
@@ -94,6 +95,7 @@ func TestControl_ThatIsUnderWayHoldsBackNoOtherRun(t *testing.T) {
 }
 
 func TestControl_SaysWhoHoldsItUp(t *testing.T) {
+	t.Parallel()
 	b := newRig(t)
 	b.fillReady(0, 0, "default")
 	got := b.claim(1)

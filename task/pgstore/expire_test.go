@@ -98,6 +98,7 @@ func TestPause_WithWhatRunsWaitsForAClaimThatIsUnderWay(t *testing.T) {
 }
 
 func TestPause_ARunThatATransactionHasIsNamedAndTheOthersAreAsked(t *testing.T) {
+	t.Parallel()
 	b := newRig(t)
 	b.fillReady(0, 2, "default")
 	got := b.claim(3)

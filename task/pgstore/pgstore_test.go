@@ -14,11 +14,20 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
-func TestStore_KeepsItsRules(t *testing.T) { storetest.Run(t, engine(t)) }
+func TestStore_KeepsItsRules(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, engine(t))
+}
 
-func TestStore_KeepsItsRulesWhenCallsAreRepeated(t *testing.T) { storetest.RunTwice(t, engine(t)) }
+func TestStore_KeepsItsRulesWhenCallsAreRepeated(t *testing.T) {
+	t.Parallel()
+	storetest.RunTwice(t, engine(t))
+}
 
-func TestPromise_HoldThroughFaults(t *testing.T) { storetest.RunFaults(t, engine(t), 9) }
+func TestPromise_HoldThroughFaults(t *testing.T) {
+	t.Parallel()
+	storetest.RunFaults(t, engine(t), 9)
+}
 
 // engine gives each case a store of its own. The stores use the pool of a first one, whose sessions
 // have their statements planned after the first cases: planning is most of what a store with a new

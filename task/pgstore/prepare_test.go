@@ -91,6 +91,7 @@ func TestPrepareAhead_PreparesOnTwoConnections(t *testing.T) {
 }
 
 func TestPrepareAhead_DoesNotHoldUpABusyPool(t *testing.T) {
+	t.Parallel()
 	cfg, err := pgxpool.ParseConfig(migrated.DSN(t))
 	if err != nil {
 		t.Fatal(err)

@@ -101,6 +101,7 @@ func TestSaveTx_RowsAndTheCheckpointAreCommittedTogether(t *testing.T) {
 
 // A handler that waits for its own transaction gets an error.
 func TestSaveTx_OtherWritesOfTheRunWaitForItsTransactionAndNotForEver(t *testing.T) {
+	t.Parallel()
 	d := newDesk(t)
 	e, err := numbered.Enqueue(t.Context(), d.client, 1, nil)
 	if err != nil {
@@ -177,6 +178,7 @@ func TestSaveTx_ACommittedCheckpointEndsTheStreaksAndOneThatWasRolledBackDoesNot
 }
 
 func TestSaveTx_AfterACommitWhoseAnswerWasLostLoadSaysWhatIsRecorded(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		lose func(p *proxy) // before the commit
 		at   int

@@ -137,6 +137,7 @@ func TestSession_KeepsItsConnectionWhenARequestFailsOrItsCallerLeaves(t *testing
 }
 
 func TestSession_EndsARequestThatWaitsForSomebodysLock(t *testing.T) {
+	t.Parallel()
 	dsn := migrated.DSN(t)
 	s := openAt(t, Config{DSN: dsn, Migrate: true, Logger: slog.New(slog.DiscardHandler)})
 	defer closed(t, s)

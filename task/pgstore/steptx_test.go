@@ -76,6 +76,7 @@ func TestStepTx_RowsAndTheResultAreCommittedTogether(t *testing.T) {
 }
 
 func TestStepTx_WhoseTransactionStaysOpenIsAnError(t *testing.T) {
+	t.Parallel()
 	d := newDesk(t)
 	e, err := numbered.Enqueue(t.Context(), d.client, 1, nil)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 // Each of them alone would send a statement a second.
 func TestWait_HundredsWhoWaitCostTheServerAFewStatements(t *testing.T) {
+	t.Parallel()
 	d := newDesk(t)
 	const waiters, span = 300, 5 * time.Second
 	done, err := d.client.EnqueueMany(t.Context(), newUnserved(t, waiters, ""))
