@@ -6,7 +6,7 @@ import (
 	"io/fs"
 	"maps"
 	"reflect"
-	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -70,8 +70,7 @@ func loadStatements(ident string) statements {
 }
 
 // embedded returns the statements of the files in sql by name, and those that are made from them.
-// They are read once for all stores of a process, since the search for functions takes the longest
-// part of the time in which a store is opened.
+// They are read once for all stores of a process.
 var embedded = sync.OnceValue(func() map[string]string {
 	texts := make(map[string]string)
 	files, err := fs.Glob(sqlFiles, "sql/*.sql")
@@ -111,16 +110,42 @@ var embedded = sync.OnceValue(func() map[string]string {
 	return texts
 })
 
-// serverFunctions matches calls of the server's functions, which the files of statements write
-// without their schema.
-var serverFunctions = regexp.MustCompile(`\b(array_agg|cardinality|count|floor|generate_subscripts|length|max|min|now|pg_backend_pid|pg_postmaster_start_time|` +
-	`pg_stat_get_activity|set_config|sum|unnest)\(`)
+// serverFunctions are the server's functions that the files of statements call, without their
+// schema.
+var serverFunctions = []string{
+	"array_agg", "cardinality", "count", "floor", "generate_subscripts", "length", "max", "min", "now", "pg_backend_pid",
+	"pg_postmaster_start_time", "pg_stat_get_activity", "set_config", "sum", "unnest",
+}
 
 // withServer puts pg_catalog before the functions in a statement: a session's search_path may have
 // a schema in which another role has created functions of the same names. An operator cannot well
 // be written with its schema. Instead its operands have exactly the types for which the server has
 // an operator, so the server chooses that one.
-func withServer(text string) string { return serverFunctions.ReplaceAllString(text, "pg_catalog.$1(") }
+//
+// Each process does this when it opens its first store. A regular expression would take longer for
+// it than everything else in there.
+func withServer(text string) string {
+	var b strings.Builder
+	for {
+		before, after, found := strings.Cut(text, "(")
+		if !found {
+			b.WriteString(text)
+			return b.String()
+		}
+		name := before[strings.LastIndexFunc(before, notInName)+1:]
+		b.WriteString(before[:len(before)-len(name)])
+		if slices.Contains(serverFunctions, name) {
+			b.WriteString("pg_catalog.")
+		}
+		b.WriteString(name + "(")
+		text = after
+	}
+}
+
+// notInName reports whether a character cannot be part of the name of a function.
+func notInName(r rune) bool {
+	return r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+}
 
 // withSchema puts the quoted name of a schema into a statement.
 func withSchema(text, ident string) string {

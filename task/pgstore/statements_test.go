@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -45,5 +46,27 @@ func TestStatements_CompareTheNamesOfARoute(t *testing.T) {
 	mustExec(t, b.store, `with one as (update @.tasks set kind = 'other' where id = $1 returning id) update @.ready set kind = 'other' where id = (select id from one)`, testID(2))
 	if got := claims(t, b.store, "k"); !slices.Equal(got, []string{testID(1)}) {
 		t.Errorf("claimed %v, and one of them is of another kind", got)
+	}
+}
+
+func TestWithServer_PutsPgCatalogBeforeTheCallsOfTheServersFunctionsAlone(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"select count(*), max(length(a))":  "select pg_catalog.count(*), pg_catalog.max(pg_catalog.length(a))",
+		"discount(a), count_(b), (min(c))": "discount(a), count_(b), (pg_catalog.min(c))",
+		"now()":                            "pg_catalog.now()",
+		"count (a) in (b) and (((":         "count (a) in (b) and (((",
+		"count":                            "count",
+	} {
+		if got := withServer(text); got != want {
+			t.Errorf("%s became %s, want %s", text, got, want)
+		}
+	}
+	calls := regexp.MustCompile(`\b(` + strings.Join(serverFunctions, "|") + `)\(`)
+	for name, text := range embedded() {
+		bare := strings.ReplaceAll(text, "pg_catalog.", "")
+		if got, want := withServer(bare), calls.ReplaceAllString(bare, "pg_catalog.$1("); got != want {
+			t.Errorf("%s became %s, want %s", name, got, want)
+		}
 	}
 }
