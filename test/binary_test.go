@@ -21,14 +21,19 @@ import (
 // patience bounds every wait for something that will happen.
 const patience = 2 * time.Minute
 
+// built is the directory of the built program, if a test has needed it.
+var built string
+
 var binary = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "lastcall-test-")
 	if err != nil {
 		return "", err
 	}
+	built = dir
 	path := filepath.Join(dir, "lastcall")
 	// -trimpath, as in make build, the examples and scripts/release: they share the build cache.
-	cmd := exec.CommandContext(context.Background(), "go", "build", "-trimpath", "-o", path, ".")
+	// Without tables for debuggers the program is linked in half of the time.
+	cmd := exec.CommandContext(context.Background(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, ".")
 	cmd.Dir = "../cmd/lastcall"
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -46,8 +51,8 @@ func TestMain(m *testing.M) {
 		fmt.Fprintf(os.Stderr, "goroutines are left after the tests:\n%s\n", left)
 		code = max(code, 1)
 	}
-	if path, err := binary(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path)) // it is in the temporary directory anyway
+	if built != "" {
+		_ = os.RemoveAll(built) // it is in the temporary directory anyway
 	}
 	os.Exit(code)
 }
@@ -218,10 +223,11 @@ func (s *server) reaches(id string, statuses ...string) record {
 	return r
 }
 
-// submit submits a task through the server.
+// submit submits a task of a demo kind through the server. The task reads slowly: it takes long
+// enough to be interrupted, however small its tree is and however fast the machine.
 func (s *server) submit(kind, dir, out string) string {
 	s.t.Helper()
-	payload, err := json.Marshal(map[string]string{"dir": dir, "out": out})
+	payload, err := json.Marshal(map[string]any{"dir": dir, "out": out, "bytesPerSecond": 3 << 20})
 	if err != nil {
 		s.t.Fatal(err)
 	}

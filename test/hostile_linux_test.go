@@ -18,7 +18,8 @@ import (
 )
 
 // tricks are what a malicious program can do. Each trick then continues for ever. Each is bounded
-// by itself, and all of them together by the limits of the server's user.
+// by itself, and all of them together by the limits of the server's user. The 20,000 names of
+// "wide" are links to one file: names take time to remove, and new files cost far more.
 func tricks(t *testing.T) map[string]string {
 	deep, pause, rest := 30_000, "", ""
 	if testing.Short() {
@@ -36,7 +37,7 @@ func tricks(t *testing.T) map[string]string {
 		"locked":    `chmod 0 "${LASTCALL_CHECKPOINT%/*}"`,
 		"moved":     `D="${LASTCALL_CHECKPOINT%/*}"; mv "$D" "$D.moved"; ln -s "$PWD/precious" "$D"`,
 		"deep":      fmt.Sprintf(`perl -e 'chdir $ENV{TMPDIR}; for (1..%d) { mkdir "d"; chdir "d" }'`, deep),
-		"wide":      `perl -e 'chdir $ENV{TMPDIR}; for (1..20000) { open(my $f, ">", $_) }'`,
+		"wide":      `perl -e 'chdir $ENV{TMPDIR}; open(my $f, ">", 0); for (1..20000) { link(0, $_) or die }'`,
 		"stopped":   `kill -STOP $PPID`,
 		"stopping":  `(while :; do kill -STOP $PPID; ` + rest + ` done) &`,
 		"crashed":   `kill -KILL $PPID`,

@@ -68,7 +68,7 @@ func source(t *testing.T) string {
 
 func TestInterrupt_HashTreeIsByteIdenticalAfterRandomInterruptions(t *testing.T) {
 	t.Parallel()
-	c := newCourse(t, "hash-tree", source(t), 400*time.Millisecond)
+	c := newCourse(t, "hash-tree", 400*time.Millisecond)
 	c.run(manyPoints(t))
 
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -82,14 +82,14 @@ func TestInterrupt_HashTreeIsByteIdenticalAfterRandomInterruptions(t *testing.T)
 
 func TestInterrupt_GzipTreeOnPostgresIsByteIdenticalAfterRandomInterruptions(t *testing.T) {
 	t.Parallel()
-	c := newCourse(t, "gzip-tree", filepath.Join(source(t), "net"), 200*time.Millisecond)
+	c := newCourse(t, "gzip-tree", 200*time.Millisecond)
 	c.store = pgtest.DSN(t)
 	c.run(max(1, manyPoints(t)/2))
 }
 
 func TestInterrupt_GzipTreeIsByteIdenticalAfterRandomInterruptions(t *testing.T) {
 	t.Parallel()
-	c := newCourse(t, "gzip-tree", filepath.Join(source(t), "cmd"), 400*time.Millisecond)
+	c := newCourse(t, "gzip-tree", 400*time.Millisecond)
 	c.run(manyPoints(t))
 
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -193,9 +193,9 @@ func stop(s *server) {
 	s.exits(0)
 }
 
-func newCourse(t *testing.T, kind, dir string, longest time.Duration) *course {
+func newCourse(t *testing.T, kind string, longest time.Duration) *course {
 	work := t.TempDir()
-	return &course{t: t, rng: random(t), kind: kind, dir: dir, longest: longest,
+	return &course{t: t, rng: random(t), kind: kind, dir: filepath.Join(source(t), "net"), longest: longest,
 		store: "sqlite:" + filepath.Join(work, "tasks.db"), work: work, tally: make(map[string]int)}
 }
 

@@ -44,16 +44,16 @@ func TestRollout_ARollingRestartOfThreeWorkersDoesNoStepTwice(t *testing.T) {
 func TestRollout_WhatIsHandedOverRunsElsewhereAtOnceBeforeABacklog(t *testing.T) {
 	onBothStores(t, func(t *testing.T, store string) {
 		f := newFixture(t, store)
-		backlog, pace := 1000, 5*time.Second
+		backlog, pace, long := 1000, 5*time.Second, 300
 		if testing.Short() {
-			t.Logf("make test-full: a backlog of %d tasks of %v", backlog, pace)
-			backlog, pace = 120, 2*time.Second
+			t.Logf("make test-full: a backlog of %d tasks of %v, and long tasks of %d steps", backlog, pace, long)
+			backlog, pace, long = 120, 2*time.Second, 150
 		}
 		j := job{Grace: patient, Slots: 12}
 		f.points = 0 // this test counts the runs that were cut short itself
 		var three []*process
 		for n := range 3 {
-			f.enqueue(handover, 3, func() work { return work{Steps: 300, Pace: 200 * time.Millisecond} })
+			f.enqueue(handover, 3, func() work { return work{Steps: long, Pace: 200 * time.Millisecond} })
 			f.enqueue(steps, 9, func() work { return work{Steps: 1, Pace: 10 * time.Second} })
 			three = append(three, f.start(j))
 			f.until("all slots taken", func() bool { return f.count(task.StatusRunning) == 12*(n+1) })
