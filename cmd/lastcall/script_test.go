@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -26,6 +27,20 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"lastcall": main, apartRaw: main, apartReady: main})
 }
 
+// unwatched builds the program without the race detector, and returns its directory. Most commands
+// of a transcript do one thing after the other, and with the detector their start takes four times
+// the processor time. The servers of transcripts have the detector. So have the tests of each
+// package that a command calls.
+func unwatched(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, "lastcall"), ".")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return dir
+}
+
 // The transcripts in testdata call the program as a shell does. They have the commands of package
 // testscript (exec, stdin, stdout, stderr, cmp and so on), and these:
 //
@@ -35,6 +50,7 @@ func TestMain(m *testing.M) {
 //	until 'TEXT' COMMAND...  repeats a command until its output matches
 //	id NAME                  stores an id that the last command has printed in the variable NAME
 func TestCommandLine_AnswersAsItsTranscriptsSay(t *testing.T) {
+	commands := unwatched(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -42,6 +58,7 @@ func TestCommandLine_AnswersAsItsTranscriptsSay(t *testing.T) {
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Values["server"] = &scriptServer{env: slices.Clone(e.Vars)}
+			e.Setenv("PATH", commands+string(os.PathListSeparator)+e.Getenv("PATH"))
 			return nil
 		},
 	})
