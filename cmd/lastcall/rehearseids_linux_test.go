@@ -27,7 +27,7 @@ func giveRange(t *testing.T, cmd *exec.Cmd, text string) {
 	if err := os.WriteFile(ranges, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	self, err := os.Open("/proc/self/exe") // its own directory is closed to nobody
+	self, err := os.Open(cmd.Path) // its own directory is closed to nobody
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,9 +112,10 @@ func TestRehearseImage_WithARangeOfIDsLeavesNothingBehind(t *testing.T) {
 	await(t, "the program is gone", func() bool { return marked(t, mark) == 0 })
 }
 
+// await waits until a look at all processes shows something.
 func await(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("not in time: ", what)
 		}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -27,19 +29,21 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"lastcall": main, apartRaw: main, apartReady: main})
 }
 
-// unwatched builds the program without the race detector, and returns its directory. Most commands
-// of a transcript do one thing after the other, and with the detector their start takes four times
-// the processor time. The servers of transcripts have the detector. So have the tests of each
-// package that a command calls.
-func unwatched(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(dir, "lastcall"), ".")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+// unwatched is the program without the race detector. Most commands do one thing after the other,
+// and with the detector their start takes four times the processor time. The servers of transcripts
+// have the detector. So have the tests of each package that a command calls.
+var unwatched = sync.OnceValues(func() (path string, err error) {
+	watched, err := exec.LookPath("lastcall") // in a directory that TestMain removes
+	if err != nil {
+		return "", err
 	}
-	return dir
-}
+	path = filepath.Join(filepath.Dir(watched), "unwatched", "lastcall")
+	out, err := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, ".").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return path, nil
+})
 
 // The transcripts in testdata call the program as a shell does. They have the commands of package
 // testscript (exec, stdin, stdout, stderr, cmp and so on), and these:
@@ -50,7 +54,10 @@ func unwatched(t *testing.T) string {
 //	until 'TEXT' COMMAND...  repeats a command until its output matches
 //	id NAME                  stores an id that the last command has printed in the variable NAME
 func TestCommandLine_AnswersAsItsTranscriptsSay(t *testing.T) {
-	commands := unwatched(t)
+	commands, err := unwatched()
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -58,7 +65,7 @@ func TestCommandLine_AnswersAsItsTranscriptsSay(t *testing.T) {
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Values["server"] = &scriptServer{env: slices.Clone(e.Vars)}
-			e.Setenv("PATH", commands+string(os.PathListSeparator)+e.Getenv("PATH"))
+			e.Setenv("PATH", filepath.Dir(commands)+string(os.PathListSeparator)+e.Getenv("PATH"))
 			return nil
 		},
 	})
