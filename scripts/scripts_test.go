@@ -56,7 +56,7 @@ func TestRelease_OfThisTreeCanBeInstalled(t *testing.T) {
 func TestDemo_TheDemonstrationWorks(t *testing.T) {
 	t.Parallel()
 	binary := filepath.Join(t.TempDir(), "lastcall")
-	must(t, filepath.Join("..", "cmd", "lastcall"), "go", "build", "-trimpath", "-o", binary, ".")
+	must(t, filepath.Join("..", "cmd", "lastcall"), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, ".")
 	// A stop keeps a tenth of the grace for recording what is interrupted. On a busy disk that can
 	// take more than a second.
 	out, code := run(t, "..", []string{"LASTCALL=" + binary}, "scripts/demo", demoTree(t), "300ms", "20s")
@@ -78,13 +78,14 @@ func TestDemo_TheDemonstrationWorks(t *testing.T) {
 	}
 }
 
-// demoTree is a tree whose first directory keeps a task busy for longer than the
-// demonstration's stop takes, on the quickest machine.
+// demoTree is a tree with almost all of its content in its first directory. The demonstration reads
+// as slowly as its stop needs it, so the tasks of that directory take longer than the stop, however
+// small it is.
 func demoTree(t *testing.T) string {
 	t.Helper()
 	root, noise := t.TempDir(), rand.NewChaCha8([32]byte{})
 	for i := range 50 {
-		data := make([]byte, 1<<19)
+		data := make([]byte, 80<<10)
 		_, _ = noise.Read(data) // never fails
 		// Encoded as hex: compression gives up early on data that cannot be compressed at all.
 		put(t, root, fmt.Sprintf("a/%d", i), hex.EncodeToString(data))
