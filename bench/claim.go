@@ -26,7 +26,7 @@ type condition struct {
 func claimAmong(c condition) func() (figures, error) {
 	return func() (figures, error) {
 		return onPostgres(func(store task.Store, db database) (found figures, err error) {
-			c := condition{c.queued, c.taken / load, c.future / load, c.foreign / load}
+			c, claims := condition{c.queued, c.taken / load, c.future / load, c.foreign / load}, claims/min(load, 10)
 			if c.queued > claims*100 {
 				c.queued = max(c.queued/load, claims*100)
 			}
@@ -53,7 +53,7 @@ func claimAmong(c condition) func() (figures, error) {
 				}
 			}
 			var all []float64
-			for range claims / min(load, 10) {
+			for range claims {
 				took, err := claimOnce(store, 100)
 				if err != nil {
 					return nil, err
