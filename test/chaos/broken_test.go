@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -39,18 +38,8 @@ var breakages = []struct{ rule, store, duration, faults string }{
 	{"growth", sqlite, "30s", "kill-client"},
 }
 
-// service builds the driver.
-func service(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "service")
-	if out, err := exec.Command("go", "build", "-o", path, "./service").CombinedOutput(); err != nil {
-		t.Fatalf("build the service: %v\n%s", err, out)
-	}
-	return path
-}
-
 func TestChaos_NamesTheRuleThatTheServiceBreaks(t *testing.T) {
-	driver, some := service(t), breakages
+	driver, some := built(t, driverOf), breakages
 	if testing.Short() {
 		t.Log("make test-full: a run for each rule instead of one")
 		some = some[:1]

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -17,6 +18,9 @@ import (
 // harnessVariable makes this test binary act as the command.
 const harnessVariable = "CHAOS_TEST_HARNESS"
 
+// programs is the directory for what the tests build.
+var programs string
+
 func TestMain(m *testing.M) {
 	server.Help()
 	switch {
@@ -25,7 +29,17 @@ func TestMain(m *testing.M) {
 	case os.Getenv(harnessVariable) != "":
 		os.Exit(command(os.Args[1:], os.Stdout, os.Stderr))
 	}
-	os.Exit(m.Run())
+	var err error
+	if programs, err = os.MkdirTemp("", "chaos"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	if err := os.RemoveAll(programs); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 // harness returns the command with the driver of the tests.

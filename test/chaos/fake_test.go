@@ -184,7 +184,7 @@ func fakeWorker() {
 	must(conn.Ready())
 	var all sync.WaitGroup
 	slots := make(chan struct{}, 16)
-	for wire.Pause(ctx, 20*time.Millisecond) {
+	for wire.Pause(ctx, 100*time.Millisecond) { // each look reads the whole file
 		var mine []fakeTask
 		update(func(s *fakeState) { mine = s.claim(cap(slots) - len(slots)) })
 		for _, t := range mine {

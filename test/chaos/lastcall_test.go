@@ -8,25 +8,39 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
-// built returns the driver of Lastcall and the real program.
-func built(t *testing.T) (driver, program string) {
-	t.Helper()
-	dir := t.TempDir()
-	driver, program = filepath.Join(dir, "service"), filepath.Join(dir, "lastcall")
-	for path, where := range map[string]string{driver: "service", program: "../../cmd/lastcall"} {
-		cmd := exec.Command("go", "build", "-trimpath", "-o", path, ".")
-		cmd.Dir = where
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("go build in %s: %v\n%s", where, err, out)
-		}
+// driverOf builds the driver of Lastcall, and programOf the real program.
+var (
+	driverOf  = sync.OnceValues(func() (string, error) { return build("service") })
+	programOf = sync.OnceValues(func() (string, error) { return build("../../cmd/lastcall") })
+)
+
+// build builds the program in a directory, into the directory that TestMain removes.
+func build(where string) (path string, err error) {
+	path = filepath.Join(programs, filepath.Base(where))
+	// -s -w: nobody debugs it.
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, ".")
+	cmd.Dir = where
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build in %s: %w\n%s", where, err, out)
 	}
-	return driver, program
+	return path, nil
+}
+
+// built returns what one of them builds.
+func built(t *testing.T, of func() (string, error)) string {
+	t.Helper()
+	path, err := of()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 func TestChaos_LastcallKeepsEveryRule(t *testing.T) {
@@ -36,7 +50,7 @@ func TestChaos_LastcallKeepsEveryRule(t *testing.T) {
 		t.Log("make test-full: a minute of each store instead of ten seconds of SQLite")
 		stores, duration = stores[:1], 10*time.Second
 	}
-	driver, program := built(t)
+	driver, program := built(t, driverOf), built(t, programOf)
 	for _, store := range stores {
 		t.Run(store, func(t *testing.T) {
 			if store == postgres {
@@ -63,7 +77,7 @@ func TestChaos_LastcallKeepsEveryRuleOnEachVersionOfPostgres(t *testing.T) {
 		t.Skip("make test-full: two minutes on each version of PostgreSQL that scripts/postgres-versions has fetched")
 	}
 	bins := pgtest.Versions(t)
-	driver, program := built(t)
+	driver, program := built(t, driverOf), built(t, programOf)
 	for _, bin := range bins {
 		t.Run(filepath.Base(filepath.Dir(bin)), func(t *testing.T) {
 			t.Setenv("LASTCALL_TEST_PGBIN", bin)
