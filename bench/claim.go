@@ -47,7 +47,7 @@ func claimAmong(c condition) func() (figures, error) {
 				}
 				defer func() { err = errors.Join(err, release()) }()
 				for n := 0; n < c.taken; n += 1000 {
-					if _, err := claimOnce(store, 1000); err != nil {
+					if _, err := claimOnce(store, min(1000, c.taken-n)); err != nil {
 						return nil, err
 					}
 				}

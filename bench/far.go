@@ -17,13 +17,15 @@ import (
 	"github.com/lastcall-go/lastcall/task/pgstore"
 )
 
-// farTrip is the round trip over the network to the server, farRounds how many transactions are
-// timed, and farMany how many tasks one of them enqueues in a batch.
+// farTrip is the round trip over the network to the server, and farMany how many tasks a
+// transaction enqueues in a batch.
 const (
-	farTrip   = 2 * time.Millisecond
-	farRounds = 50
-	farMany   = 500
+	farTrip = 2 * time.Millisecond
+	farMany = 500
 )
+
+// farRounds returns how many transactions are timed.
+func farRounds() int { return 50 / min(load, 10) }
 
 // The figures of transactions over that network.
 const (
@@ -50,7 +52,7 @@ func farTx(dsn string, calls map[string]func(ctx context.Context, tx pgx.Tx, n i
 	}
 	defer func() { _ = conn.Close(ctx) }() // nothing depends on it
 	times := make(map[string][]float64)
-	for n := range farRounds + 1 {
+	for n := range farRounds() + 1 {
 		err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 			for name, call := range calls {
 				began := time.Now()
@@ -94,7 +96,7 @@ func farPostgres() (figures, error) {
 			},
 			farKeyed: enqueue(keyed), far500: enqueue(w),
 		})
-		return found, errors.Join(err, allAre(store, task.StatusQueued, (farRounds+1)*(farMany+2)))
+		return found, errors.Join(err, allAre(store, task.StatusQueued, (farRounds()+1)*(farMany+2)))
 	})
 }
 
