@@ -201,7 +201,7 @@ func executable(t *testing.T, l fixes.Language, p fixes.Program) []string {
 	dir := t.TempDir()
 	switch l {
 	case fixes.Go:
-		run(t, "go", "build", "-o", dir+"/program", file)
+		run(t, "go", "build", "-ldflags=-s -w", "-o", dir+"/program", file)
 		return []string{dir + "/program"}
 	case fixes.Java:
 		run(t, "javac", "-d", dir, file)

@@ -111,7 +111,7 @@ func confessed(t *testing.T, c Container, beside bool) string {
 // has done that.
 func asNobody(t *testing.T) bool {
 	t.Helper()
-	if os.Geteuid() != 0 || os.Getenv(asNobodyEnv) != "" {
+	if os.Geteuid() != 0 || os.Getenv(serverEnv) != "" {
 		return false
 	}
 	dir, err := os.MkdirTemp("", "nobody") //nolint:usetesting // t.TempDir is below a directory of root's
@@ -124,7 +124,7 @@ func asNobody(t *testing.T) bool {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), self, "-test.run", "^"+t.Name()+"$", "-test.v")
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), "TMPDIR="+dir, asNobodyEnv+"="+server)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "TMPDIR="+dir, serverEnv+"="+server)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
@@ -133,8 +133,9 @@ func asNobody(t *testing.T) bool {
 	return true
 }
 
-// asNobodyEnv is the variable with the server's path, for a test that asNobody runs again.
-const asNobodyEnv = "LASTCALL_TEST_REHEARSE_SERVER"
+// serverEnv is the variable with the server's path, for a process of this test binary that a test
+// starts.
+const serverEnv = "LASTCALL_TEST_REHEARSE_SERVER"
 
 // containerCapabilities are those of a container, and noCapabilities is the empty set.
 const containerCapabilities, noCapabilities = "00000000a80425fb", "0000000000000000"

@@ -16,7 +16,7 @@ import (
 // mistakesBinary builds the program of testdata/mistakes.
 var mistakesBinary = sync.OnceValues(func() (string, error) {
 	file := filepath.Join(filepath.Dir(server), "mistakes")
-	out, err := exec.Command("go", "build", "-o", file, "./testdata/mistakes").CombinedOutput()
+	out, err := exec.Command("go", "build", "-ldflags=-s -w", "-o", file, "./testdata/mistakes").CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("build testdata/mistakes: %w\n%s", err, out)
 	}

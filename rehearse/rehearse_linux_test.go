@@ -34,7 +34,12 @@ func TestMain(m *testing.M) {
 			}
 			return 0
 		}
-		if server = os.Getenv(asNobodyEnv); server != "" {
+		if len(os.Args) > 1 && os.Args[1] == "rehearse" { // for the test that kills a rehearsal
+			_, err := Do(context.Background(), Config{Program: Container{Command: []string{os.Getenv(serverEnv), "hangs"}}, sharePIDs: len(os.Args) > 2, Watch: func(e Event) { fmt.Println(e.What) }})
+			fmt.Println(err)
+			return 0
+		}
+		if server = os.Getenv(serverEnv); server != "" {
 			return m.Run()
 		}
 		dir, err := os.MkdirTemp("", "rehearse")
@@ -47,17 +52,12 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		server, probedServer = filepath.Join(dir, "server"), filepath.Join(dir, "probed")
-		build := exec.Command("go", "build", "-o", dir, "./testdata/server", "./testdata/probed")
+		build := exec.Command("go", "build", "-ldflags=-s -w", "-o", dir, "./testdata/server", "./testdata/probed")
 		// They also run in an image, which has no libraries.
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build the programs: %v\n%s", err, out)
 			return 1
-		}
-		if len(os.Args) > 1 && os.Args[1] == "rehearse" { // for the test that kills a rehearsal
-			_, err := Do(context.Background(), Config{Program: Container{Command: []string{server, "hangs"}}, sharePIDs: len(os.Args) > 2, Watch: func(e Event) { fmt.Println(e.What) }})
-			fmt.Println(err)
-			return 0
 		}
 		return m.Run()
 	}())
@@ -292,7 +292,7 @@ func TestRehearse_ThatIsKilledLeavesNothingBehind(t *testing.T) {
 			t.Parallel()
 			where := freeAddress(t)
 			cmd := exec.CommandContext(t.Context(), "/proc/self/exe", args...)
-			cmd.Env = append(os.Environ(), "ADDRESS="+where)
+			cmd.Env = append(os.Environ(), "ADDRESS="+where, serverEnv+"="+server)
 			said := new(buffer)
 			cmd.Stdout, cmd.Stderr = said, said
 			if err := cmd.Start(); err != nil {

@@ -53,7 +53,7 @@ func TestImage_WithoutNamespacesIsAnErrorThatSaysWhatToAllow(t *testing.T) {
 		return
 	}
 	cmd := exec.CommandContext(t.Context(), self, "-test.run", "^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), noNamespacesEnv+"=1", asNobodyEnv+"="+server)
+	cmd.Env = append(os.Environ(), noNamespacesEnv+"=1", serverEnv+"="+server)
 	one := []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: one, GidMappings: one}
 	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {

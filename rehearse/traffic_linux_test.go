@@ -13,7 +13,7 @@ import (
 // talker is the program of testdata/talker.
 var talker = sync.OnceValues(func() (string, error) {
 	file := filepath.Join(filepath.Dir(server), "talker")
-	out, err := exec.Command("go", "build", "-o", file, "./testdata/talker").CombinedOutput()
+	out, err := exec.Command("go", "build", "-ldflags=-s -w", "-o", file, "./testdata/talker").CombinedOutput()
 	if err != nil {
 		return string(out), err
 	}
