@@ -19,12 +19,13 @@ import (
 
 // tricks are what a malicious program can do. Each trick then continues for ever. Each is bounded
 // by itself, and all of them together by the limits of the server's user. The 20,000 names of
-// "wide" are links to one file: names take time to remove, and new files cost far more.
+// "wide" are links to one file: names take time to remove, and new files cost far more. The path of
+// "deep" is longer than a path may be, and has more levels than a server has descriptors.
 func tricks(t *testing.T) map[string]string {
 	deep, pause, rest := 30_000, "", ""
 	if testing.Short() {
-		t.Log("make test-full: 30,000 levels instead of 3,000, and programs that fork and send signals without a pause")
-		deep, pause, rest = 3_000, "select(undef, undef, undef, 0.005);", "sleep 0.02;"
+		t.Log("make test-full: 30,000 levels instead of 1,000, and programs that fork and send signals without a pause")
+		deep, pause, rest = 1_000, "select(undef, undef, undef, 0.005);", "sleep 0.02;"
 	}
 	return map[string]string{
 		"pipe":      `mkfifo "$LASTCALL_STOP_FILE" "$LASTCALL_STOP_FILE.new" "$LASTCALL_CHECKPOINT"`,
@@ -36,7 +37,7 @@ func tricks(t *testing.T) map[string]string {
 		"growing":   `(for n in 1 2 3 4 5 6 7 8 9; do head -c 3000000 /dev/zero >> "$LASTCALL_CHECKPOINT"; sleep 0.2; done) &`,
 		"locked":    `chmod 0 "${LASTCALL_CHECKPOINT%/*}"`,
 		"moved":     `D="${LASTCALL_CHECKPOINT%/*}"; mv "$D" "$D.moved"; ln -s "$PWD/precious" "$D"`,
-		"deep":      fmt.Sprintf(`perl -e 'chdir $ENV{TMPDIR}; for (1..%d) { mkdir "d"; chdir "d" }'`, deep),
+		"deep":      fmt.Sprintf(`perl -e 'chdir $ENV{TMPDIR}; for (1..%d) { mkdir "deeper"; chdir "deeper" }'`, deep),
 		"wide":      `perl -e 'chdir $ENV{TMPDIR}; open(my $f, ">", 0); for (1..20000) { link(0, $_) or die }'`,
 		"stopped":   `kill -STOP $PPID`,
 		"stopping":  `(while :; do kill -STOP $PPID; ` + rest + ` done) &`,
