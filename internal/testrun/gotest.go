@@ -44,10 +44,13 @@ func isLong(path string) bool {
 	return slices.ContainsFunc(long, func(end string) bool { return strings.HasSuffix(path, end) })
 }
 
-// unwatched turns the race detector off for SQLite and the C library that it needs,
-// both translated to Go: it would make them five times as slow. It stays on for the
-// driver, and for everything that calls the driver.
-var unwatched = []string{"-gcflags=modernc.org/sqlite/lib=-race=false", "-gcflags=modernc.org/libc/...=-race=false"}
+// unwatched turns the race detector off for SQLite and the C library that it needs, both translated
+// to Go, and for that library's allocator: it would make them five times as slow. It stays on for
+// the driver, and for everything that calls the driver.
+var unwatched = []string{
+	"-gcflags=modernc.org/sqlite/lib=-race=false", "-gcflags=modernc.org/libc/...=-race=false",
+	"-gcflags=modernc.org/memory=-race=false",
+}
 
 // How many packages are tested at a time. Most tests spend most of their time
 // waiting; tests that end processes do so less, so fewer packages run at once.
