@@ -73,10 +73,13 @@ func (s *subordinate) give(ctx context.Context, pid int) error {
 	}
 	ctx, stop := context.WithTimeout(ctx, mapWithin)
 	defer stop()
-	for tool, ids := range map[string][2]int{"newuidmap": {os.Geteuid(), s.users.first}, "newgidmap": {os.Getegid(), s.groups.first}} {
-		args := []string{strconv.Itoa(pid), "0", strconv.Itoa(ids[0]), "1", strconv.Itoa(rehearse.FirstImageOwner), strconv.Itoa(ids[1]), strconv.Itoa(rehearse.ImageOwners)}
-		if out, err := exec.CommandContext(ctx, tool, args...).CombinedOutput(); err != nil {
-			return fmt.Errorf("%s: %w: %s", tool, err, strings.TrimSpace(string(out)))
+	for _, m := range []struct {
+		tool        string
+		root, first int
+	}{{"newuidmap", os.Geteuid(), s.users.first}, {"newgidmap", os.Getegid(), s.groups.first}} {
+		args := []string{strconv.Itoa(pid), "0", strconv.Itoa(m.root), "1", strconv.Itoa(rehearse.FirstImageOwner), strconv.Itoa(m.first), strconv.Itoa(rehearse.ImageOwners)}
+		if out, err := exec.CommandContext(ctx, m.tool, args...).CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w: %s", m.tool, err, strings.TrimSpace(string(out)))
 		}
 	}
 	return nil
