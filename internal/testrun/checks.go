@@ -47,11 +47,6 @@ func allChecks(root string, all []module, how options) []check {
 	// processor time.
 	add(source, "golangci-lint", command(root, []string{"GOWORK="}, "golangci-lint",
 		append([]string{"run", "--allow-parallel-runners"}, patterns...)...))
-	for _, goos := range []string{"darwin", "windows"} {
-		// Only the library: the program is for Linux first. vet compiles the
-		// tests too.
-		add(source, "go vet "+goos, command(root, []string{"GOOS=" + goos, "CGO_ENABLED=0"}, "go", "vet", "./..."))
-	}
 	add(source, "govulncheck", govulncheck(all, how.database))
 	for _, m := range all {
 		switch {
@@ -64,6 +59,11 @@ func allChecks(root string, all []module, how options) []check {
 		default:
 			add(modules, "go test "+m.name, goTest(m.dir, how.full, everything))
 		}
+	}
+	for _, goos := range []string{"darwin", "windows"} {
+		// Only the library: the program is for Linux first. vet compiles the tests too. With empty caches
+		// it compiles the standard library first, and the tests that end processes do not wait for that.
+		add(modules, "go vet "+goos, command(root, []string{"GOOS=" + goos, "CGO_ENABLED=0"}, "go", "vet", "./..."))
 	}
 	checks = append(checks, check{name: "attack", lane: processes,
 		full: "every attack on the built program, and hostile programs for 10s", run: goTest(root, how.full, attacks)})

@@ -3,10 +3,10 @@
 //
 // Three groups of checks run:
 //
-//   - The checks of the source: formatting, the linters, vet on two more systems, the
-//     shell scripts, tidy modules and known vulnerabilities.
+//   - The checks of the source: formatting, the linters, the shell scripts, tidy modules and known
+//     vulnerabilities.
 //   - In parallel, go test in each module of go.work, with the race detector and in shuffled
-//     order.
+//     order, and then vet on two more systems.
 //   - When the checks of the source have ended, the tests below test/, which end real
 //     processes.
 //

@@ -21,8 +21,8 @@ type lane int
 const (
 	// source has the checks of the source, which keep a processor busy.
 	source lane = iota
-	// library has the tests of the root module, modules those of the smaller modules. Both wait most
-	// of the time.
+	// library has the tests of the root module, modules those of the smaller modules, and vet on other
+	// systems after them. Both wait most of the time.
 	library
 	modules
 	// processes and harnesses have the tests that end real processes, and wait for these most of the
