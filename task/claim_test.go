@@ -171,13 +171,14 @@ type late struct {
 	task.Store
 	claims atomic.Int32
 	begun  chan struct{} // closed when it has begun
+	by     time.Duration
 }
 
 func (s *late) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, error) {
 	if s.claims.Add(1) == 2 {
 		close(s.begun)
 		<-lastcall.LastCall(ctx)
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(s.by)
 	}
 	return s.Store.Claim(ctx, req)
 }
@@ -185,7 +186,7 @@ func (s *late) Claim(ctx context.Context, req task.ClaimRequest) ([]task.Task, e
 // Otherwise that claim would get it, and give it back.
 func TestClaim_WhatAStopInterruptsIsRecordedAfterTheLastClaim(t *testing.T) {
 	bubble(t, func(b *bench) {
-		s := &late{Store: b.store, begun: make(chan struct{})}
+		s := &late{Store: b.store, begun: make(chan struct{}), by: 100 * time.Millisecond}
 		var g *lastcall.Group
 		started := make(chan struct{})
 		b.handle = func(ctx context.Context, r *task.Run) error {
@@ -202,5 +203,27 @@ func TestClaim_WhatAStopInterruptsIsRecordedAfterTheLastClaim(t *testing.T) {
 		if got := b.want(id, task.StatusInterrupted, task.ReasonStop, 0, 1, 0); got.Runs != 1 || string(got.Checkpoint) != "7" {
 			t.Errorf("%d runs, checkpoint %s", got.Runs, got.Checkpoint)
 		}
+	})
+}
+
+// A claim that hangs holds back the handover for a quarter of a second.
+func TestClaim_ThatHangsAtLastCallDelaysWhatAStopInterruptsForAMoment(t *testing.T) {
+	bubble(t, func(b *bench) {
+		s := &late{Store: b.store, begun: make(chan struct{}), by: 2 * time.Second}
+		b.handle = func(ctx context.Context, r *task.Run) error {
+			<-lastcall.LastCall(ctx)
+			return r.HandOver(7)
+		}
+		id := b.enqueue()
+		g := b.serve(s)
+		<-s.begun
+		began := time.Now()
+		g.Stop(nil)
+		time.Sleep(300 * time.Millisecond)
+		b.want(id, task.StatusInterrupted, task.ReasonStop, 0, 1, 0)
+		if got, err := b.client.Get(t.Context(), id); err != nil || got.Since.Sub(began) != 250*time.Millisecond {
+			t.Errorf("recorded after %v, %v", got.Since.Sub(began), err)
+		}
+		g.Wait()
 	})
 }

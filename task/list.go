@@ -96,9 +96,9 @@ func (r BulkResult) Plus(other BulkResult) BulkResult {
 }
 
 const (
-	bulkPage        = 500 // how many tasks Bulk reads at once
-	bulkTransaction = 100 // and how many of them it commands at once
-	bulkMaxPause    = time.Second
+	bulkPage        = 500         // how many tasks Bulk reads at once
+	bulkTransaction = 100         // and how many of them it commands at once
+	bulkMaxPause    = time.Second // the longest pause between two transactions
 )
 
 // Bulk applies a command to all tasks that a query matches: VerbRetry, VerbCancel, VerbInterrupt or
