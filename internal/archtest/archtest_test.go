@@ -134,6 +134,26 @@ replace z.test => ../../z
 	same(t, got, []string{"c/go.mod:5", "c/go.mod:6", "c/go.mod:7", "c/go.mod:10"})
 }
 
+func TestVersions_OfOneModuleThatDifferAreFound(t *testing.T) {
+	root := t.TempDir()
+	write(t, root, "p.go", "package p\n")
+	write(t, root, "go.mod", "module a.test\n\ngo 1.26.0\n\nrequire x.test v1.2.3\n\n// require w.test v0.9.0\n")
+	write(t, root, "b/go.mod", `module a.test/b
+
+require (
+	w.test v0.8.0
+	x.test v1.3.0 // indirect
+	y.test v1.0.0
+)
+
+replace y.test v1.0.0 => ../y
+`)
+	write(t, root, "c/go.mod", "module a.test/c\n\nrequire (\n\tx.test v1.3.0\n\ty.test v1.0.0 // indirect\n)\n")
+	same(t, archtest.Versions(load(t, root)), []string{
+		"x.test: v1.2.3 in go.mod; v1.3.0 in b/go.mod, c/go.mod: run go get x.test@VERSION with the highest of them in the other modules",
+	})
+}
+
 func TestRead_EveryModuleIsLookedAtOnce(t *testing.T) {
 	var dirs []string
 	for _, p := range load(t, broken).Packages {

@@ -231,6 +231,10 @@ func TestRepository_ModulesReplaceOnlyEachOther(t *testing.T) {
 	report(t, archtest.Replaces(repository(t)))
 }
 
+func TestRepository_ModulesRequireTheSameVersions(t *testing.T) {
+	report(t, archtest.Versions(repository(t)))
+}
+
 func TestRepository_EveryTestBeginsWithItsSubject(t *testing.T) {
 	report(t, archtest.TestNames(repository(t)))
 }
