@@ -19,6 +19,9 @@ type closer struct {
 // runClosers runs the closers, the last registered first, including those
 // that are registered while it runs.
 func (g *Group) runClosers() {
+	g.mu.Lock()
+	phase := closingPhase{began: time.Now(), closers: len(g.closers)}
+	g.mu.Unlock()
 	for {
 		g.mu.Lock()
 		n := len(g.closers)
@@ -30,17 +33,31 @@ func (g *Group) runClosers() {
 		c := g.closers[n-1]
 		g.closers = g.closers[:n-1]
 		g.mu.Unlock()
-		g.runCloser(c, n)
+		g.runCloser(c, n, phase)
 	}
 }
 
-// keptForCloser is the time that is kept for each closer that has not run yet, however long those
-// before it take. If that adds up to more than half of the time left, they share that half.
-const keptForCloser = 100 * time.Millisecond
+// closingPhase is the phase of a stop in which the closers run.
+type closingPhase struct {
+	began   time.Time
+	closers int // when it began
+}
+
+// minKept is the least time that is kept for each closer that has not run yet.
+const minKept = 100 * time.Millisecond
+
+// kept returns the time that is kept for each closer that has not run yet, when there are n and the
+// next one begins at now: a twentieth of the phase, which ends at end, and minKept at least. The
+// closers keep no more than half of the phase together, so that one that is slow gets the other
+// half. If the phase became shorter, they share what is left.
+func (p closingPhase) kept(now, end time.Time, n int) time.Duration {
+	whole, left := end.Sub(p.began), max(end.Sub(now), 0)
+	return min(max(minKept, whole/20), whole/time.Duration(2*max(p.closers, n)), left/time.Duration(n))
+}
 
 // runCloser runs one of the n closers that are left. It may use all the time that is left, less the
 // time that is kept for the others.
-func (g *Group) runCloser(c closer, n int) {
+func (g *Group) runCloser(c closer, n int, phase closingPhase) {
 	began := time.Now()
 	share := func() time.Time {
 		g.mu.Lock()
@@ -48,8 +65,7 @@ func (g *Group) runCloser(c closer, n int) {
 		if g.at.close.IsZero() {
 			return time.Time{}
 		}
-		left := max(g.at.close.Sub(began), 0)
-		return began.Add(left - time.Duration(n-1)*min(keptForCloser, left/time.Duration(2*n)))
+		return g.at.close.Add(-time.Duration(n-1) * phase.kept(began, g.at.close, n))
 	}
 	ctx, cancel := context.WithCancel(pprof.WithLabels(g.values, g.labels(EntryCloser, c.name)))
 	defer cancel()

@@ -73,8 +73,8 @@ func TestCloser_TheContextOfACloserTellsItsTimeAndHasTheParentsValues(t *testing
 				return nil
 			}
 		}
-		// 19.9 s are left for closing when nothing had to be waited for. Each leaves 100 ms for each
-		// of those that follow, and its context ends 100 ms before its time is over.
+		// 19.9 s are left for closing when nothing had to be waited for. Each leaves a twentieth of it
+		// for each of those that follow, and its context ends 100 ms before its time is over.
 		g.Defer("third", share(0))
 		g.Defer("second", share(0))
 		g.Defer("first", share(1900*time.Millisecond))
@@ -82,8 +82,8 @@ func TestCloser_TheContextOfACloserTellsItsTimeAndHasTheParentsValues(t *testing
 		g.Stop(nil)
 		g.Wait()
 		want := []time.Duration{
-			atClosed - 300*time.Millisecond,
-			atClosed - 200*time.Millisecond,
+			atClosed - 2*atClosed/20 - 100*time.Millisecond,
+			atClosed - atClosed/20 - 100*time.Millisecond,
 			atClosed - 100*time.Millisecond,
 		}
 		for i := range want {
@@ -123,7 +123,7 @@ func TestCloser_OverrunIsAbandonedByNameAndTheNextOneRuns(t *testing.T) {
 			t.Errorf("%v, want %v", got, want)
 		}
 		l := r.Abandoned[0]
-		wantTook(t, "its time", l.Age, atClosed-100*time.Millisecond, time.Millisecond)
+		wantTook(t, "its time", l.Age, atClosed-atClosed/20, time.Millisecond)
 		if !strings.Contains(l.CallSite, "/closer_test.go:") || !strings.Contains(l.Stack, "closer_test.go") && !strings.Contains(l.Stack, "unresponsive") {
 			t.Errorf("%+v", l)
 		}
@@ -200,25 +200,54 @@ func TestCloser_ThatIsSlowIsNotCutWhileThereIsTime(t *testing.T) {
 	})
 }
 
-// Each closer that runs after one that hangs gets the time that was kept for it.
+// Each closer that runs after one that hangs gets the time that was kept for it: a twentieth of the
+// phase, or an equal part of its half.
 func TestCloser_ThatHangsLeavesTimeForTheOthers(t *testing.T) {
+	for _, c := range []struct {
+		others int
+		uses   time.Duration
+	}{{1, 980 * time.Millisecond}, {5, 980 * time.Millisecond}, {20, 460 * time.Millisecond}} {
+		bubble(t, func(t *testing.T) {
+			g, _ := newTestGroup(t)
+			letGo := make(chan struct{})
+			defer close(letGo)
+			closed := 0
+			for range c.others {
+				g.Defer("closes", func(context.Context) error {
+					time.Sleep(c.uses)
+					closed++
+					return nil
+				})
+			}
+			g.Defer("hangs", unresponsive(letGo))
+			g.Stop(nil)
+			r := g.Wait()
+			if closed != c.others || len(r.Failures) != 0 || r.Took > atExit {
+				t.Errorf("%d of %d have closed: %v", closed, c.others, r)
+			}
+			wantReport(t, r, 3, "", "", "closer hangs")
+		})
+	}
+}
+
+// After one that hangs, several in a row that hang do not shorten the time of the last one.
+func TestCloser_ThatHangAllLeaveTheLastOneItsTime(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g, _ := newTestGroup(t)
 		letGo := make(chan struct{})
 		defer close(letGo)
-		closed := 0
-		for range 20 {
-			g.Defer("closes", func(ctx context.Context) error {
-				time.Sleep(70 * time.Millisecond)
-				closed++
-				return ctx.Err()
-			})
+		closed := false
+		g.Defer("db", func(context.Context) error {
+			time.Sleep(980 * time.Millisecond)
+			closed = true
+			return nil
+		})
+		for range 4 {
+			g.Defer("hangs", unresponsive(letGo))
 		}
-		g.Defer("hangs", unresponsive(letGo))
 		g.Stop(nil)
-		r := g.Wait()
-		if closed != 20 || len(r.Failures) != 0 || r.Took > atExit {
-			t.Errorf("%d of 20 have closed: %v", closed, r)
+		if r := g.Wait(); !closed || r.ExitCode() != 3 || r.Took > atExit {
+			t.Errorf("closed: %t, %v", closed, r)
 		}
 	})
 }

@@ -176,9 +176,11 @@ func (g *Group) Wait() Report {
 
 // Defer registers a closer. Closers run at the end of a stop, the last registered
 // first, after every goroutine and request has returned or was abandoned. Each
-// closer may use all the time that is left, less 100 ms for each that has not run yet;
-// then its context ends. A closer that still does not return is abandoned and named in the
-// report, and the next one runs. The error or panic of a closer is a failure; the others run.
+// closer may use all the time that is left, less what is kept for those that have not
+// run yet: a twentieth of the closers' time each, 100 ms at least, but no more than half of
+// it together. Then its context ends. A closer that still does not return is abandoned and
+// named in the report, and the next one runs. The error or panic of a closer is a failure;
+// the others run.
 //
 // A closer that is registered after the last one has run is called at once, so that
 // nothing opened late stays open. Defer waits for it, for half the reserve at most. Its

@@ -23,7 +23,8 @@ import (
 func running(t *testing.T, store, faults string) (supervisor *os.Process, child int, scratch string, wait func() int) {
 	t.Helper()
 	dir := t.TempDir()
-	cmd, out := harness(t, "-duration", "1m", "-store", store, "-faults", faults, "-dir", dir)
+	// The test ends the run, also on a machine that takes a minute to start five processes.
+	cmd, out := harness(t, "-duration", "10m", "-store", store, "-faults", faults, "-dir", dir)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -131,31 +131,9 @@ func TestUnresponsive_AStopEndsWithinTheGraceWhateverIsUnresponsive(t *testing.T
 
 func TestCloser_HangIsNamedAndTheOthersRun(t *testing.T) {
 	t.Parallel()
-	// What hangs has all the time but 300 ms. In these a machine that is busy enough does nothing, and
-	// the watchdog comes first.
-	for attempts := 3; ; attempts-- {
-		p := closersHang(t)
-		p.exits(3)
-		if attempts > 1 && strings.Contains(p.log.String(), "the watchdog ends the process") {
-			t.Log("the machine was too busy for the last closers")
-			continue
-		}
-		if got, want := p.out.String(), "closed last\nclosed first\n"; got != want {
-			t.Errorf("the closers printed %q, want %q", got, want)
-		}
-		p.reports("abandoned   closer hangs", "importWithoutLooking", "failed      closer obeys: the broker did not answer")
-		if strings.Contains(p.report(), "abandoned   closer obeys") {
-			t.Errorf("a closer that obeyed its context was abandoned:\n%s", p.report())
-		}
-		return
-	}
-}
-
-// closersHang starts a program that stops, with four closers, one of which hangs.
-func closersHang(t *testing.T) *process {
-	t.Helper()
-	return start(t, func() int {
-		return lastcall.Main(config(3*time.Second), func(_ context.Context, g *lastcall.Group) error {
+	// Half a second is kept for the last one, even if the others use all of their time.
+	p := start(t, func() int {
+		return lastcall.Main(config(10*time.Second), func(_ context.Context, g *lastcall.Group) error {
 			g.Defer("first", lastcall.CloseFunc(func() error { say("closed first"); return nil }))
 			g.Defer("hangs", func(context.Context) error { importWithoutLooking(); return nil })
 			g.Defer("obeys", func(ctx context.Context) error {
@@ -167,6 +145,14 @@ func closersHang(t *testing.T) *process {
 			return nil
 		})
 	})
+	p.exits(3)
+	if got, want := p.out.String(), "closed last\nclosed first\n"; got != want {
+		t.Errorf("the closers printed %q, want %q", got, want)
+	}
+	p.reports("abandoned   closer hangs", "importWithoutLooking", "failed      closer obeys: the broker did not answer")
+	if strings.Contains(p.report(), "abandoned   closer obeys") {
+		t.Errorf("a closer that obeyed its context was abandoned:\n%s", p.report())
+	}
 }
 
 // withFullStderr gives the program a stderr that nobody reads and that accepts no more.
