@@ -196,6 +196,28 @@ func (h *Harness) Did(seq int) string {
 	return strings.Join(words, " ")
 }
 
+// WantHandedOver fails the test unless, after what it did before, a task of that many steps began
+// at the first one, was handed over once after the second one and before the last, and was finished
+// from there. How many steps it takes until the stop arrives is up to the machine.
+func (h *Harness) WantHandedOver(seq, steps int, before string) {
+	h.t.Helper()
+	list := func(from, to int) string {
+		text := ""
+		for i := from; i < to; i++ {
+			text += fmt.Sprintf("%d ", i)
+		}
+		return text
+	}
+	got := h.Did(seq)
+	for at := 2; at < steps; at++ {
+		want := fmt.Sprintf("%sbegun at 0: %shanded over at %d begun at %d: %sfinished", before, list(0, at), at, at, list(at, steps))
+		if got == want {
+			return
+		}
+	}
+	h.t.Errorf("task %d was not handed over once, in the middle: %s", seq, got)
+}
+
 // Overtake makes the harness refuse what the current run of a task writes from now on, and waits
 // until a newer run has written.
 func (h *Harness) Overtake(seq int) {
