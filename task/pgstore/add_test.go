@@ -169,7 +169,7 @@ func TestAdd_WaitsLongerForALockThatIsAboutNoTask(t *testing.T) {
 	done.Go(func() {
 		added, err = b.store.Add(t.Context(), []task.NewTask{{ID: testID(1), Kind: "k", Queue: "default", Key: "key"}, {ID: testID(2), Kind: "k", Queue: "default"}})
 	})
-	b.until(`select exists (select 1 from pg_stat_activity where wait_event_type = 'Lock' and clock_timestamp() - query_start > interval '500 milliseconds')`)
+	b.until(`select exists (select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and clock_timestamp() - query_start > interval '500 milliseconds')`)
 	if err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -90,7 +90,7 @@ func hangNotify(t *testing.T, dsn string) (release func()) {
 		<-ended
 		_ = c.Close(context.WithoutCancel(t.Context())) // it is broken already
 	}
-	if !eventually(t, dsn, `select exists (select 1 from pg_stat_activity where wait_event = 'SyncRep')`) {
+	if !eventually(t, dsn, `select exists (select 1 from pg_stat_activity where datname = current_database() and wait_event = 'SyncRep')`) {
 		release()
 		t.Fatal("no session hangs in its commit")
 	}
