@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/freeport"
 )
 
 // portOf returns the port of a test server.
@@ -211,7 +213,7 @@ func TestHook_OfARequestSucceedsWhateverIsAnswered(t *testing.T) {
 		{Hook{HTTPGet: &HTTPGet{Port: port, Path: "late"}}, ""},
 		{Hook{HTTPGet: &HTTPGet{Port: port, Scheme: "HTTPS"}}, ""}, // sent again without TLS
 		{Hook{HTTPGet: &HTTPGet{Port: port, Path: "cut"}}, "EOF"},
-		{Hook{HTTPGet: &HTTPGet{Port: portOf(t, freeAddress(t))}}, "refused"},
+		{Hook{HTTPGet: &HTTPGet{Port: portOf(t, freeport.Address(t))}}, "refused"},
 		{Hook{Sleep: new(time.Duration)}, ""},
 	} {
 		run := beginHook(p, &c.hook)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall/internal/fixes"
+	"github.com/lastcall-go/lastcall/internal/freeport"
 )
 
 // interpreters are the programs that run the programs of a language.
@@ -135,7 +136,7 @@ func rehearseProgram(t *testing.T, fix *fixes.Fix, p fixes.Program) {
 // configFor returns the configuration in which the programs of a fix are rehearsed.
 func configFor(t *testing.T, fix *fixes.Fix, command []string) Config {
 	t.Helper()
-	where := freeAddress(t)
+	where := freeport.Address(t)
 	host, port, err := net.SplitHostPort(where)
 	if err != nil {
 		t.Fatal(err)

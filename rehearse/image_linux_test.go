@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/freeport"
 )
 
 // imageOf creates an image that contains only the server, built without a C library.
@@ -46,7 +48,7 @@ func TestImage_ItsProgramIsRehearsedAsItsUser(t *testing.T) {
 	for _, user := range []int{0, 65532, 1_000_650_000} {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
-			where := freeAddress(t)
+			where := freeport.Address(t)
 			r, err := rehearse(t, Config{
 				Program: Container{Command: []string{"server", "good"}, Env: []string{"ADDRESS=" + where}, Image: imageOf(t, user)},
 				Traffic: []Target{{URL: "http://" + where}}, Grace: 20 * time.Second,

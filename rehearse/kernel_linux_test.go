@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/freeport"
 )
 
 // The times of events agree with the kernel's to five milliseconds, apart from the time that this
@@ -32,7 +34,7 @@ func TestEvents_HaveTheTimesOfTheKernel(t *testing.T) {
 			}
 			waited := waits()
 			r, err := rehearse(t, Config{
-				Program: Container{Command: []string{program, how}, Env: []string{"ADDRESS=" + freeAddress(t)}},
+				Program: Container{Command: []string{program, how}, Env: []string{"ADDRESS=" + freeport.Address(t)}},
 				Grace:   time.Second, Scenarios: []Scenario{Lag0},
 			})
 			if err != nil {

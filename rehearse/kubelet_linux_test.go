@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/freeport"
 )
 
 // What a kubelet did (Kubernetes v1.36, containerd 1.6, two nodes) when a pod was stopped: the
@@ -144,7 +146,7 @@ func TestKubelet_TheSameEventsInTheSameOrder(t *testing.T) {
 				t.Log("make test-full: this one at all")
 				return
 			}
-			where := freeAddress(t)
+			where := freeport.Address(t)
 			c.config.Traffic = []Target{{URL: "http://" + where}}
 			c.config.Program.Command = []string{server, c.how}
 			c.config.Program.Env = []string{"ADDRESS=" + where, "LOCK=" + t.TempDir() + "/lock"}
@@ -210,7 +212,7 @@ func TestKubelet_ThePreStopRequestNamesItself(t *testing.T) {
 	}))
 	defer asked.Close()
 	port := portOf(t, asked.Listener.Addr().String())
-	where := freeAddress(t)
+	where := freeport.Address(t)
 	r, err := rehearse(t, Config{
 		Traffic: []Target{{URL: "http://" + where}},
 		Program: Container{
@@ -249,7 +251,7 @@ func TestKubelet_TheSameRequestsAreLost(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			where := freeAddress(t)
+			where := freeport.Address(t)
 			r, err := rehearse(t, Config{
 				Program: Container{Command: []string{server, c.how}, Env: []string{"ADDRESS=" + where}, PreStop: c.hook},
 				Traffic: []Target{{URL: "http://" + where}}, Rate: 50, EndpointLag: lag, Grace: 20 * time.Second,

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/freeport"
 )
 
 // mistakesBinary builds the program of testdata/mistakes.
@@ -66,7 +68,7 @@ func TestMistakes_AreSeenAsThePageSays(t *testing.T) {
 			}
 			m.config.Grace = 4 * time.Second
 			if m.serves {
-				where := freeAddress(t)
+				where := freeport.Address(t)
 				// The hook is the delay during which clients are still routed here.
 				m.config.Program.PreStop, m.config.Program.Env = hook("sleep 1.5").PreStop, []string{"ADDRESS=" + where}
 				m.config.Traffic = []Target{{URL: "http://" + where}, {URL: "http://" + where + "/slow", Use: Slow}}

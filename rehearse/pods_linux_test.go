@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/freeport"
 )
 
 // probedProgram is the program of testdata/probed with its probes, each of which runs once a
@@ -104,7 +106,7 @@ func TestPod_FindsEachMistakeAndNoOther(t *testing.T) {
 	for _, c := range podMistakes {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			where := freeAddress(t)
+			where := freeport.Address(t)
 			config := Config{Program: probedProgram(t, c.how, where), Traffic: []Target{{URL: "http://" + where}}, Grace: 10 * time.Second}
 			config.Program.Dir = t.TempDir()
 			if c.change != nil {
@@ -152,7 +154,7 @@ func near(t *testing.T, r *Result, what string, at []float64, since []float64, w
 // every later sidecar, and the whole seconds of that wait are subtracted from its grace period.
 func TestPod_SidecarsStopInTheirOrder(t *testing.T) {
 	t.Parallel()
-	where := freeAddress(t)
+	where := freeport.Address(t)
 	c := Config{Program: probedProgram(t, "good", where), Traffic: []Target{{URL: "http://" + where}}, Grace: 10 * time.Second}
 	c.Sidecars = []Container{besideIt("one", "good"), besideIt("two", "deaf"), besideIt("three", "good")}
 	c.Sidecars[2].PreStop = hook("sleep 2.5").PreStop
@@ -174,7 +176,7 @@ func TestPod_SidecarsStopInTheirOrder(t *testing.T) {
 // to be stopped has not come.
 func TestPod_IsStartedAgainWithItsSidecars(t *testing.T) {
 	t.Parallel()
-	where := freeAddress(t)
+	where := freeport.Address(t)
 	c := Config{Program: probedProgram(t, "good", where), Traffic: []Target{{URL: "http://" + where}}, Grace: 10 * time.Second, Scenarios: []Scenario{Frozen}}
 	c.Sidecars = []Container{besideIt("one", "good"), besideIt("two", "good")}
 	r := rehearsed(t, c)
@@ -193,7 +195,7 @@ func TestPod_IsStartedAgainWithItsSidecars(t *testing.T) {
 // seconds are left.
 func TestPod_AHookThatOverrunsGoesOn(t *testing.T) {
 	t.Parallel()
-	where, mark := freeAddress(t), filepath.Join(t.TempDir(), "mark")
+	where, mark := freeport.Address(t), filepath.Join(t.TempDir(), "mark")
 	c := Config{Program: probedProgram(t, "deaf", where), Traffic: []Target{{URL: "http://" + where}}, Grace: 2 * time.Second}
 	c.Program.PreStop = hook("sleep 3; echo it went on > " + mark).PreStop
 	c.Program.Command = []string{"/bin/sh", "-c", `trap : TERM; "$0" good & wait; wait; sleep 60`, probedServer}
@@ -212,7 +214,7 @@ func TestPod_CommandsRunInTheContainer(t *testing.T) {
 	for _, shared := range []bool{false, true} {
 		t.Run(fmt.Sprintf("sharePIDs %v", shared), func(t *testing.T) {
 			t.Parallel()
-			where, dir := freeAddress(t), t.TempDir()
+			where, dir := freeport.Address(t), t.TempDir()
 			c := Config{Program: probedProgram(t, "good", where), Traffic: []Target{{URL: "http://" + where}}, Grace: 10 * time.Second, sharePIDs: shared}
 			c.Program.Dir, c.Program.Env = dir, append(c.Program.Env, "WHERE=inside")
 			c.Program.Readiness = &Probe{Exec: []string{"/bin/sh", "-c", `echo "$WHERE" >> ready`}, Period: time.Second}
@@ -237,7 +239,7 @@ func TestPod_HooksByHTTPComeFromTheKubelet(t *testing.T) {
 		asked <- r.Method + " " + r.URL.Path + " " + r.Header.Get("X-Why")
 	}))
 	defer other.Close()
-	where := freeAddress(t)
+	where := freeport.Address(t)
 	c := Config{Program: probedProgram(t, "good", where), Traffic: []Target{{URL: "http://" + where}}, Grace: 10 * time.Second}
 	c.Program.PreStop = &Hook{HTTPGet: &HTTPGet{Port: portOf(t, other.URL), Path: "/drain", Header: http.Header{"X-Why": {"stop"}}}}
 	if _, err := rehearse(t, c); err != nil {
@@ -288,7 +290,7 @@ func TestPod_WhatCannotBeIsAnErrorThatSaysWhy(t *testing.T) {
 // The endpoint follows readiness, with the lag, until the pod is deleted.
 func TestPod_ReadinessTakesTheEndpointAwayAndBringsItBack(t *testing.T) {
 	t.Parallel()
-	where := freeAddress(t)
+	where := freeport.Address(t)
 	c := Config{Program: probedProgram(t, "busy", where), Traffic: []Target{{URL: "http://" + where}}, Grace: 10 * time.Second, EndpointLag: 100 * time.Millisecond}
 	c.Program.Readiness.Period = 50 * time.Millisecond
 	r := rehearsed(t, c)
@@ -309,7 +311,7 @@ func TestPod_ReadinessDecidesWhereNothingIsDeleted(t *testing.T) {
 	for scenario, asked := range map[Scenario]bool{LivenessFailure: true, OnlyCopy: true, SoftEviction: false, NodeShutdown: false} {
 		t.Run(string(scenario), func(t *testing.T) {
 			t.Parallel()
-			where := freeAddress(t)
+			where := freeport.Address(t)
 			c := Config{Program: probedProgram(t, "good", where), Traffic: []Target{{URL: "http://" + where}}, Grace: 10 * time.Second, EndpointLag: 100 * time.Millisecond, Scenarios: []Scenario{scenario}}
 			c.Program.Readiness.Period = 100 * time.Millisecond
 			r := rehearsed(t, c)

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/freeport"
 )
 
 // The handler of a runtime that restores the terminal before it dies by the signal, such as that of
@@ -27,7 +29,7 @@ func TestReaction_AHandlerThatGivesTheSignalBackIsNone(t *testing.T) {
 	for how, want := range map[string][]Code{"gives-back": {NoReaction}, "ends": nil} {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
-			where := freeAddress(t)
+			where := freeport.Address(t)
 			r, err := rehearse(t, Config{
 				Program: Container{Command: []string{"python3", "-c", givesBack, how}, Env: []string{"ADDRESS=" + where}},
 				Traffic: []Target{{URL: "http://" + where + "/"}}, Grace: 4 * time.Second,

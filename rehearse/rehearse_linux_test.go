@@ -14,10 +14,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/freeport"
 )
 
 // server and probedServer are the programs of testdata.
@@ -150,7 +151,7 @@ func TestRehearse_FindsEachMistakeAndNoOther(t *testing.T) {
 	} {
 		t.Run(c.how, func(t *testing.T) {
 			t.Parallel()
-			where := freeAddress(t)
+			where := freeport.Address(t)
 			c.config.Program.Command, c.config.Program.Env = []string{server, c.how}, []string{"ADDRESS=" + where}
 			c.config.Traffic = []Target{{URL: "http://" + where + "/slow", Use: Slow}}
 			if c.config.Grace == 0 {
@@ -221,7 +222,7 @@ func TestRehearse_AProgramThatTakesLongToListenHasClients(t *testing.T) {
 	r, err := rehearse(t, Config{
 		Program: Container{
 			Command: []string{"/bin/sh", "-c", `i=$(date +%s); while [ $(date +%s) -lt $((i+4)) ]; do :; done; exec "$0" good`, server},
-			Env:     []string{"ADDRESS=" + freeAddress(t)},
+			Env:     []string{"ADDRESS=" + freeport.Address(t)},
 		},
 		Scenarios: []Scenario{Lag0},
 	})
@@ -237,7 +238,7 @@ func TestRehearse_AProgramThatTakesLongToListenHasClients(t *testing.T) {
 // found too.
 func TestRehearse_WithoutANamespaceNothingIsLeftBehindEither(t *testing.T) {
 	t.Parallel()
-	where := freeAddress(t)
+	where := freeport.Address(t)
 	r, err := rehearse(t, Config{
 		Program: Container{Command: []string{"/bin/sh", "-c", `setsid "$0" good & exec sleep 60`, server}, Env: []string{"ADDRESS=" + where}},
 		Traffic: []Target{{URL: "http://" + where}}, sharePIDs: true,
@@ -270,7 +271,7 @@ func closedSoon(t *testing.T, address string) {
 func TestRehearse_ThatIsCancelledLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancelCause(t.Context())
-	enough, where := errors.New("enough"), freeAddress(t)
+	enough, where := errors.New("enough"), freeport.Address(t)
 	_, err := Do(ctx, Config{
 		Program: Container{Command: []string{server, "hangs"}, Env: []string{"ADDRESS=" + where}}, Scenarios: []Scenario{Rollout},
 		Watch: func(e Event) {
@@ -290,7 +291,7 @@ func TestRehearse_ThatIsKilledLeavesNothingBehind(t *testing.T) {
 	for _, args := range [][]string{{"rehearse"}, {"rehearse", "in a process group"}} {
 		t.Run(args[len(args)-1], func(t *testing.T) {
 			t.Parallel()
-			where := freeAddress(t)
+			where := freeport.Address(t)
 			cmd := exec.CommandContext(t.Context(), "/proc/self/exe", args...)
 			cmd.Env = append(os.Environ(), "ADDRESS="+where, serverEnv+"="+server)
 			said := new(buffer)
@@ -310,31 +311,6 @@ func TestRehearse_ThatIsKilledLeavesNothingBehind(t *testing.T) {
 			closedSoon(t, where)
 		})
 	}
-}
-
-// lastPort is the last port that was given to a test. Such ports are below those that the kernel
-// assigns to connections: otherwise a connection of another test could take one meanwhile.
-var lastPort atomic.Uint32
-
-const firstPort, ports = 10_000, 20_000
-
-// freeAddress returns a loopback address on which nobody listens now.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	lastPort.CompareAndSwap(0, uint32(os.Getpid())) // other packages' tests run at the same time
-	for range ports {
-		address := fmt.Sprintf("127.0.0.1:%d", firstPort+lastPort.Add(1)%ports)
-		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", address)
-		if err != nil {
-			continue
-		}
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return address
-	}
-	t.Fatal("no port is free")
-	return ""
 }
 
 // buffer is written by one goroutine and read by another.

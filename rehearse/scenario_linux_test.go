@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/freeport"
 )
 
 // Each scenario finds the mistake that it is for, for that reason alone, and the program without it
@@ -56,7 +58,7 @@ func TestScenario_FindsTheMistakeThatItIsFor(t *testing.T) {
 	} {
 		t.Run(string(c.scenario)+" "+c.how, func(t *testing.T) {
 			t.Parallel()
-			where := freeAddress(t)
+			where := freeport.Address(t)
 			r, err := rehearse(t, Config{
 				Program: Container{Command: []string{server, c.how}, Env: []string{"ADDRESS=" + where, "LOCK=" + filepath.Join(t.TempDir(), "lock")}},
 				Traffic: []Target{{URL: "http://" + where}, {URL: "http://" + where + "/slow", Use: Slow}},
@@ -141,9 +143,9 @@ func TestScenario_OpenStreamsAreEndedOrCutOff(t *testing.T) {
 		t.Fatal(program, err)
 	}
 	for how, want := range map[string][]Code{"good": nil, "cuts-streams": {StreamCut}} {
-		where := freeAddress(t)
+		where := freeport.Address(t)
 		r, err := rehearse(t, Config{
-			Program:   Container{Command: []string{program, how}, Env: []string{"ADDRESS=" + where, "TCP_ADDRESS=" + freeAddress(t)}},
+			Program:   Container{Command: []string{program, how}, Env: []string{"ADDRESS=" + where, "TCP_ADDRESS=" + freeport.Address(t)}},
 			Traffic:   []Target{{URL: "http://" + where}, {URL: "http://" + where + "/events", Use: Stream}, {URL: "ws://" + where + "/ws"}},
 			Scenarios: []Scenario{OpenStreams}, Grace: 10 * time.Second,
 		})
@@ -164,7 +166,7 @@ func TestScenario_AStopSignalWhileAScriptWaits(t *testing.T) {
 		`trap 'exit 0' TERM; sleep 4 & wait; exec "$0" good`: nil,
 	} {
 		r, err := rehearse(t, Config{
-			Program:   Container{Command: []string{"/bin/sh", "-c", script, server}, Env: []string{"ADDRESS=" + freeAddress(t)}},
+			Program:   Container{Command: []string{"/bin/sh", "-c", script, server}, Env: []string{"ADDRESS=" + freeport.Address(t)}},
 			Scenarios: []Scenario{Starting},
 		})
 		if err != nil {
@@ -180,7 +182,7 @@ func TestScenario_AStopSignalWhileAScriptWaits(t *testing.T) {
 // and not an error: otherwise the earlier findings would be lost.
 func TestScenario_AProgramThatDoesNotComeBackForTheNextOne(t *testing.T) {
 	t.Parallel()
-	where := freeAddress(t)
+	where := freeport.Address(t)
 	report, err := Do(t.Context(), Config{
 		Program: Container{Command: []string{server, "locks", "hangs"}, Env: []string{"ADDRESS=" + where, "LOCK=" + filepath.Join(t.TempDir(), "lock")}},
 		Traffic: []Target{{URL: "http://" + where}}, Grace: time.Second, Scenarios: []Scenario{Delete, Lag0, Lag1},

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/freeport"
 )
 
 // A Go program that hangs is made to report where, and the result has the place of each goroutine,
@@ -12,7 +14,7 @@ import (
 func TestStacks_NameTheGoroutinesThatStayed(t *testing.T) {
 	t.Parallel()
 	for _, group := range []bool{false, true} {
-		r, err := rehearse(t, Config{Program: Container{Command: []string{server, "hangs"}, Env: []string{"ADDRESS=" + freeAddress(t)}}, Grace: time.Second, sharePIDs: group})
+		r, err := rehearse(t, Config{Program: Container{Command: []string{server, "hangs"}, Env: []string{"ADDRESS=" + freeport.Address(t)}}, Grace: time.Second, sharePIDs: group})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -43,7 +45,7 @@ func TestStacks_NameTheGoroutinesThatStayed(t *testing.T) {
 // A program that handles SIGQUIT itself writes nothing, and has no stacks.
 func TestStacks_OfAProgramThatDoesNotSay(t *testing.T) {
 	t.Parallel()
-	r, err := rehearse(t, Config{Program: Container{Command: []string{server, "quits"}, Env: []string{"ADDRESS=" + freeAddress(t)}}, Grace: time.Second})
+	r, err := rehearse(t, Config{Program: Container{Command: []string{server, "quits"}, Env: []string{"ADDRESS=" + freeport.Address(t)}}, Grace: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

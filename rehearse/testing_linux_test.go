@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/freeport"
 )
 
 // recorder is a test that may fail.
@@ -42,7 +44,7 @@ func recorded(t *testing.T, c Config) (*recorder, *Report) {
 
 func TestRun_BuildsAMainPackageAndFailsWithALineForEachFinding(t *testing.T) {
 	t.Parallel()
-	c := Config{Program: Container{Command: []string{"./testdata/server", "no-handler"}, Env: []string{"ADDRESS=" + freeAddress(t)}}, Grace: 10 * time.Second}
+	c := Config{Program: Container{Command: []string{"./testdata/server", "no-handler"}, Env: []string{"ADDRESS=" + freeport.Address(t)}}, Grace: 10 * time.Second}
 	r, report := recorded(t, c)
 	if report == nil || !slices.Equal(report.Command, c.Program.Command) {
 		t.Fatalf("%+v", r)
@@ -68,7 +70,7 @@ func TestRun_BuildsAMainPackageAndFailsWithALineForEachFinding(t *testing.T) {
 
 func TestRun_AProgramThatEndsWellPasses(t *testing.T) {
 	t.Parallel()
-	r, report := recorded(t, Config{Program: Container{Command: []string{server, "good"}, Env: []string{"ADDRESS=" + freeAddress(t)}}})
+	r, report := recorded(t, Config{Program: Container{Command: []string{server, "good"}, Env: []string{"ADDRESS=" + freeport.Address(t)}}})
 	if report == nil || len(r.errors) > 0 || !report.OK() {
 		t.Errorf("%+v", r)
 	}

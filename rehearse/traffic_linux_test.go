@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/freeport"
 )
 
 // talker is the program of testdata/talker.
@@ -69,7 +71,7 @@ func TestTraffic_FindsWhatBecomesOfEachSortOfClient(t *testing.T) {
 			if testing.Short() && c.long {
 				t.Skip("make test-full: a gRPC server that waits for a stream; TestStreamHTTP2_OfGRPCOutlivesAGoAway is its short form")
 			}
-			where, lines := freeAddress(t), freeAddress(t)
+			where, lines := freeport.Address(t), freeport.Address(t)
 			r, err := rehearse(t, Config{
 				Program: Container{Command: []string{program, how}, Env: []string{"ADDRESS=" + where, "TCP_ADDRESS=" + lines}},
 				Traffic: talkerTargets(where, lines, c.only), Grace: 12 * time.Second, CutShort: true,

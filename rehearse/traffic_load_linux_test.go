@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/freeport"
 )
 
 // load is the report of a process that only sends requests.
@@ -79,7 +81,7 @@ func generated(t *testing.T, requests, rate int, schemes ...string) load {
 	if out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("build the generator: %v\n%s", err, out)
 	}
-	where, lines := freeAddress(t), freeAddress(t)
+	where, lines := freeport.Address(t), freeport.Address(t)
 	serving := exec.CommandContext(t.Context(), program, "good")
 	serving.Env = append(os.Environ(), "ADDRESS="+where, "TCP_ADDRESS="+lines)
 	if err := serving.Start(); err != nil {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/freeport"
 )
 
 // The findings must not depend on what else the machine does: with one busy loop running for each
@@ -49,7 +51,7 @@ func TestVerdict_IsTheSameInEveryRunBesideBusyLoops(t *testing.T) {
 		t.Run(fmt.Sprintf("%s %s", c.scenario, c.how), func(t *testing.T) {
 			t.Parallel()
 			for range runs {
-				where := freeAddress(t)
+				where := freeport.Address(t)
 				r, err := rehearse(t, Config{
 					Program: Container{Command: []string{server, c.how}, Env: []string{"ADDRESS=" + where, "LOCK=" + filepath.Join(t.TempDir(), "lock")}},
 					Traffic: []Target{{URL: "http://" + where}, {URL: "http://" + where + "/slow", Use: Slow}},

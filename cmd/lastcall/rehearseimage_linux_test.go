@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lastcall-go/lastcall/internal/freeport"
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
@@ -141,17 +142,6 @@ func users() []uint32 {
 	return []uint32{0, 65534}
 }
 
-// freePort returns an address of loopback that is not in use now.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // fakePodman returns a directory with a program that has one image, and exports it as Podman does.
 func fakePodman(t *testing.T, image string) string {
 	t.Helper()
@@ -173,7 +163,7 @@ func TestRehearseImage_PassesWithWhatTheImageSays(t *testing.T) {
 				// The network has no other program.
 				where, isolation := "127.0.0.1:80", "with the files of the image app:1 of podman alone"
 				if network == "host" {
-					where, isolation = freePort(t), "with the image's files alone"
+					where, isolation = freeport.Address(t), "with the image's files alone"
 				}
 				image := packImage(t, map[string]any{
 					"User": "app", "WorkingDir": "/work", "Entrypoint": []string{"/server"}, "Cmd": []string{"quits"},

@@ -187,9 +187,15 @@ var table = []archtest.Row{
 	},
 	{
 		Package:   "internal/pgtest",
-		Allow:     []string{archtest.Std, "github.com/jackc/pgx/v5/..."},
+		Allow:     []string{archtest.Std, "internal/freeport", "github.com/jackc/pgx/v5/..."},
 		TestsOnly: true,
 		Reason:    "it starts PostgreSQL for the tests of several packages, and knows nothing of what they test",
+	},
+	{
+		Package:   "internal/freeport",
+		Allow:     []string{archtest.Std},
+		TestsOnly: true,
+		Reason:    "the tests of several packages start programs that listen, and these must not meet",
 	},
 	{
 		Package:   "internal/stopwatch",

@@ -1,14 +1,14 @@
 package pgtest
 
 import (
-	"context"
 	"errors"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/lastcall-go/lastcall/internal/freeport"
 )
 
 // Password makes the server require a password of a role. It trusts all other roles.
@@ -40,9 +40,7 @@ func (s *Server) Listen(t testing.TB, certificate, key []byte) (port string) {
 	t.Helper()
 	var err error
 	if s.port == "" {
-		if s.port, err = freePort(); err != nil {
-			t.Fatal(err)
-		}
+		s.port = freeport.New(t)
 		s.settings = append(s.settings, "port="+s.port, "listen_addresses=127.0.0.1,127.0.0.2")
 	}
 	if certificate != nil {
@@ -66,15 +64,4 @@ func (s *Server) restart() error {
 		return err
 	}
 	return s.Start()
-}
-
-// freePort returns a TCP port that is free now.
-func freePort() (string, error) {
-	var lc net.ListenConfig
-	l, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, errors.Join(err, l.Close())
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lastcall-go/lastcall/internal/freeport"
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
@@ -96,7 +97,7 @@ func (f *fixture) serve(grace string) *server {
 
 func (f *fixture) serveAs(p pod, grace string) *server {
 	f.t.Helper()
-	s := &server{address: freePort(f.t)}
+	s := &server{address: freeport.Address(f.t)}
 	p.args = []string{"serve", "--config", "/shared/lastcall.yaml", "--store", f.store, "--migrate", "--listen", s.address}
 	p.env = map[string]string{"LASTCALL_GRACE": grace, "KUBERNETES_SERVICE_HOST": "127.0.0.1"}
 	s.container = f.r.run(f.t, p)

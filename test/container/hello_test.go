@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/freeport"
 )
 
 // The example runs as in its manifest: with its environment, and stopped like in a rollout.
@@ -22,7 +24,7 @@ func TestHello_AsADeploymentEndsWithItsWorkDone(t *testing.T) {
 	if target := service.Spec.Ports[0].TargetPort.StrVal; target != c.Ports[0].Name || c.ReadinessProbe.TCPSocket.Port.StrVal != target {
 		t.Fatalf("the Service leads to port %q, the probe to %q, and the container has %+v", target, c.ReadinessProbe.TCPSocket.Port.StrVal, c.Ports)
 	}
-	address := freePort(t)
+	address := freeport.Address(t)
 	cmd := exec.CommandContext(t.Context(), filepath.Join(im.make(t), im.entry[0]))
 	_, port, _ := strings.Cut(address, ":")
 	cmd.Env = append(os.Environ(), "KUBERNETES_SERVICE_HOST=127.0.0.1", "PORT="+port)

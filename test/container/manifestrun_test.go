@@ -14,6 +14,7 @@ import (
 	core "k8s.io/api/core/v1"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/lastcall-go/lastcall/internal/freeport"
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
@@ -149,7 +150,7 @@ func (m *manifested) args() (args []string) {
 	for _, arg := range m.container().Args {
 		for _, p := range m.container().Ports {
 			if flag, ok := strings.CutSuffix(arg, fmt.Sprintf("=0.0.0.0:%d", p.ContainerPort)); ok {
-				*free[p.Name] = freePort(m.t)
+				*free[p.Name] = freeport.Address(m.t)
 				arg = flag + "=" + *free[p.Name]
 				replaced++
 			}
