@@ -169,6 +169,14 @@ func (b budget) thaw(d *deadlines, now time.Time) {
 	d.exit = latest(d.exit, again.exit)
 }
 
+// interruptLate moves Abandon if Interrupt comes late, at now, because the machine is too busy: the
+// work has at least half of the time that is left for it and the closers.
+func (d *deadlines) interruptLate(now time.Time) {
+	if half := d.close.Sub(now) / 2; !d.close.IsZero() {
+		d.abandon = latest(d.abandon, now.Add(half))
+	}
+}
+
 // earliest returns the earlier of two deadlines.
 func earliest(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {

@@ -169,6 +169,7 @@ func (g *Group) acceptMeanwhile(toInterrupt func() time.Time) (inTime bool, serv
 // interrupt ends the contexts of all work that has not returned.
 func (g *Group) interrupt(servers []server) {
 	g.mu.Lock()
+	g.at.interruptLate(time.Now())
 	cause := &InterruptError{Signal: g.report.Signal, Until: g.at.abandon}
 	g.mu.Unlock()
 	g.enter(interrupted)

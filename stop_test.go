@@ -49,3 +49,41 @@ func TestReport_WhoReturnsAfterAbandonIsNotCountedTwice(t *testing.T) {
 		wantReport(t, g.Wait(), 3, "", "", "go late, go unresponsive")
 	})
 }
+
+// busyServer takes a while to stop accepting.
+type busyServer struct{ takes time.Duration }
+
+func (s busyServer) drain()                        { time.Sleep(s.takes) }
+func (busyServer) drained() bool                   { return true }
+func (busyServer) interrupt()                      {}
+func (busyServer) abandon()                        {}
+func (busyServer) release()                        {}
+func (busyServer) open() []Entry                   { return nil }
+func (busyServer) served() (finished, cut []Entry) { return nil, nil }
+
+// On a busy machine a stop is late. What is left of the reserve is shared.
+func TestInterrupt_ThatIsLateLeavesTheWorkHalfOfTheTimeThatIsLeft(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		cfg, _ := testConfig()
+		cfg.Grace = 2 * time.Second // Interrupt is at 1 s, Abandon at 1.5 s, and the closers end at 1.9 s
+		g := mustNew(t.Context(), t, cfg)
+		g.servers = append(g.servers, busyServer{480 * time.Millisecond}) // too short for a freeze
+		var until time.Time
+		mustStart(t, g.Go("records", func(ctx context.Context) error {
+			<-ctx.Done()
+			if cause := new(InterruptError); errors.As(context.Cause(ctx), &cause) {
+				until = cause.Until
+			}
+			time.Sleep(200 * time.Millisecond)
+			return nil
+		}))
+		began := time.Now()
+		g.Stop(nil)
+		r := g.Wait()
+		wantReport(t, r, 0, "go records", "", "")
+		wantTook(t, "the time until Abandon", until.Sub(began), (1480+1900)/2*time.Millisecond, 0)
+		if r.Frozen != 0 {
+			t.Errorf("the process counts as frozen for %v", r.Frozen)
+		}
+	})
+}

@@ -121,8 +121,8 @@ func TestAccept_AnEndpointThatStaysReadyIsRefusedNothingBeforeInterrupt(t *testi
 	t.Parallel()
 	const interrupt = 5 * time.Second // the grace minus the reserve
 	p := start(t, func() int {
-		cfg := config(6 * time.Second)
-		cfg.Delay = time.Second
+		cfg := config(8 * time.Second)
+		cfg.Delay, cfg.Reserve = time.Second, 3*time.Second
 		return lastcall.Main(cfg, func(_ context.Context, g *lastcall.Group) error {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
@@ -143,7 +143,7 @@ func TestAccept_AnEndpointThatStaysReadyIsRefusedNothingBeforeInterrupt(t *testi
 	began := time.Now()
 	p.signal(stopSignal)
 	p.exits(0)
-	if took := time.Since(began); took < interrupt || took > 6*time.Second {
+	if took := time.Since(began); took < interrupt || took > 8*time.Second {
 		t.Errorf("the stop took %v", took)
 	}
 	clients.stop(t, began.Add(interrupt))
