@@ -259,8 +259,8 @@ func TestKubelet_TheSameRequestsAreLost(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// On a busy machine a program takes a part of the lag to exit, and answers meanwhile. Clients are
-			// late, too, or connect after the lag.
+			// On a busy machine a program takes a part of the lag to exit, and answers meanwhile. Clients
+			// are late, too, or connect after the lag.
 			lost, least := float64(refusedOf(r)), c.lost/2
 			if c.lost > 0 {
 				least *= min(1, max(0, float64(eventAt(r, "endpoint gone")-eventAt(r, "exited"))/float64(lag)))
