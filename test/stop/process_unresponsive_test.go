@@ -34,7 +34,7 @@ func renderObediently(ctx context.Context) { <-ctx.Done() }
 // patientReserve leaves the dump of the stacks enough time on a busy machine.
 func patientReserve() lastcall.Config {
 	cfg := config(time.Minute)
-	cfg.Reserve = 4 * time.Second
+	cfg.Reserve = 8 * time.Second
 	return cfg
 }
 
