@@ -23,6 +23,9 @@ func TestClaim_IsNotRepeatedWhenItsAnswerIsLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.end(first...)
+	b.far.scan.mu.Lock()
+	b.far.scan.polled = time.Now().Add(time.Hour) // the next claim does not poll first, however late it is
+	b.far.scan.mu.Unlock()
 	b.losing(func() error {
 		got, err := b.far.Claim(t.Context(), claimOf(2))
 		if len(got) > 0 {
