@@ -3,6 +3,7 @@ package task_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -10,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/lastcall-go/lastcall"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -272,4 +274,46 @@ func TestStop_WhileTheStoreIsSilentEndsWithWhatIsNotRecordedAndAbandonsNobody(t 
 			}
 		})
 	}
+}
+
+// busyDisk is a store whose disk is busy: what it has begun it ends, after a while.
+type busyDisk struct {
+	task.Store
+	stopping atomic.Bool
+}
+
+func (s *busyDisk) Apply(ctx context.Context, c []task.Change) []error {
+	if s.stopping.Load() {
+		time.Sleep(60 * time.Millisecond)
+	}
+	return s.Store.Apply(context.WithoutCancel(ctx), c)
+}
+
+func (s *busyDisk) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, error) {
+	if b.State == task.WorkerStopped {
+		time.Sleep(80 * time.Millisecond)
+	}
+	return s.Store.Heartbeat(context.WithoutCancel(ctx), b)
+}
+
+func TestStop_WhoseLastRunIsRecordedJustBeforeAbandonAbandonsNobody(t *testing.T) {
+	bubble(t, func(b *bench) {
+		store := &busyDisk{Store: b.store}
+		b.handle = func(ctx context.Context, _ *task.Run) error {
+			<-ctx.Done()
+			if by := new(lastcall.InterruptError); errors.As(context.Cause(ctx), &by) {
+				time.Sleep(time.Until(by.Until) - 120*time.Millisecond)
+			}
+			return ctx.Err()
+		}
+		g := b.serve(store)
+		id := b.enqueue()
+		time.Sleep(time.Second)
+		store.stopping.Store(true)
+		g.Stop(nil)
+		if r := g.Wait(); r.ExitCode() != 0 || len(r.Abandoned) != 0 {
+			t.Errorf("%v", r)
+		}
+		b.want(id, task.StatusInterrupted, task.ReasonStop, 0, 1, 0)
+	})
 }

@@ -232,14 +232,13 @@ func (w *Worker) Serve(ctx context.Context) error {
 
 // leave removes the worker from the store, and returns an error unless every run has been recorded.
 func (w *Worker) leave(ctx context.Context) error {
-	last, release := lastWrite(ctx)
-	defer release()
-	if w.storeGivenUp.Load() { // there is hardly any time left
-		quick, cancel := context.WithTimeout(last, 10*time.Millisecond)
-		defer cancel()
-		last = quick
+	err := errNoTimeToLeave
+	left, limited := lastcall.TimeLeft(ctx)
+	if late := ctx.Err() != nil && limited && left < decisionMargin; !late && !w.storeGivenUp.Load() {
+		last, release := lastWrite(ctx)
+		defer release()
+		err = w.beats.beat(last, WorkerStopped)
 	}
-	err := w.beats.beat(last, WorkerStopped)
 	n := w.unrecorded.Load()
 	switch {
 	case n > 0 && w.storeGivenUp.Load():
@@ -253,6 +252,10 @@ func (w *Worker) leave(ctx context.Context) error {
 	}
 	return nil
 }
+
+// errNoTimeToLeave is why a worker asks the store for nothing just before the group abandons it: a
+// store does not end a call that it has begun.
+var errNoTimeToLeave = errors.New("the stop is nearly over")
 
 // listen turns the store's notifications into claims, into a check of the neighbours, and into a
 // beat when a run may have a command.
