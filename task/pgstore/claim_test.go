@@ -23,8 +23,8 @@ func TestClaim_IsNotRepeatedWhenItsAnswerIsLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.end(first...)
-	b.far.scan.mu.Lock()
-	b.far.scan.polled = time.Now().Add(time.Hour) // the next claim does not poll first, however late it is
+	b.far.scan.mu.Lock() // the next claim does not poll first, however late it is
+	b.far.scan.polled = time.Now().Add(time.Hour)
 	b.far.scan.mu.Unlock()
 	b.losing(func() error {
 		got, err := b.far.Claim(t.Context(), claimOf(2))
