@@ -43,6 +43,7 @@ func answering(w http.ResponseWriter, r *http.Request) {
 		time.Sleep(300 * time.Millisecond)
 	case "never":
 		<-r.Context().Done()
+		panic(http.ErrAbortHandler) // the client may not have closed the connection yet
 	case "cut":
 		panic(http.ErrAbortHandler)
 	case "header":

@@ -137,8 +137,13 @@ func (c *Conn) Answer(a history.Answer) error { return c.send(Message{Answer: &a
 func (c *Conn) Left(what string) error { return c.send(Message{Left: what}) }
 
 // Effect reports an effect. It returns nil when the harness has recorded it, or ErrStale if the
-// harness has refused it. The name and the process id are filled in.
+// harness has refused it. The name and the process id are filled in. If ctx has ended nothing is
+// reported. If it ends later the answer is still awaited: otherwise a run could end while an effect
+// of its is under way, and the harness would record it after the beginning of the next run.
 func (c *Conn) Effect(ctx context.Context, e history.Effect) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	e.Process, e.PID = c.name, os.Getpid()
 	verdict := make(chan Verdict, 1)
 	c.mu.Lock()
@@ -155,18 +160,14 @@ func (c *Conn) Effect(ctx context.Context, e history.Effect) error {
 	if err != nil {
 		return err
 	}
-	select {
-	case v, ok := <-verdict:
-		if !ok {
-			return errors.New("chaos: the harness has gone")
-		}
-		if v.Stale {
-			return ErrStale
-		}
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	v, ok := <-verdict
+	switch {
+	case !ok:
+		return errors.New("chaos: the harness has gone")
+	case v.Stale:
+		return ErrStale
 	}
+	return nil
 }
 
 // Close ends the connection.
