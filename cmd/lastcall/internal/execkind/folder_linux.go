@@ -138,8 +138,7 @@ func (d *folder) checkOpened(f *os.File, name string) error {
 		return err
 	}
 	if d.plain(info) && !nameless(info) {
-		now, err := d.look(name)
-		if err == nil && os.SameFile(info, now) && d.plain(now) {
+		if d.isOnlyName(name, info) {
 			return nil
 		}
 		if info, err = f.Stat(); err != nil { // it was replaced; then it has no name
@@ -150,6 +149,31 @@ func (d *folder) checkOpened(f *os.File, name string) error {
 		return fmt.Errorf("%s %w", name, errOdd)
 	}
 	return nil
+}
+
+// isOnlyName reports whether a file has this name and no other. A program may give a file of
+// somebody else this name and take it away again, all the time. The kernel counts the names before
+// it forgets the one that is taken away, and meanwhile the file is found here with one name. The
+// kernel does that with the directory locked, so each look is made after such a change has ended. A
+// look may still meet the next change, but not eight looks the next eight.
+func (d *folder) isOnlyName(name string, info os.FileInfo) bool {
+	file, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return false
+	}
+	nobody := ".lastcall-" + rand.Text()
+	for range 8 {
+		// To find that there is no such name the kernel locks the directory.
+		if err := unix.Unlinkat(int(d.Fd()), nobody, 0); !errors.Is(err, unix.ENOENT) {
+			return false
+		}
+		var now unix.Stat_t
+		if err := unix.Fstatat(int(d.Fd()), name, &now, unix.AT_SYMLINK_NOFOLLOW); err != nil ||
+			now.Dev != file.Dev || now.Ino != file.Ino || now.Nlink != 1 {
+			return false
+		}
+	}
+	return true
 }
 
 // nameless reports whether a file has no name any more.

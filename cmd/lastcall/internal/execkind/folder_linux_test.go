@@ -119,6 +119,44 @@ func TestCheckpoint_ThatIsReplacedWhileItIsOpenedIsRefusedToo(t *testing.T) {
 	}
 }
 
+// A file of somebody else has a name here for a moment, again and again. While the kernel takes a
+// name away, the file is found there, and has one name.
+func TestFolder_AFileWhoseOtherNameComesAndGoesIsNeverOpened(t *testing.T) {
+	long := 10 * time.Second
+	if testing.Short() {
+		t.Log("make test-full: ten seconds instead of one")
+		long = time.Second
+	}
+	d, dir := newDirectory(t)
+	secret, path := filepath.Join(t.TempDir(), "secret"), filepath.Join(dir, "file")
+	if err := os.WriteFile(secret, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	swapped := make(chan error, 1)
+	go func() { // as a program would
+		var err error
+		for err == nil && !closedWithin(0, stop) {
+			err = errors.Join(os.Link(secret, path), os.Remove(path))
+		}
+		swapped <- err
+	}()
+	opened, looks := 0, 0
+	for end := time.Now().Add(long); time.Now().Before(end); looks++ {
+		if f, err := d.open("file"); err == nil {
+			opened++
+			f.Close()
+		}
+	}
+	close(stop)
+	if err := <-swapped; err != nil {
+		t.Error(err)
+	}
+	if opened > 0 {
+		t.Errorf("it was opened %d times, in %d looks", opened, looks)
+	}
+}
+
 func TestCheckpoint_OfATerabyteAndOneThatGrowsAreNotReadToTheirEnd(t *testing.T) {
 	l, dir := newLedger(t)
 	path := filepath.Join(dir, checkpointName)
