@@ -90,6 +90,20 @@ func (h *heartbeat) beat(ctx context.Context, state WorkerState) error {
 	return h.send(ctx, h.next(state))
 }
 
+// leave sends the last beat. It gives that up before the group abandons the worker.
+func (h *heartbeat) leave(ctx context.Context) error {
+	last, release := lastWrite(ctx)
+	defer release()
+	last, giveUp := context.WithCancelCause(last)
+	defer giveUp(nil)
+	defer context.AfterFunc(ctx, func() {
+		if reserveIsNearlyOver(ctx, last) {
+			giveUp(errNoTimeToLeave)
+		}
+	})()
+	return h.beat(last, WorkerStopped)
+}
+
 // send sends a beat and acts on the reply.
 func (h *heartbeat) send(ctx context.Context, b Beat) error {
 	reply, err := h.store.Heartbeat(ctx, b)

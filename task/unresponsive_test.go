@@ -280,6 +280,7 @@ func TestStop_WhileTheStoreIsSilentEndsWithWhatIsNotRecordedAndAbandonsNobody(t 
 type busyDisk struct {
 	task.Store
 	stopping atomic.Bool
+	locked   bool // the removal of a worker cannot begin
 }
 
 func (s *busyDisk) Apply(ctx context.Context, c []task.Change) []error {
@@ -291,29 +292,38 @@ func (s *busyDisk) Apply(ctx context.Context, c []task.Change) []error {
 
 func (s *busyDisk) Heartbeat(ctx context.Context, b task.Beat) (task.BeatReply, error) {
 	if b.State == task.WorkerStopped {
+		if s.locked {
+			<-ctx.Done()
+			return task.BeatReply{}, context.Cause(ctx)
+		}
 		time.Sleep(80 * time.Millisecond)
 	}
 	return s.Store.Heartbeat(context.WithoutCancel(ctx), b)
 }
 
-func TestStop_WhoseLastRunIsRecordedJustBeforeAbandonAbandonsNobody(t *testing.T) {
-	bubble(t, func(b *bench) {
-		store := &busyDisk{Store: b.store}
-		b.handle = func(ctx context.Context, _ *task.Run) error {
-			<-ctx.Done()
-			if by := new(lastcall.InterruptError); errors.As(context.Cause(ctx), &by) {
-				time.Sleep(time.Until(by.Until) - 120*time.Millisecond)
+func TestStop_AWorkerThatCannotLeaveInTimeIsNotAbandoned(t *testing.T) {
+	for _, c := range []struct {
+		locked bool
+		before time.Duration // Abandon, when the handler returns
+	}{{false, 120 * time.Millisecond}, {true, 700 * time.Millisecond}} {
+		bubble(t, func(b *bench) {
+			store := &busyDisk{Store: b.store, locked: c.locked}
+			b.handle = func(ctx context.Context, _ *task.Run) error {
+				<-ctx.Done()
+				if by := new(lastcall.InterruptError); errors.As(context.Cause(ctx), &by) {
+					time.Sleep(time.Until(by.Until) - c.before)
+				}
+				return ctx.Err()
 			}
-			return ctx.Err()
-		}
-		g := b.serve(store)
-		id := b.enqueue()
-		time.Sleep(time.Second)
-		store.stopping.Store(true)
-		g.Stop(nil)
-		if r := g.Wait(); r.ExitCode() != 0 || len(r.Abandoned) != 0 {
-			t.Errorf("%v", r)
-		}
-		b.want(id, task.StatusInterrupted, task.ReasonStop, 0, 1, 0)
-	})
+			g := b.serve(store)
+			id := b.enqueue()
+			time.Sleep(time.Second)
+			store.stopping.Store(true)
+			g.Stop(nil)
+			if r := g.Wait(); r.ExitCode() != 0 || len(r.Abandoned) != 0 {
+				t.Errorf("%+v: %v", c, r)
+			}
+			b.want(id, task.StatusInterrupted, task.ReasonStop, 0, 1, 0)
+		})
+	}
 }

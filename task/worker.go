@@ -235,9 +235,7 @@ func (w *Worker) leave(ctx context.Context) error {
 	err := errNoTimeToLeave
 	left, limited := lastcall.TimeLeft(ctx)
 	if late := ctx.Err() != nil && limited && left < decisionMargin; !late && !w.storeGivenUp.Load() {
-		last, release := lastWrite(ctx)
-		defer release()
-		err = w.beats.beat(last, WorkerStopped)
+		err = w.beats.leave(ctx)
 	}
 	n := w.unrecorded.Load()
 	switch {
