@@ -85,6 +85,8 @@ func (f *fixture) cutByItsOwnGrace(p *process) {
 		f.fates[p.pid()] = fate{"interrupted", either(handedOver, unheard)}
 	case abandoned:
 		f.fates[p.pid()] = fate{"abandoned", either(handedOver, unheard, f.tooLate(p))}
+	case unrecorded:
+		f.fates[p.pid()] = fate{"too late to record it", either(handedOver, unheard, f.tooLate(p))}
 	default:
 		f.t.Fatalf("process %d ended with code %d:\n%s", p.pid(), code, p.text())
 	}

@@ -165,19 +165,27 @@ func (m *meeting) taking() task.Change {
 	return c
 }
 
+// patiently repeats a call, as a worker does, while an open transaction holds it up.
+func patiently(call func() error) (err error) {
+	for err = call(); errors.Is(err, task.ErrHeldUp); {
+		err = call()
+	}
+	return err
+}
+
 // start makes the calls, and returns when all are answered. The scheduler and the round decide
 // which of them begins first.
 func (m *meeting) start(own func() error, round int) {
 	m.Helper()
 	calls := []func(){
 		func() { m.own = own() },
-		func() { m.taken = m.apply(m.taking()) },
-		func() { m.cancelled = m.ask(task.VerbCancel, m.run.ID) },
+		func() { m.taken = patiently(func() error { return m.apply(m.taking()) }) },
+		func() { m.cancelled = patiently(func() error { return m.ask(task.VerbCancel, m.run.ID) }) },
 		func() {
 			for n := range 5 {
 				save := change(m.run, task.StatusRunning)
 				save.Checkpoint = []byte(strconv.Itoa(n))
-				if err := m.apply(save); err != nil {
+				if err := patiently(func() error { return m.apply(save) }); err != nil {
 					m.wantErr("a save that comes too late", err, task.ErrLeaseLost)
 					m.late = true
 				} else if m.saved = string(save.Checkpoint); m.late {
