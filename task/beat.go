@@ -77,7 +77,7 @@ func (h *heartbeat) run(ctx context.Context, each func()) {
 			continue
 		}
 		next = time.Now().Add(h.lease / 5)
-		err := h.beat(ctx, h.announced())
+		err := h.beat(ctx, WorkerRunning)
 		if err != nil && !failed && ctx.Err() == nil {
 			h.log.Error("cannot renew the lease; trying again", "worker", h.incarnation(), "error", err)
 		}
@@ -150,19 +150,22 @@ func (h *heartbeat) passOn(reply BeatReply) {
 // next write.
 const beatRuns = 32
 
-// next returns the next beat, with some of the runs.
+// next returns the next beat, with some of the runs. A worker that has announced its stop does not
+// run again: a beat that another goroutine sends as usual announces the stop once more.
 func (h *heartbeat) next(state WorkerState) Beat {
 	kinds := h.mux.Kinds()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.seq++
-	h.state = state
+	if state != WorkerRunning {
+		h.state = state
+	}
 	now := time.Now()
 	if h.ticked = now; now.Sub(h.reached) < h.lease {
 		h.frozen = false
 	}
 	b := Beat{Worker: h.id, Name: h.name, Host: h.host, PID: os.Getpid(), Kinds: kinds, Queues: h.queues, Slots: h.slots, Lease: h.lease,
-		Seq: h.seq, State: state, Unresponsive: h.unresponsive(), Paused: h.pauses.said()}
+		Seq: h.seq, State: h.state, Unresponsive: h.unresponsive(), Paused: h.pauses.said()}
 	b.Runs = h.runs.nextFences(beatRuns)
 	slices.SortFunc(b.Runs, func(x, y Fence) int { return strings.Compare(x.Task, y.Task) })
 	return b
@@ -171,7 +174,7 @@ func (h *heartbeat) next(state WorkerState) Beat {
 // missing sends a beat that lists all runs, and returns the tasks that run according to the store
 // but not here. No claim may be under way.
 func (h *heartbeat) missing(ctx context.Context) ([]Task, error) {
-	b := h.next(h.announced())
+	b := h.next(WorkerRunning)
 	h.mu.Lock()
 	b.ListsAllRuns, b.Runs, h.unfamiliar = true, h.runs.fences(), nil
 	h.mu.Unlock()
@@ -242,13 +245,6 @@ func (h *heartbeat) incarnation() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.id
-}
-
-// announced returns the state that was announced last.
-func (h *heartbeat) announced() WorkerState {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.state
 }
 
 // renewedSince returns since when every beat has succeeded, zero when the last one failed.

@@ -268,7 +268,7 @@ func (w *Worker) listen(last, ctx context.Context) {
 			continue // the polling goes on
 		}
 		if seen.Commands != 0 && now.Commands != seen.Commands {
-			_ = w.beats.beat(last, w.beats.announced()) // the regular ones go on, and tell of errors
+			_ = w.beats.beat(last, WorkerRunning) // the regular ones go on, and tell of errors
 		}
 		if now.Workers != seen.Workers {
 			w.watcher.notice()
