@@ -58,8 +58,13 @@ func TestDemo_TheDemonstrationWorks(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "lastcall")
 	must(t, filepath.Join("..", "cmd", "lastcall"), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, ".")
 	// A stop keeps a tenth of the grace for recording what is interrupted. On a busy disk that can
-	// take more than a second.
-	out, code := run(t, "..", []string{"LASTCALL=" + binary}, "scripts/demo", demoTree(t), "300ms", "20s")
+	// take more than a second, so the stores are in memory where the system has a directory there.
+	env := []string{"LASTCALL=" + binary}
+	if dir, err := os.MkdirTemp("/dev/shm", "lastcall-demo-"); err == nil {
+		t.Cleanup(func() { os.RemoveAll(dir) })
+		env = append(env, "TMPDIR="+dir)
+	}
+	out, code := run(t, "..", env, "scripts/demo", demoTree(t), "300ms", "20s")
 	if code != 0 {
 		t.Errorf("exit code %d", code)
 	}
