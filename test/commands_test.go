@@ -111,12 +111,14 @@ const twoRuns = `echo "this is run $LASTCALL_RUN"
 func TestLogs_AFollowedLogAndAWaitGoOnAcrossAHandOver(t *testing.T) {
 	t.Parallel()
 	w := newWorkshop(t, map[string]string{"twice": twoRuns}, "")
-	first := w.start("--grace", "2s")
+	first := w.start() // with seconds for closing a store whose disk is busy
 	wait := begin(t, exec.Command(program(t), "submit", "--wait", "--server", first.url, "twice", "{}"))
 	id := strings.TrimSpace(wait.waitLog("-7"))
 	follow := begin(t, exec.Command(program(t), "logs", "-f", "--store", w.store, id))
 	follow.waitLog("this is run 1")
 	wait.waitLog("25%  a quarter")
+	first.signal(syscall.SIGTERM)
+	first.waitLog(`phase="last call"`)
 	first.signal(syscall.SIGTERM)
 	first.exits(0)
 	wait.waitLog("asking again")
