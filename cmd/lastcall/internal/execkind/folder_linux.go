@@ -155,7 +155,7 @@ func (d *folder) checkOpened(f *os.File, name string) error {
 // somebody else this name and take it away again, all the time. The kernel counts the names before
 // it forgets the one that is taken away, and meanwhile the file is found here with one name. The
 // kernel does that with the directory locked, so each look is made after such a change has ended. A
-// look may still meet the next change, but not eight looks the next eight.
+// look may still meet the next change; eight in a row would have to meet one each.
 func (d *folder) isOnlyName(name string, info os.FileInfo) bool {
 	file, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
@@ -163,8 +163,9 @@ func (d *folder) isOnlyName(name string, info os.FileInfo) bool {
 	}
 	nobody := ".lastcall-" + rand.Text()
 	for range 8 {
-		// To find that there is no such name the kernel locks the directory.
-		if err := unix.Unlinkat(int(d.Fd()), nobody, 0); !errors.Is(err, unix.ENOENT) {
+		// To find that there is no such name the kernel locks the directory. In a file system that is
+		// read-only, for instance after an error of its disk, nobody changes names.
+		if err := unix.Unlinkat(int(d.Fd()), nobody, 0); !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EROFS) {
 			return false
 		}
 		var now unix.Stat_t

@@ -119,6 +119,39 @@ func TestCheckpoint_ThatIsReplacedWhileItIsOpenedIsRefusedToo(t *testing.T) {
 	}
 }
 
+// A disk that has failed is mounted read-only, and the last checkpoint is still there.
+func TestCheckpoint_OnAFileSystemThatIsReadOnlyIsRead(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root mounts a directory read-only")
+	}
+	l, dir := newLedger(t)
+	if err := os.WriteFile(filepath.Join(dir, checkpointName), []byte("7"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount(dir, dir, "", unix.MS_BIND, ""); err != nil {
+		t.Skipf("no mounts here: %v", err)
+	}
+	defer func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := unix.Mount("", dir, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	at, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer at.Close()
+	readOnly := *l.folder
+	readOnly.File = at // opened before, it would be of the mount below
+	l.folder = &readOnly
+	if b, isNew, err := l.last(); string(b) != "7" || !isNew || err != nil {
+		t.Errorf("%q, %v, %v", b, isNew, err)
+	}
+}
+
 // A file of somebody else has a name here for a moment, again and again. While the kernel takes a
 // name away, the file is found there, and has one name.
 func TestFolder_AFileWhoseOtherNameComesAndGoesIsNeverOpened(t *testing.T) {
