@@ -51,7 +51,7 @@ const minKept = 100 * time.Millisecond
 // closers keep no more than half of the phase together, so that one that is slow gets the other
 // half. If the phase became shorter, they share what is left.
 func (p closingPhase) kept(now, end time.Time, n int) time.Duration {
-	whole, left := end.Sub(p.began), max(end.Sub(now), 0)
+	whole, left := max(end.Sub(p.began), 0), max(end.Sub(now), 0)
 	return min(max(minKept, whole/20), whole/time.Duration(2*max(p.closers, n)), left/time.Duration(n))
 }
 

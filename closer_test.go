@@ -230,6 +230,29 @@ func TestCloser_ThatHangsLeavesTimeForTheOthers(t *testing.T) {
 	}
 }
 
+func TestCloser_WhatIsKeptForThoseThatHaveNotRunYet(t *testing.T) {
+	began := time.Now()
+	for _, c := range []struct {
+		what              string
+		closers, left     int
+		passed, end, want time.Duration
+	}{
+		{"a twentieth", 3, 3, 0, 20 * time.Second, time.Second},
+		{"the same when the first has used its time", 3, 2, 18 * time.Second, 20 * time.Second, time.Second},
+		{"100 ms of a short phase", 3, 3, 0, time.Second, 100 * time.Millisecond},
+		{"half of the phase for all", 20, 20, 0, 10 * time.Second, 250 * time.Millisecond},
+		{"also for those that were registered later", 1, 20, 0, 10 * time.Second, 250 * time.Millisecond},
+		{"a part of what is left, in a phase that became shorter", 5, 5, 9900 * time.Millisecond, 10 * time.Second, 20 * time.Millisecond},
+		{"nothing after its end", 5, 5, 2 * time.Second, time.Second, 0},
+		{"nothing of a phase that begins too late", 5, 5, 0, -time.Second, 0},
+	} {
+		p := closingPhase{began: began, closers: c.closers}
+		if got := p.kept(began.Add(c.passed), began.Add(c.end), c.left); got != c.want {
+			t.Errorf("%s: %v, want %v", c.what, got, c.want)
+		}
+	}
+}
+
 // After one that hangs, several in a row that hang do not shorten the time of the last one.
 func TestCloser_ThatHangAllLeaveTheLastOneItsTime(t *testing.T) {
 	bubble(t, func(t *testing.T) {
