@@ -137,13 +137,10 @@ func (c *Conn) Answer(a history.Answer) error { return c.send(Message{Answer: &a
 func (c *Conn) Left(what string) error { return c.send(Message{Left: what}) }
 
 // Effect reports an effect. It returns nil when the harness has recorded it, or ErrStale if the
-// harness has refused it. The name and the process id are filled in. If ctx has ended nothing is
-// reported. If it ends later the answer is still awaited: otherwise a run could end while an effect
-// of its is under way, and the harness would record it after the beginning of the next run.
+// harness has refused it. The name and the process id are filled in. The answer is awaited even if
+// ctx ends, and then the cause of that is returned: otherwise a run could end while one of its
+// effects is under way, and the harness would record it after the beginning of the next run.
 func (c *Conn) Effect(ctx context.Context, e history.Effect) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
 	e.Process, e.PID = c.name, os.Getpid()
 	verdict := make(chan Verdict, 1)
 	c.mu.Lock()
@@ -167,7 +164,7 @@ func (c *Conn) Effect(ctx context.Context, e history.Effect) error {
 	case v.Stale:
 		return ErrStale
 	}
-	return nil
+	return context.Cause(ctx)
 }
 
 // Close ends the connection.
