@@ -86,8 +86,8 @@ func TestHeartbeat_PassesOnWhatIsAskedOfItsRuns(t *testing.T) {
 		}
 		return reply, nil
 	}
-	if err := h.beat(t.Context(), WorkerStopping); err != nil {
-		t.Error(err)
+	if err := h.beat(t.Context(), WorkerStopping); err != nil || store.beats[1].State != WorkerStopping {
+		t.Errorf("announced %s, %v", store.beats[1].State, err)
 	}
 	for r, cause := range want {
 		if got := r.ctx.cause(); !errors.Is(got, cause) {

@@ -17,21 +17,22 @@ const first, ports = 10_000, 20_000
 // meanwhile.
 func New(t testing.TB) string {
 	t.Helper()
+	var err error
 	for range ports {
 		port := strconv.Itoa(first + rand.IntN(ports))
 		address := net.JoinHostPort("127.0.0.1", port)
-		taken, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", address)
-		if err != nil {
+		var taken net.PacketConn
+		if taken, err = new(net.ListenConfig).ListenPacket(t.Context(), "udp", address); err != nil {
 			continue
 		}
-		if !isFree(t, address) {
+		if err = listen(t, address); err != nil {
 			_ = taken.Close() // another one is tried
 			continue
 		}
 		t.Cleanup(func() { _ = taken.Close() }) // nothing was sent
 		return port
 	}
-	t.Fatalf("none of %d ports is free", ports)
+	t.Fatalf("none of %d ports is free: %v", ports, err)
 	return ""
 }
 
@@ -41,7 +42,11 @@ func Address(t testing.TB) string {
 	return net.JoinHostPort("127.0.0.1", New(t))
 }
 
-func isFree(t testing.TB, address string) bool {
+// listen returns an error if somebody listens there.
+func listen(t testing.TB, address string) error {
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
-	return err == nil && l.Close() == nil
+	if err != nil {
+		return err
+	}
+	return l.Close()
 }

@@ -180,7 +180,7 @@ func (m *meeting) start(own func() error, round int) {
 	calls := []func(){
 		func() { m.own = own() },
 		func() { m.taken = patiently(func() error { return m.apply(m.taking()) }) },
-		func() { m.cancelled = patiently(func() error { return m.ask(task.VerbCancel, m.run.ID) }) },
+		func() { m.cancelled = m.ask(task.VerbCancel, m.run.ID) },
 		func() {
 			for n := range 5 {
 				save := change(m.run, task.StatusRunning)
