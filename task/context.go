@@ -100,8 +100,9 @@ func writable(ctx context.Context) (context.Context, context.CancelFunc) {
 	return wctx, func() { stop(); cancel(nil); release() }
 }
 
-// returnMargin is how long, at most, before the group abandons its goroutines a write is given up.
-const returnMargin = 3 * decisionMargin
+// returnMargin is how long, at most, before the group abandons its goroutines a write is given up:
+// its handler can return before the decision.
+const returnMargin = 2 * decisionMargin
 
 // reserveIsNearlyOver waits until a handler that waits for the store has to return. It reports
 // false when the write ended before.
@@ -112,7 +113,7 @@ func reserveIsNearlyOver(ctx, write context.Context) bool {
 		return false
 	}
 	left, limited := lastcall.TimeLeft(ctx)
-	margin := min(left/4, returnMargin)
+	margin := min(left/2, returnMargin)
 	// Again, if the process was frozen meanwhile.
 	for ; limited && left > margin; left, _ = lastcall.TimeLeft(ctx) {
 		if !pause(write, left-margin) {

@@ -124,6 +124,7 @@ type bench struct {
 	log        *slog.Logger // nil: the worker's log is dropped
 	slots      int
 	spare      int
+	grace      time.Duration // 0: 10 seconds
 }
 
 // args is the payload of the tests' kind.
@@ -147,7 +148,7 @@ func bubble(t *testing.T, fn func(b *bench)) {
 	})
 }
 
-// serve starts a worker in a group that has 10 seconds for a stop, one of which is the reserve.
+// serve starts a worker in a group that has b.grace for a stop, a tenth of which is the reserve.
 func (b *bench) serve(store task.Store) *lastcall.Group {
 	b.t.Helper()
 	return b.serveVersion(store, "")
@@ -166,7 +167,7 @@ func (b *bench) serveVersion(store task.Store, version string) *lastcall.Group {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	g, err := lastcall.New(b.t.Context(), lastcall.Config{Grace: 10 * time.Second, Delay: -1, Logger: quiet})
+	g, err := lastcall.New(b.t.Context(), lastcall.Config{Grace: cmp.Or(b.grace, 10*time.Second), Delay: -1, Logger: quiet})
 	if err != nil {
 		b.t.Fatal(err)
 	}

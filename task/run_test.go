@@ -79,7 +79,7 @@ func TestSave_WaitsForAStoreThatIsAwayUntilTheHandlerMustReturnInAStop(t *testin
 		b.stop(g, 75) // and nobody is abandoned
 		// The interrupt comes after 9 of the stop's 10 seconds, and half a second later the group
 		// abandons its goroutines.
-		if got := <-saves; got.err == nil || got.took != time.Minute-time.Second+9375*time.Millisecond {
+		if got := <-saves; got.err == nil || got.took != time.Minute-time.Second+9250*time.Millisecond {
 			t.Errorf("Save waited for %v and returned %v", got.took, got.err)
 		}
 	})

@@ -22,13 +22,14 @@ import (
 // gone takes over the task, as after SIGKILL.
 
 // decisionMargin is how long, at most, before the group abandons the worker it is decided which
-// handlers are unresponsive: a store needs milliseconds to write that.
-const decisionMargin = 100 * time.Millisecond
+// handlers are unresponsive. A store needs milliseconds to write that; but a container that has
+// used up its processor time stands still for up to 100 ms.
+const decisionMargin = 250 * time.Millisecond
 
 // recordUnresponsive waits for the time when handlers are given up, and records the runs of those
-// that have not returned. If all have returned, and the worker waits for the store, it gives up the
-// store, so that the worker returns an error instead of being abandoned. It does nothing if last,
-// which is the worker's end, ends before, or if the interrupt has no deadline.
+// that have not returned. If all have returned half a margin later, and the worker waits for the
+// store, it gives up the store, so that the worker returns an error instead of being abandoned. It
+// does nothing if last, the worker's end, ends before, or if the interrupt has no deadline.
 func (w *Worker) recordUnresponsive(ctx, last context.Context, giveUpStore func()) {
 	select {
 	case <-ctx.Done():
@@ -40,7 +41,7 @@ func (w *Worker) recordUnresponsive(ctx, last context.Context, giveUpStore func(
 		return
 	}
 	patience := max(0, time.Until(by.Until))
-	margin := min(patience/8, decisionMargin)
+	margin := min(patience/4, decisionMargin)
 	until := func(left, end time.Duration) (goesOn bool) {
 		for ; left > end; left, _ = lastcall.TimeLeft(ctx) { // again, if the process was frozen meanwhile
 			if !pause(last, left-end) {

@@ -38,7 +38,7 @@ func TestUnresponsive_AnUnresponsiveHandlersTaskIsInterruptedByTheDeadlineAndTak
 		if over := got.RunAt.Sub(began); over != 10*time.Second {
 			t.Errorf("claimable %v after the stop began, which has 10s", over)
 		}
-		if !strings.Contains(got.Error, "the handler is unresponsive: 438ms after the interrupt") {
+		if !strings.Contains(got.Error, "the handler is unresponsive: 375ms after the interrupt") {
 			t.Errorf("error %q", got.Error)
 		}
 		if log, err := b.client.Log(t.Context(), id); err != nil || string(log) != "begun\n" {
@@ -90,8 +90,8 @@ func TestUnresponsive_WhatAnUnresponsiveHandlerReturnsInTheLastMomentComesTooLat
 				stale++
 			}
 		}
-		// Abandoned after 9.5 s, and decided a sixteenth before.
-		b.sleepy(9*time.Second + 450*time.Millisecond)
+		// Abandoned after 9.5 s, and decided an eighth before.
+		b.sleepy(9*time.Second + 380*time.Millisecond)
 		g := b.serve(b.store)
 		id := b.enqueue()
 		b.want(id, task.StatusRunning, "", 0, 0, 0)
@@ -105,7 +105,7 @@ func TestUnresponsive_WhatAnUnresponsiveHandlerReturnsInTheLastMomentComesTooLat
 
 func TestUnresponsive_AHandlerThatReturnsJustBeforeItIsTakenForUnresponsiveIsHeard(t *testing.T) {
 	bubble(t, func(b *bench) {
-		b.sleepy(9*time.Second + 430*time.Millisecond)
+		b.sleepy(9*time.Second + 370*time.Millisecond)
 		g := b.serve(b.store)
 		id := b.enqueue()
 		b.want(id, task.StatusRunning, "", 0, 0, 0)
@@ -276,6 +276,27 @@ func TestStop_WhileTheStoreIsSilentEndsWithWhatIsNotRecordedAndAbandonsNobody(t 
 	}
 }
 
+// A process in a container that has used up its processor time stands still for up to 100 ms. The
+// worker of a grace of 30 seconds gives up the store earlier than that before it is abandoned.
+func TestStop_WhileTheStoreIsSilentGivesItUpMoreThanAPauseOfTheProcessorBeforeTheEnd(t *testing.T) {
+	bubble(t, func(b *bench) {
+		b.hold()
+		b.grace = 30 * time.Second
+		store := &silentStore{Store: b.store}
+		g := b.serve(store)
+		b.enqueue()
+		time.Sleep(time.Second)
+		store.silent.Store(true)
+		began := time.Now()
+		g.Stop(nil)
+		r := g.Wait()
+		const abandon = 28500 * time.Millisecond // half of a reserve of 3 s before the end
+		if took := time.Since(began); r.ExitCode() != 75 || took < abandon-time.Second || took > abandon-110*time.Millisecond {
+			t.Errorf("after %v: %v", took, r)
+		}
+	})
+}
+
 // busyDisk is a store whose disk is busy: what it has begun it ends, after a while.
 type busyDisk struct {
 	task.Store
@@ -305,7 +326,7 @@ func TestStop_AWorkerThatCannotLeaveInTimeIsNotAbandoned(t *testing.T) {
 	for _, c := range []struct {
 		locked bool
 		before time.Duration // Abandon, when the handler returns
-	}{{false, 120 * time.Millisecond}, {true, 700 * time.Millisecond}} {
+	}{{false, 130 * time.Millisecond}, {true, 700 * time.Millisecond}} {
 		bubble(t, func(b *bench) {
 			store := &busyDisk{Store: b.store, locked: c.locked}
 			b.handle = func(ctx context.Context, _ *task.Run) error {

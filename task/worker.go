@@ -234,7 +234,7 @@ func (w *Worker) Serve(ctx context.Context) error {
 func (w *Worker) leave(ctx context.Context) error {
 	err := errNoTimeToLeave
 	left, limited := lastcall.TimeLeft(ctx)
-	if late := ctx.Err() != nil && limited && left < decisionMargin; !late && !w.storeGivenUp.Load() {
+	if late := ctx.Err() != nil && limited && left < leaveMargin; !late && !w.storeGivenUp.Load() {
 		err = w.beats.leave(ctx)
 	}
 	n := w.unrecorded.Load()
@@ -250,6 +250,9 @@ func (w *Worker) leave(ctx context.Context) error {
 	}
 	return nil
 }
+
+// leaveMargin is how long before the group abandons the worker it asks the store for nothing more.
+const leaveMargin = 100 * time.Millisecond
 
 // errNoTimeToLeave is why a worker asks the store for nothing just before the group abandons it: a
 // store does not end a call that it has begun.

@@ -17,7 +17,7 @@ func TestOutage_AStopWhileTheDatabaseIsAwayBlamesNoHandler(t *testing.T) {
 	const saving = `n=0; trap 'exit 9' TERM; while [ "$LASTCALL_RUN" = 1 ]; do n=$((n+1)); printf "{\"at\":$n}" > "$LASTCALL_CHECKPOINT.new"; mv "$LASTCALL_CHECKPOINT.new" "$LASTCALL_CHECKPOINT"; sleep 0.1; done`
 	w := newWorkshop(t, map[string]string{"saves": saving, "leaves": saving}, "")
 	w.write("lastcall.yaml", "version: 1\nkinds:\n  saves:\n    exec: [./saves.sh]\n  leaves:\n    exec: [./leaves.sh]\n    onStop: interrupt\n", 0o600)
-	s := start(t, store, "--config", w.config, "--grace", "6s")
+	s := start(t, store, "--config", w.config)
 	ids := []string{submitTo(s, "saves", "{}"), submitTo(s, "leaves", "{}")}
 	for _, id := range ids {
 		s.until("checkpoint saved", func() bool { r, err := s.task(id); return err == nil && r.Checkpoint.At > 0 })
@@ -27,6 +27,8 @@ func TestOutage_AStopWhileTheDatabaseIsAwayBlamesNoHandler(t *testing.T) {
 	}
 	s.waitLog("trying again")
 	s.signal(syscall.SIGTERM)
+	s.waitLog("msg=stop phase=drain")
+	s.signal(syscall.SIGTERM) // the interrupt comes now
 	s.exits(75)
 	text := s.text()
 	for _, want := range []string{"abandoned=0", "handlers have returned; the store did not answer", "tasks: 2 not recorded"} {
