@@ -2,7 +2,9 @@ package rehearse
 
 import (
 	"cmp"
+	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -33,29 +35,22 @@ func reportOptions(dir string) string {
 	return `--report-on-signal --report-signal=SIGUSR2 --report-compact --report-filename=` + reportName + ` "--report-directory=` + quoted + `"`
 }
 
-// takeReports gives a program on this machine a directory for a report, which no other user can
-// read: a report has the environment. Where no directory can be made, there is no report. The
-// function that it returns removes the directory.
-func (c *Config) takeReports() (remove func()) {
-	if c.Program.Image != nil {
-		return func() {}
+// nameReports names the directory for the report of a program on this machine.
+func (c *Config) nameReports() {
+	if c.Program.Image == nil {
+		c.Program.reports = filepath.Join(os.TempDir(), "lastcall-rehearse-"+rand.Text())
 	}
-	dir, err := os.MkdirTemp("", "lastcall-rehearse-")
-	if err != nil {
-		return func() {}
-	}
-	c.Program.reports = dir
-	return func() { _ = os.RemoveAll(dir) } // what the program has put there may not be removable
 }
 
-// nodeDump asks a program in Node.js for a report, and discards one that it has written before. It
-// returns nil for a program that would not write one.
+// nodeDump asks a program in Node.js for a report, and returns nil for one that would not write it.
+// The directory is there only until the report has been read, since a report has the environment:
+// no other user can read it, and a rehearsal that is killed leaves it behind in that second alone.
 func (p *program) nodeDump() *dump {
 	dir := p.container.reports
 	if handled, known := p.handles(sigusr2); dir == "" || known && !handled {
 		return nil
 	}
-	if err := os.RemoveAll(filepath.Join(dir, reportName)); err != nil {
+	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil { // the program knows its name
 		return nil
 	}
 	return &dump{
@@ -72,6 +67,7 @@ func (p *program) nodeDump() *dump {
 			}
 			return nodeStacks(report)
 		},
+		done: func() { _ = os.RemoveAll(dir) }, // what the program has put there may not be removable
 	}
 }
 

@@ -34,7 +34,8 @@ type Container struct {
 	// pod is deleted. Each may be nil.
 	Startup, Readiness, Liveness *Probe
 
-	// reports is the directory for a diagnostic report of Node.js, empty for none.
+	// reports is the directory for a diagnostic report of Node.js, empty for none. It is made when a
+	// report is asked for.
 	reports string
 }
 

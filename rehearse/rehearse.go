@@ -128,8 +128,7 @@ func Do(ctx context.Context, c Config) (*Report, error) {
 	if err := c.notTaken(ctx); err != nil {
 		return nil, err
 	}
-	remove := c.takeReports()
-	defer remove()
+	c.nameReports()
 	report := &Report{Command: c.Program.Command}
 	var so sofar
 	for _, s := range c.Scenarios {

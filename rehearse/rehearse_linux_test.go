@@ -291,9 +291,9 @@ func TestRehearse_ThatIsKilledLeavesNothingBehind(t *testing.T) {
 	for _, args := range [][]string{{"rehearse"}, {"rehearse", "in a process group"}} {
 		t.Run(args[len(args)-1], func(t *testing.T) {
 			t.Parallel()
-			where := freeport.Address(t)
+			where, files := freeport.Address(t), t.TempDir()
 			cmd := exec.CommandContext(t.Context(), "/proc/self/exe", args...)
-			cmd.Env = append(os.Environ(), "ADDRESS="+where, serverEnv+"="+server)
+			cmd.Env = append(os.Environ(), "ADDRESS="+where, serverEnv+"="+server, "TMPDIR="+files)
 			said := new(buffer)
 			cmd.Stdout, cmd.Stderr = said, said
 			if err := cmd.Start(); err != nil {
@@ -309,6 +309,9 @@ func TestRehearse_ThatIsKilledLeavesNothingBehind(t *testing.T) {
 			}
 			_ = cmd.Wait()
 			closedSoon(t, where)
+			if left, err := os.ReadDir(files); err != nil || len(left) > 0 {
+				t.Errorf("%v, %v are left", left, err)
+			}
 		})
 	}
 }

@@ -40,6 +40,7 @@ type dump struct {
 	complete func(settled bool) bool
 	// read parses what the program has written to its output since.
 	read func(output string) []Stack
+	done func() // removes what was made for the dump; nil for nothing
 }
 
 // dump returns nil for a program whose stacks cannot be read.
@@ -48,11 +49,12 @@ func (p *program) dump() *dump {
 	settled := func(settled bool) bool { return settled }
 	switch name := p.runtime(); {
 	case p.isGo:
-		return &dump{syscall.SIGQUIT, "goroutines", atExit, goroutines}
+		return &dump{signal: syscall.SIGQUIT, what: "goroutines", complete: atExit, read: goroutines}
 	case name == "java":
-		return &dump{syscall.SIGQUIT, "threads", settled, javaThreads}
+		return &dump{signal: syscall.SIGQUIT, what: "threads", complete: settled, read: javaThreads}
 	case strings.HasPrefix(name, "python"):
-		return &dump{syscall.SIGABRT, "threads", settled, pythonThreads} // PYTHONFAULTHANDLER is set
+		// PYTHONFAULTHANDLER is set.
+		return &dump{signal: syscall.SIGABRT, what: "threads", complete: settled, read: pythonThreads}
 	case name == "node":
 		return p.nodeDump()
 	}
@@ -62,9 +64,15 @@ func (p *program) dump() *dump {
 // stacks reads the stacks of a program that has not exited. That may terminate the program.
 func (r *rehearsal) stacks(ctx context.Context) error {
 	p := r.stopped
-	d := p.dump()
-	if d == nil || r.frozen || r.hung { // once is enough
+	if r.frozen || r.hung { // once is enough
 		return nil
+	}
+	d := p.dump()
+	if d == nil {
+		return nil
+	}
+	if d.done != nil {
+		defer d.done()
 	}
 	p.output.record(maxDump)
 	if err := p.stop(d.signal); err != nil {
