@@ -40,6 +40,16 @@ type process struct {
 	began   time.Time
 }
 
+// directory is a directory for the files of a test. In the test's program, whose exit would leave it
+// behind, it is empty.
+func directory(t *testing.T) string {
+	t.Helper()
+	if os.Getenv(programVariable) != "" {
+		return ""
+	}
+	return t.TempDir()
+}
+
 // start runs main in a process of its own. The settings change the command before it starts.
 func start(t *testing.T, main func() int, settings ...func(*exec.Cmd)) *process {
 	t.Helper()

@@ -67,11 +67,7 @@ func (m *serviceManager) hears(prefix string) string {
 
 func TestSystemd_HearsEveryPhaseAndIsAskedForTimeAgainAndAgain(t *testing.T) {
 	t.Parallel()
-	dir := ""
-	if os.Getenv(programVariable) == "" {
-		dir = t.TempDir()
-	}
-	addresses := map[string]string{"path": filepath.Join(dir, "notify")}
+	addresses := map[string]string{"path": filepath.Join(directory(t), "notify")}
 	if runtime.GOOS == "linux" {
 		addresses["abstract"] = fmt.Sprintf("@lastcall-test-%d", os.Getpid())
 	}

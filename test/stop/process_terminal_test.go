@@ -46,7 +46,7 @@ const pipeline = `{ trap : INT; "$0" "$@"; echo "$?" >"$CODE"; } | tee`
 
 // piped runs a program in the pipeline, and returns a function that reads its exit code.
 func piped(t *testing.T, main func() int, settings ...func(*exec.Cmd)) (*process, func() string) {
-	code := filepath.Join(t.TempDir(), "code")
+	code := filepath.Join(directory(t), "code")
 	settings = append([]func(*exec.Cmd){shell(pipeline), func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, "CODE="+code) }},
 		settings...)
 	p := start(t, main, settings...)

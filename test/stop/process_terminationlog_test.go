@@ -63,10 +63,7 @@ func TestTerminationLog_HoldsWhatTheKubeletReadsCutBetweenLines(t *testing.T) {
 
 func TestTerminationLog_IsNeverCreatedAndNeverAReasonToFail(t *testing.T) {
 	t.Parallel()
-	dir := ""
-	if os.Getenv(programVariable) == "" {
-		dir = t.TempDir()
-	}
+	dir := directory(t)
 	target := filepath.Join(dir, "target")
 	link := filepath.Join(dir, "link")
 	if dir != "" {

@@ -221,12 +221,16 @@ func TestWatchdog_EndsAStopThatHangsInItself(t *testing.T) {
 
 func TestTerminationLog_ThatIsNotAFileHoldsUpNoStop(t *testing.T) {
 	t.Parallel()
+	program := func() int {
+		return lastcall.Main(config(time.Minute), func(context.Context, *lastcall.Group) error { return nil })
+	}
+	if os.Getenv(programVariable) != "" {
+		start(t, program)
+	}
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	if err := makeFIFO(fifo); err != nil {
 		t.Fatal(err)
 	}
-	p := start(t, func() int {
-		return lastcall.Main(config(time.Minute), func(context.Context, *lastcall.Group) error { return nil })
-	}, func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, logVariable+"="+fifo) })
+	p := start(t, program, func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, logVariable+"="+fifo) })
 	p.exits(0)
 }
