@@ -32,7 +32,7 @@ const (
 	// notice is how long clients take to notice that a service stops, and least is how long it stays
 	// open for them.
 	notice = 300 * time.Millisecond
-	least  = 600 * time.Millisecond
+	least  = 2 * time.Second
 )
 
 func serveBoth(t *testing.T) *bothServers {
