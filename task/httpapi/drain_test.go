@@ -19,7 +19,7 @@ import (
 func TestDrain_ReadingAndSubmittingGoOnDuringADrainUntilTheListenerCloses(t *testing.T) {
 	store := memstore.New()
 	log := slog.New(slog.DiscardHandler)
-	g, err := lastcall.New(t.Context(), lastcall.Config{Grace: time.Minute, Delay: 500 * time.Millisecond, Logger: log})
+	g, err := lastcall.New(t.Context(), lastcall.Config{Grace: time.Minute, Delay: 3 * time.Second, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}

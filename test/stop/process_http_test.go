@@ -65,7 +65,8 @@ func TestStop_WithNothingToDoTakesMillisecondsFromSignalToExit(t *testing.T) {
 
 func TestServer_ARollingRestartUnderLoadShowsNoClientAnError(t *testing.T) {
 	t.Parallel()
-	const delay = time.Second
+	// A busy machine may run a client for the first time a second after it has read the address.
+	const delay, propagation = 3 * time.Second, 500 * time.Millisecond
 	program := func() int {
 		cfg := config(time.Minute)
 		cfg.Delay = delay
@@ -81,8 +82,7 @@ func TestServer_ARollingRestartUnderLoadShowsNoClientAnError(t *testing.T) {
 	after := "http://" + started.addr()
 	old.signal(stopSignal)
 	old.logs(`phase="last call"`)
-	// The propagation delay of the endpoints.
-	lag := time.AfterFunc(delay/2, func() { load.url.Store(&after) })
+	lag := time.AfterFunc(propagation, func() { load.url.Store(&after) })
 	defer lag.Stop()
 	old.exits(0)
 	answers := load.stop()
