@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/signals"
 )
 
 // ErrStopping is the error of Go, Loop, Background, HTTP and Serve when the group
@@ -27,7 +29,7 @@ type InterruptError struct {
 func (e *InterruptError) Error() string {
 	by := "the stop"
 	if e.Signal != nil {
-		by = signalName(e.Signal)
+		by = signals.Name(e.Signal)
 	}
 	if e.Until.IsZero() {
 		return "lastcall: interrupted by " + by

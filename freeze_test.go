@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 	"unsafe"
+
+	"github.com/lastcall-go/lastcall/internal/signals"
 )
 
 // freeze makes it look as if the process had not run for that duration: a bubble's
@@ -24,8 +26,8 @@ func TestFreeze_IsToldToTheHookAndTheLogAndStopsNobody(t *testing.T) {
 		cfg.OnThaw = func(d time.Duration) { told <- d; panic("a hook may break") }
 		p := runMain(cfg, nil)
 		p.group.freeze(30 * time.Second)
-		if continueSignal != nil { // without it the next tick notices the freeze
-			p.signals <- continueSignal
+		if signals.Continue != nil { // without it the next tick notices the freeze
+			p.signals <- signals.Continue
 		}
 		if d := <-told; d < 29*time.Second || d > 30*time.Second {
 			t.Errorf("frozen for %v", d)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall/internal/safelog"
+	"github.com/lastcall-go/lastcall/internal/signals"
 )
 
 // Main runs a program: it catches the signals, calls setup, waits until the
@@ -121,13 +122,13 @@ func (m *process) catch() {
 	m.signals = m.caught
 	notify(m.caught, m.stopOn...)
 	if m.cfg.OnReload != nil {
-		notify(m.caught, hangupSignal)
+		notify(m.caught, signals.Hangup)
 	}
-	notify(m.caught, continueSignal)
+	notify(m.caught, signals.Continue)
 	// Nothing reads this channel. Because it is registered, a write to a closed pipe
 	// on stdout or stderr returns an error; otherwise the write would end the process.
 	// It stays registered after Main, since stdout is still open then.
-	notify(make(chan os.Signal), pipeSignal)
+	notify(make(chan os.Signal), signals.Pipe)
 }
 
 func (m *process) release() {
@@ -192,10 +193,10 @@ func (m *process) listen() {
 func (m *process) handle(sig os.Signal) {
 	g := m.group
 	switch {
-	case sig == continueSignal:
+	case sig == signals.Continue:
 		g.beat()
 		return
-	case sig == hangupSignal && m.cfg.OnReload != nil:
+	case sig == signals.Hangup && m.cfg.OnReload != nil:
 		m.reload()
 		return
 	case !slices.Contains(m.stopOn, sig):
@@ -205,13 +206,13 @@ func (m *process) handle(sig os.Signal) {
 	switch m.stops {
 	case 1:
 		if !g.begin(nil, sig) { // a stop had begun without a signal
-			g.journal.log(g.log, slog.LevelInfo, "signal during a stop; another one interrupts", "signal", signalName(sig))
+			g.journal.log(g.log, slog.LevelInfo, "signal during a stop; another one interrupts", "signal", signals.Name(sig))
 		}
 	case 2:
-		g.journal.log(g.log, slog.LevelWarn, "second signal: interrupting now", "signal", signalName(sig))
+		g.journal.log(g.log, slog.LevelWarn, "second signal: interrupting now", "signal", signals.Name(sig))
 		g.interruptNow()
 	default:
-		m.cfg.exit(128 + signalNumber(sig))
+		m.cfg.exit(128 + signals.Number(sig))
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/signals"
 )
 
 func TestMain_ReturnsTheExitCodeOfTheStop(t *testing.T) {
@@ -285,7 +287,7 @@ func TestSignal_OtherSignalsDoNotStop(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, _ := testConfig()
 		p := runMain(cfg, nil)
-		for _, s := range []os.Signal{continueSignal, pipeSignal} {
+		for _, s := range []os.Signal{signals.Continue, signals.Pipe} {
 			if s, ok := s.(syscall.Signal); ok {
 				p.signal(s)
 			}

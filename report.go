@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/lastcall-go/lastcall/internal/signals"
 )
 
 // The exit codes of a Report. A forced end by signal n is 128+n.
@@ -38,6 +40,12 @@ type Report struct {
 	Failures []error
 	// BackgroundErrors is how often a Background failed since the start.
 	BackgroundErrors int
+}
+
+// A Note is a line of a Report about the outcome of work that the group does not count.
+type Note struct {
+	Name string // the work that it is about, such as tasks
+	Text string
 }
 
 // EntryKind is the kind of work that an [Entry] of a Report is about.
@@ -103,7 +111,7 @@ func (r Report) String() string {
 	by := ""
 	switch {
 	case r.Signal != nil:
-		by = " by " + signalName(r.Signal)
+		by = " by " + signals.Name(r.Signal)
 	case r.Cause != nil:
 		by = " by a failure"
 	}
@@ -155,6 +163,9 @@ func (e Entry) String() string {
 	}
 	return s
 }
+
+// String returns the note as one line.
+func (n Note) String() string { return escaped(n.Name) + ": " + escaped(n.Text) }
 
 // escaped escapes characters that are not printable, line breaks included, as in a Go string. A
 // name may come from outside, and a report is read line by line.

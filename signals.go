@@ -6,21 +6,23 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/lastcall-go/lastcall/internal/signals"
 )
 
 func defaultStopSignals() []os.Signal {
-	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if hangupSignal != nil {
-		signals = append(signals, hangupSignal)
+	all := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if signals.Hangup != nil {
+		all = append(all, signals.Hangup)
 	}
-	return signals
+	return all
 }
 
 // checkSignals returns an error for signals that no program can catch.
-func checkSignals(signals []os.Signal) error {
-	for _, s := range signals {
-		if s == os.Kill || s == stopSignal && stopSignal != nil {
-			return fmt.Errorf("lastcall: %s in StopSignals cannot be caught by any program: leave it out; tasks survive it (package task)", signalName(s))
+func checkSignals(all []os.Signal) error {
+	for _, s := range all {
+		if s == os.Kill || s == signals.Stop && signals.Stop != nil {
+			return fmt.Errorf("lastcall: %s in StopSignals cannot be caught by any program: leave it out; tasks survive it (package task)", signals.Name(s))
 		}
 		if s == nil {
 			return errors.New("lastcall: a nil signal in StopSignals: leave it out")
@@ -31,35 +33,10 @@ func checkSignals(signals []os.Signal) error {
 
 // notify registers for signals one by one, since signal.Notify takes an empty list for all
 // signals. A nil signal is one that this platform does not have; it is left out.
-func notify(c chan<- os.Signal, signals ...os.Signal) {
-	for _, s := range signals {
+func notify(c chan<- os.Signal, some ...os.Signal) {
+	for _, s := range some {
 		if s != nil {
 			signal.Notify(c, s)
 		}
 	}
-}
-
-var signalNames = map[syscall.Signal]string{
-	syscall.SIGHUP: "SIGHUP", syscall.SIGINT: "SIGINT", syscall.SIGQUIT: "SIGQUIT",
-	syscall.SIGKILL: "SIGKILL", syscall.SIGPIPE: "SIGPIPE", syscall.SIGALRM: "SIGALRM", syscall.SIGTERM: "SIGTERM",
-}
-
-// signalName returns the name that kill -l gives a signal.
-func signalName(s os.Signal) string {
-	if n, ok := s.(syscall.Signal); ok {
-		if name := signalNames[n]; name != "" {
-			return name
-		}
-		if name := moreSignalNames[n]; name != "" {
-			return name
-		}
-	}
-	return s.String()
-}
-
-func signalNumber(s os.Signal) int {
-	if n, ok := s.(syscall.Signal); ok {
-		return int(n)
-	}
-	return int(syscall.SIGTERM)
 }

@@ -3,6 +3,8 @@ package lastcall
 import (
 	"log/slog"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/signals"
 )
 
 // server is a server that a Group stops in two steps: it stops accepting, then its last
@@ -122,7 +124,7 @@ func (g *Group) announce(p phase) {
 	switch p {
 	case lastCall:
 		if report.Signal != nil {
-			attrs = append(attrs, "signal", signalName(report.Signal))
+			attrs = append(attrs, "signal", signals.Name(report.Signal))
 		}
 		if report.Cause != nil {
 			attrs = append(attrs, "cause", report.Cause)

@@ -50,7 +50,8 @@ func (p *program) nodeDump() *dump {
 	if handled, known := p.handles(sigusr2); dir == "" || known && !handled {
 		return nil
 	}
-	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil { // the program knows its name
+	// The program knows the name, and may have put something there.
+	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
 		return nil
 	}
 	return &dump{

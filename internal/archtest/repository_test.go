@@ -14,7 +14,7 @@ import (
 var table = []archtest.Row{
 	{
 		Package: ".",
-		Allow:   []string{archtest.Std, "internal/stackdump", "internal/safelog", "internal/suspend"},
+		Allow:   []string{archtest.Std, "internal/stackdump", "internal/safelog", "internal/signals", "internal/suspend"},
 		Reason:  "any Go program may use the root package, so it has no dependencies",
 	},
 	{
@@ -73,6 +73,11 @@ var table = []archtest.Row{
 		Package: "internal/stackdump",
 		Allow:   []string{archtest.Std},
 		Reason:  "the root package reads goroutine profiles with it, so it has no dependencies either",
+	},
+	{
+		Package: "internal/signals",
+		Allow:   []string{archtest.Std},
+		Reason:  "the root package names signals with it, so it has no dependencies either",
 	},
 	{
 		Package: "internal/suspend",

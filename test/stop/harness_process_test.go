@@ -40,8 +40,8 @@ type process struct {
 	began   time.Time
 }
 
-// directory is a directory for the files of a test. In the test's program, whose exit would leave it
-// behind, it is empty.
+// directory is a directory for the files of a test. In the test's program, whose exit would leave
+// it behind, it is empty.
 func directory(t *testing.T) string {
 	t.Helper()
 	if os.Getenv(programVariable) != "" {
