@@ -72,7 +72,7 @@ func TestFailover_WhileThereIsNoPrimaryTheServerIsNotReadyAndAfterwardsItIsAtOnc
 // The programs have ended, and their outcome cannot be recorded: no handler was abandoned.
 func TestStop_OfProgramsWhileTheStoreIsAwaySaysWhichOfTheTwoDidNotAnswer(t *testing.T) {
 	t.Parallel()
-	s, primary := withStandby(t, "  hold: {exec: [/bin/sleep, '60']}\n  unresponsive: {exec: [/bin/sh, -c, 'trap \"\" TERM; while :; do sleep 1; done'], killAfter: 1s}\n", "--grace", "10s")
+	s, primary := withStandby(t, "  hold: {exec: [/bin/sleep, '60']}\n  unresponsive: {exec: [/bin/sh, -c, 'trap \"\" TERM; while :; do sleep 1; done'], killAfter: 1s}\n")
 	for _, kind := range []string{"hold", "unresponsive"} {
 		s.reaches(s.submits(kind), "running")
 	}
@@ -81,9 +81,11 @@ func TestStop_OfProgramsWhileTheStoreIsAwaySaysWhichOfTheTwoDidNotAnswer(t *test
 	}
 	began := time.Now()
 	s.signal(syscall.SIGTERM)
+	s.waitLog("msg=stop phase=drain")
+	s.signal(syscall.SIGTERM) // the interrupt comes now
 	s.exits(75)
 	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("the stop took %v of 10s", took)
+		t.Errorf("the stop took %v; it had 3s", took)
 	}
 	if text := s.text(); !strings.Contains(text, "handlers have returned; the store did not answer") || strings.Contains(text, "abandoned go worker") {
 		t.Error(text)
