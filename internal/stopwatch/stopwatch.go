@@ -21,6 +21,7 @@ const pause = 50 * time.Millisecond
 type Watch struct {
 	t     testing.TB
 	began time.Time
+	took  time.Duration // until Stop, 0 before
 	stop  context.CancelFunc
 	lag   chan time.Duration // the longest start of a process, when it has stopped
 }
@@ -38,17 +39,24 @@ func Start(t testing.TB) *Watch {
 	return w
 }
 
+// Stop stops the watch, for a limit that is known only later.
+func (w *Watch) Stop() {
+	if w.took == 0 {
+		w.took = time.Since(w.began)
+		w.stop()
+	}
+}
+
 // AtMost stops the watch and returns the measured time. The test fails if that exceeds the limit by
-// more than the machine may have added.
+// more than the machine may have added. It is called once.
 func (w *Watch) AtMost(limit time.Duration, what string) time.Duration {
 	w.t.Helper()
-	took := time.Since(w.began)
-	w.stop()
+	w.Stop()
 	lag := <-w.lag
-	if over := took - limit - starts*lag; over > 0 {
-		w.t.Errorf("%s took %v, want at most %v, and %v on this machine", what, took, limit, starts*lag)
+	if over := w.took - limit - starts*lag; over > 0 {
+		w.t.Errorf("%s took %v, want at most %v, and %v on this machine", what, w.took, limit, starts*lag)
 	}
-	return took
+	return w.took
 }
 
 // longest calls do repeatedly until the context ends, at least once, and returns the longest time

@@ -57,3 +57,16 @@ func TestStart_APlainWatchShowsWhatPassed(t *testing.T) {
 		t.Errorf("got %v", took)
 	}
 }
+
+func TestStop_EndsTheMeasuredTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &Watch{t: t, began: time.Now(), stop: func() {}, lag: make(chan time.Duration, 1)}
+		w.lag <- 0
+		time.Sleep(time.Second) // virtual
+		w.Stop()
+		time.Sleep(time.Hour)
+		if took := w.AtMost(time.Second, "it"); took != time.Second {
+			t.Errorf("got %v", took)
+		}
+	})
+}
