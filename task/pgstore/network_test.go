@@ -40,6 +40,9 @@ func lifeOf(t *testing.T, s *Store) task.WorkerInfo {
 	return all[0]
 }
 
+// busy is how much later a busy machine may notice a death. The lease is 15 s.
+const busy = 3 * time.Second
+
 // untilDead monitors the worker w as another worker does, and returns how long it took until its
 // death was certain.
 func untilDead(t *testing.T, s *Store) time.Duration {
@@ -99,7 +102,7 @@ func TestSession_IsBackInTimeOverASlowNetworkThatBreaks(t *testing.T) {
 	// has measured again.
 	awaitSession(t, far.session, func() bool { return far.session.recorded["w"] && far.session.confirm > 0 })
 	far.end() // as if it had been killed
-	if took := untilDead(t, near); took > maxConfirm+time.Second {
+	if took := untilDead(t, near); took > maxConfirm+busy {
 		t.Errorf("its death was certain after %v", took)
 	}
 }
@@ -185,7 +188,7 @@ func TestFailureDetector_ADeadProcessIsKnownAfterABreathOnALocalNetwork(t *testi
 	}
 	a.end() // as if it had been killed
 	took := untilDead(t, b)
-	if took < minConfirm || took > 2*time.Second {
+	if took < minConfirm || took > maxConfirm+busy {
 		t.Errorf("its death was certain after %v", took)
 	}
 	if _, err := b.Reclaim(t.Context(), task.ReclaimRequest{Worker: "w", Evidence: true, Seq: 1, Max: 1}); err != nil {

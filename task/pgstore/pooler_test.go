@@ -154,7 +154,7 @@ func TestPooler_BySessionHoldsLocksAndAnnounces(t *testing.T) {
 		t.Error(err)
 	}
 	behind.end() // as if it had been killed
-	if took := untilDead(t, neighbour); took > 2*time.Second {
+	if took := untilDead(t, neighbour); took > maxConfirm+busy {
 		t.Errorf("its death was certain after %v", took)
 	}
 	closed(t, behind) // its log is complete then

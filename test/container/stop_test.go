@@ -117,8 +117,11 @@ func TestContainer_AWorkerThatIsKilledForItsMemoryLosesItsTaskToTheOtherWithinTh
 	if r.Runs != 2 || r.Crashes != 1 || !r.History[0].Crashed {
 		t.Fatalf("the task had %+v, want a crash and a second run", r)
 	}
-	if gap := r.History[1].StartedAt.Sub(killed); gap > 3*time.Second {
-		t.Errorf("the other worker took the task up %v after the kill, want 3 s at most", gap)
+	// A worker that connects slowly, as on a busy machine, must have been gone for longer: for 1.75 s
+	// in place of 0.4 s at most.
+	const most = 3*time.Second + 1350*time.Millisecond
+	if gap := r.History[1].StartedAt.Sub(killed); gap > most {
+		t.Errorf("the other worker took the task up %v after the kill, want %v at most", gap, most)
 	} else {
 		t.Logf("taken up %v after the kill", gap)
 	}

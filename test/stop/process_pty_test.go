@@ -116,7 +116,7 @@ func TestTerminal_CtrlCOnOnesOwnMachineIsQuickAlsoWhereOthersAreServed(t *testin
 		t.Fatal(err)
 	}
 	p.exits(0)
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("the stop took %v", took)
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("the stop took %v; the delay would be 3 s", took)
 	}
 }
