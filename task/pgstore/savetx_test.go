@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -207,11 +208,20 @@ func TestSaveTx_AfterACommitWhoseAnswerWasLostLoadSaysWhatIsRecorded(t *testing.
 					return err
 				}
 				c.lose(p)
-				short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
-				defer cancel()
-				if err := tx.commit(short); err == nil {
+				// The answer does not come: the commit is given up when it has been made.
+				unanswered, giveUp := context.WithCancel(ctx)
+				var watch sync.WaitGroup
+				watch.Go(func() {
+					for unanswered.Err() == nil && d.rows() == 0 {
+						time.Sleep(10 * time.Millisecond)
+					}
+					giveUp()
+				})
+				if err := tx.commit(unanswered); err == nil {
 					t.Error("the commit was answered")
 				}
+				giveUp()
+				watch.Wait()
 				at := 0
 				if _, err := r.Load(&at); err != nil || at != c.at {
 					t.Errorf("loaded %d, %v; want %d", at, err, c.at)

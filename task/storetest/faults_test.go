@@ -54,18 +54,18 @@ var unrepeatable = map[string]func(b *broken){
 }
 
 func TestFaults_AStoreWhoseCallsCannotBeRepeatedIsCaught(t *testing.T) {
-	caught := func(breach func(b *broken)) bool {
+	caught := func(breach func(b *broken), within time.Duration) bool {
 		return slices.ContainsFunc(slices.Concat(alone...), func(r rule) bool {
 			b := whole()
 			breach(b)
-			return try(t, r, b, true)
+			return try(t, r, b, true, within)
 		})
 	}
-	if caught(func(*broken) {}) {
+	if caught(func(*broken) {}, forever) {
 		t.Error("a whole store is complained of")
 	}
 	for name, breach := range unrepeatable {
-		if !caught(breach) {
+		if !caught(breach, aWhile) {
 			t.Errorf("not caught: %s", name)
 		}
 	}

@@ -381,7 +381,7 @@ func TestSuite_ACaseCatchesTheStoreThatItIsFor(t *testing.T) {
 			}
 			b := whole()
 			breach(b)
-			if !try(t, r, b, false) {
+			if !try(t, r, b, false, aWhile) {
 				t.Error("a store that breaks it was not caught")
 			}
 		})
@@ -406,7 +406,7 @@ func TestSuite_AStoreThatForgetsPausedKindsIsCaught(t *testing.T) {
 	for _, r := range workerRules {
 		b := whole()
 		eachBeat(b, func(beat *task.Beat) { beat.Paused = nil })
-		if caught := try(t, r, b, false); caught != (r.numbers == "33") {
+		if caught := try(t, r, b, false, aWhile); caught != (r.numbers == "33") {
 			t.Errorf("rule %s (%s) complains: %v", r.numbers, r.says, caught)
 		}
 	}

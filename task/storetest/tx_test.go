@@ -325,7 +325,11 @@ func blamed(t *testing.T, r txRule, flaw string) bool {
 			t.Error(err)
 		}
 	}()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	within := aWhile + time.Second // a case may wait for a second transaction
+	if flaw == "" {
+		within = forever
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
 	rec := &recorder{TB: t, ctx: ctx}
 	done := make(chan struct{})
