@@ -79,7 +79,7 @@ func TestDrain_ARequestMayStartWorkUntilTheLastOneHasReturned(t *testing.T) {
 func TestDrain_ARequestLongerThanTheBudgetHearsOfTheInterrupt(t *testing.T) {
 	t.Parallel()
 	entered, cause := make(chan struct{}), make(chan error, 1)
-	s := serve(t, lastcall.Config{Grace: 3 * time.Second}, func(w http.ResponseWriter, r *http.Request) {
+	s := serve(t, lastcall.Config{Grace: 4 * time.Second, Reserve: 2 * time.Second}, func(w http.ResponseWriter, r *http.Request) {
 		close(entered)
 		<-r.Context().Done()
 		cause <- context.Cause(r.Context())

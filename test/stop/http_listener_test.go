@@ -107,7 +107,7 @@ func TestListener_CallsFinishInTheDrain(t *testing.T) {
 func TestListener_CallsAreCutOffAtInterrupt(t *testing.T) {
 	t.Parallel()
 	entered := make(chan struct{}, 1)
-	s := rpc(t, lastcall.Config{Grace: 3 * time.Second}, func(ctx context.Context) { entered <- struct{}{}; <-ctx.Done() })
+	s := rpc(t, lastcall.Config{Grace: 4 * time.Second, Reserve: 2 * time.Second}, func(ctx context.Context) { entered <- struct{}{}; <-ctx.Done() })
 	c := dial(t, s.addr)
 	arrives(t, "the call", entered)
 	s.stop()

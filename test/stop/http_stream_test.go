@@ -82,7 +82,7 @@ func TestHijack_AHijackedConnectionHearsOfTheStopAndMaySayGoodbye(t *testing.T) 
 func TestHijack_ReadsOfAHijackedConnectionFailFromInterruptOnAndWritesDoNot(t *testing.T) {
 	t.Parallel()
 	failed := make(chan error, 1)
-	s := serve(t, lastcall.Config{Grace: 3 * time.Second}, func(w http.ResponseWriter, _ *http.Request) {
+	s := serve(t, lastcall.Config{Grace: 4 * time.Second, Reserve: 2 * time.Second}, func(w http.ResponseWriter, _ *http.Request) {
 		c, rw := hijack(t, w)
 		defer c.Close()
 		for {
@@ -124,7 +124,7 @@ func TestHijack_ReadsOfAHijackedConnectionFailFromInterruptOnAndWritesDoNot(t *t
 func TestHijack_AReadThatBeginsAfterInterruptFailsToo(t *testing.T) {
 	t.Parallel()
 	taken, proceed, failed := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-	s := serve(t, lastcall.Config{Grace: 3 * time.Second}, func(w http.ResponseWriter, r *http.Request) {
+	s := serve(t, lastcall.Config{Grace: 4 * time.Second, Reserve: 2 * time.Second}, func(w http.ResponseWriter, r *http.Request) {
 		c, rw := hijack(t, w)
 		defer c.Close()
 		close(taken)
@@ -149,7 +149,7 @@ func TestHijack_AHijackedConnectionIsClosedAndNamedAtAbandon(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
 	defer close(release)
-	s := serve(t, lastcall.Config{Grace: 3 * time.Second}, func(w http.ResponseWriter, _ *http.Request) {
+	s := serve(t, lastcall.Config{Grace: 4 * time.Second, Reserve: 2 * time.Second}, func(w http.ResponseWriter, _ *http.Request) {
 		c, _ := hijack(t, w)
 		<-release
 		c.Close()
@@ -186,7 +186,7 @@ func TestStream_AnEventStreamEndsCleanly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := serve(t, lastcall.Config{Grace: 3 * time.Second}, events(tc.until))
+			s := serve(t, lastcall.Config{Grace: 4 * time.Second, Reserve: 2 * time.Second}, events(tc.until))
 			res, err := newClient(t).Get("http://" + s.addr)
 			if err != nil {
 				t.Fatal(err)
