@@ -53,9 +53,9 @@ type Config struct {
 	Rate int
 	// Ready is how long the program may take to become ready; 0 means 30 s.
 	Ready time.Duration
-	// CutShort ends a scenario ten seconds after the deletion, whatever the grace period is. Even
-	// without it, if the program does not exit in the scenario Delete, the other scenarios do not wait
-	// for its end.
+	// CutShort ends a scenario ten seconds after the deletion, whatever the grace period is; later on
+	// a machine that is too busy to run this process all the time. Even without it, if the program
+	// does not exit in the scenario Delete, the other scenarios do not wait for its end.
 	CutShort bool
 	// AnyHost allows a target that is not on this machine's loopback, or on which another process
 	// listens before the program is started.

@@ -50,3 +50,23 @@ func TestTight_IsFoundUnlessTheProgramFollowsTheAdvice(t *testing.T) {
 		}
 	}
 }
+
+// Clients' waits are judged without the time in which the rehearsal did not run, so it waits for
+// longer by that time, as long as the program has time.
+func TestPatience_OfAQuickRehearsalThatWasLateIsLonger(t *testing.T) {
+	for _, c := range []struct {
+		late, grace, want time.Duration
+		cutShort          bool
+	}{
+		{0, 30 * time.Second, quickEnough, true},
+		{6 * time.Second, 30 * time.Second, quickEnough + 6*time.Second, true},
+		{6 * time.Second, 12 * time.Second, 12 * time.Second, false},
+	} {
+		now := time.Now()
+		r := &rehearsal{config: &Config{CutShort: true}, traffic: &traffic{}, deleted: now, signalled: now, deadline: now.Add(c.grace)}
+		r.traffic.late.add(c.late)
+		if until, cutShort := r.patience(); until.Sub(now) != c.want || cutShort != c.cutShort {
+			t.Errorf("%v late, a grace of %v: %v, %v", c.late, c.grace, until.Sub(now), cutShort)
+		}
+	}
+}

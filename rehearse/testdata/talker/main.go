@@ -35,7 +35,7 @@ func main() {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if t.how == "answers-late" && t.stopping.Load() {
-			time.Sleep(4 * time.Second)
+			time.Sleep(8 * time.Second)
 		}
 		if t.how == "answers-never" && t.stopping.Load() {
 			<-r.Context().Done()
