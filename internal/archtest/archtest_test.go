@@ -110,6 +110,26 @@ func TestLengths_FindsLongFilesAndFunctionsAlsoInTests(t *testing.T) {
 	})
 }
 
+func TestRootEntries_CountsWhatIsNotIgnored(t *testing.T) {
+	root := t.TempDir()
+	write(t, root, ".gitignore", "# What tools leave behind.\n/.bin/\n*.out\n")
+	write(t, root, "tools", "")
+	for n := range archtest.MaxRoot - 2 {
+		write(t, root, fmt.Sprintf("f%d", n), "")
+	}
+	for _, name := range []string{".bin/tool", ".git/HEAD", "cpu.out"} {
+		write(t, root, name, "")
+	}
+	for _, want := range [][]string{nil, {"the root folder has 71 entries, more than 70: move some to where they are used"}} {
+		got, err := archtest.RootEntries(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, got, want)
+		write(t, root, "one-more", "")
+	}
+}
+
 func TestReplaces_OfOtherModulesAndByOtherDirectoriesAreFound(t *testing.T) {
 	root := t.TempDir()
 	write(t, root, "p.go", "package p\n")

@@ -238,6 +238,14 @@ func TestRepository_NoFileOrFunctionIsTooLong(t *testing.T) {
 	report(t, archtest.Lengths(repository(t)))
 }
 
+func TestRepository_TheRootFolderIsShort(t *testing.T) {
+	breaches, err := archtest.RootEntries("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	report(t, breaches)
+}
+
 func TestRepository_ModulesReplaceOnlyEachOther(t *testing.T) {
 	report(t, archtest.Replaces(repository(t)))
 }
