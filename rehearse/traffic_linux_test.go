@@ -1,7 +1,6 @@
 package rehearse
 
 import (
-	"cmp"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -53,7 +52,6 @@ func TestTraffic_FindsWhatBecomesOfEachSortOfClient(t *testing.T) {
 		exit         int
 		event        string // part of an event's detail
 		long         bool
-		grace        time.Duration // 12 s if 0; longer for waits, of which the test may miss a half
 	}{
 		"good":           {},
 		"cuts-streams":   {fails: []Code{StreamCut}},
@@ -61,8 +59,8 @@ func TestTraffic_FindsWhatBecomesOfEachSortOfClient(t *testing.T) {
 		"no-goaway":      {only: "http h2c grpc", warns: []Code{NoGoAway}},
 		"resets":         {warns: []Code{Resets}},
 		"waits":          {warns: []Code{TooSlow}, exit: -1, event: "3 x stream, 2 x WebSocket, 2 x open connection"},
-		"answers-late":   {warns: []Code{AnswersLate}, grace: 20 * time.Second},
-		"answers-never":  {only: "http", fails: []Code{NotAnswered}, warns: []Code{TooSlow, AnswersLate}, exit: -1, grace: 20 * time.Second},
+		"answers-late":   {warns: []Code{AnswersLate}},
+		"answers-never":  {only: "http", fails: []Code{NotAnswered}, warns: []Code{TooSlow, AnswersLate}, exit: -1},
 		"unavailable":    {fails: []Code{NotAnswered}},
 
 		"waits-gracefully":       {only: "grpc", warns: []Code{TooSlow}, exit: -1, event: "1 x stream", long: true},
@@ -76,7 +74,7 @@ func TestTraffic_FindsWhatBecomesOfEachSortOfClient(t *testing.T) {
 			where, lines := freeport.Address(t), freeport.Address(t)
 			r, err := rehearse(t, Config{
 				Program: Container{Command: []string{program, how}, Env: []string{"ADDRESS=" + where, "TCP_ADDRESS=" + lines}},
-				Traffic: talkerTargets(where, lines, c.only), Grace: cmp.Or(c.grace, 12*time.Second), CutShort: true,
+				Traffic: talkerTargets(where, lines, c.only), Grace: 20 * time.Second, CutShort: true,
 			})
 			if err != nil {
 				t.Fatal(err)
