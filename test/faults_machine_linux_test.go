@@ -245,7 +245,7 @@ func TestMachine_WhatAKilledServerAndItsShimHaveLeftIsSweptByTheNextOne(t *testi
 	t.Parallel()
 	w := newWorkshop(t, map[string]string{"k": `
 		if [ "$LASTCALL_RUN" != 1 ]; then exit; fi
-		echo "$TMPDIR" > "$0.temp"; echo $PPID > shim.pid; while :; do sleep 1000; done`}, "    hostPid: true\n")
+		echo "$TMPDIR" > "$0.temp"; echo $$ > own.pid; echo $PPID > shim.pid; while :; do sleep 1000; done`}, "    hostPid: true\n")
 	temp := t.TempDir()
 	other := filepath.Join(temp, "lastcall-run-notes")
 	if err := os.Mkdir(other, 0o700); err != nil {
@@ -253,7 +253,8 @@ func TestMachine_WhatAKilledServerAndItsShimHaveLeftIsSweptByTheNextOne(t *testi
 	}
 	s := w.sickServer(`exec "$0" "$@"`, temp, nil)
 	w.submitMany(0, 1)
-	shim := w.pid(s, "shim.pid")
+	own, shim := w.pid(s, "own.pid"), w.pid(s, "shim.pid")
+	t.Cleanup(func() { _ = syscall.Kill(-own, syscall.SIGKILL) }) // nobody else ends it
 	s.signal(syscall.SIGSTOP) // so that all of them are killed at the same moment
 	if err := syscall.Kill(shim, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
