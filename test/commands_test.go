@@ -135,10 +135,10 @@ func TestLogs_AFollowedLogAndAWaitGoOnAcrossAHandOver(t *testing.T) {
 	stop(second)
 }
 
-func TestDemo_ADemonstrationThatWasStoppedGoesOnAndARolloutDoesNothingTwice(t *testing.T) {
-	t.Parallel()
-	work := t.TempDir()
-	tree, dir := filepath.Join(work, "tree"), filepath.Join(work, "demo")
+// demoTree returns a directory with five directories of files for a demonstration.
+func demoTree(t *testing.T) (tree string) {
+	t.Helper()
+	tree = t.TempDir()
 	block := bytes.Repeat([]byte("to be compressed, "), 1<<16)
 	for i := range 5 {
 		path := filepath.Join(tree, fmt.Sprint(i))
@@ -151,6 +151,12 @@ func TestDemo_ADemonstrationThatWasStoppedGoesOnAndARolloutDoesNothingTwice(t *t
 			}
 		}
 	}
+	return tree
+}
+
+func TestDemo_ADemonstrationThatWasStoppedGoesOnAndARolloutDoesNothingTwice(t *testing.T) {
+	t.Parallel()
+	tree, dir := demoTree(t), filepath.Join(t.TempDir(), "demo")
 	flags := []string{"--tree", tree, "--dir", dir, "--grace", "5s", "--concurrency", "1"}
 	out := command(t, append([]string{"demo", "--stop-after", "50ms"}, flags...)...)
 	if !bytes.Contains(out, []byte("\nstop: ")) || !bytes.Contains(out, []byte("run it again")) {

@@ -254,7 +254,7 @@ func TestMachine_WhatAKilledServerAndItsShimHaveLeftIsSweptByTheNextOne(t *testi
 	s := w.sickServer(`exec "$0" "$@"`, temp, nil)
 	w.submitMany(0, 1)
 	own, shim := w.pid(s, "own.pid"), w.pid(s, "shim.pid")
-	t.Cleanup(func() { _ = syscall.Kill(-own, syscall.SIGKILL) }) // nobody else ends it
+	t.Cleanup(func() { _ = syscall.Kill(-own, syscall.SIGKILL) })
 	s.signal(syscall.SIGSTOP) // so that all of them are killed at the same moment
 	if err := syscall.Kill(shim, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
