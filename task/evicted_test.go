@@ -100,7 +100,7 @@ func TestEvicted_IsNoSuspectWhileItGetsOnOrItsStopsLeaveItTime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(b *bench) {
 				b.kind.MaxInterruptions = c.limit
-				saved := 0
+				saved, begun := 0, make(chan string)
 				b.handle = func(ctx context.Context, r *task.Run) error {
 					if c.saves {
 						saved++
@@ -108,28 +108,22 @@ func TestEvicted_IsNoSuspectWhileItGetsOnOrItsStopsLeaveItTime(t *testing.T) {
 							return err
 						}
 					}
+					begun <- r.Task().Worker
 					<-ctx.Done()
 					return ctx.Err()
 				}
 				id := b.enqueue()
-				running := func() string {
-					for b.get(id).Status != task.StatusRunning {
-						time.Sleep(100 * time.Millisecond)
-					}
-					return b.get(id).Worker
-				}
 				for range c.stops {
 					g := b.serve(b.store)
-					running()
+					<-begun
 					b.stop(g, 0)
 				}
 				m := &mortal{bench: b}
 				m.begin()
 				for range c.evicts {
-					m.evict(running())
-					time.Sleep(time.Second)
+					m.evict(<-begun)
 				}
-				running()
+				<-begun
 				got := b.get(id)
 				if got.Suspect() != c.want || got.InterruptStreak != c.streak || got.Interruptions != c.stops+c.evicts || got.Crashes != 0 {
 					t.Errorf("%+v, want a suspect: %t, with a streak of %d", got.Counters, c.want, c.streak)
