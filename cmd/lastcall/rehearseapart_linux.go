@@ -18,13 +18,6 @@ import (
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/image"
 )
 
-// The names under which this process executes itself again: in namespaces that still have to be
-// prepared, and in namespaces that are ready.
-const (
-	apartRaw   = "lastcall-rehearse-apart"
-	apartReady = "lastcall-rehearse-inside"
-)
-
 // The files that such a process inherits: a pipe with its orders, and the archive of an image, if
 // an engine has exported one. The pipe ends when the process that has started it does.
 const (

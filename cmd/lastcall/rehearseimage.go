@@ -16,6 +16,13 @@ import (
 	"github.com/lastcall-go/lastcall/rehearse"
 )
 
+// The names under which this process executes itself again on Linux: in namespaces that still have
+// to be prepared, and in namespaces that are ready.
+const (
+	apartRaw   = "lastcall-rehearse-apart"
+	apartReady = "lastcall-rehearse-inside"
+)
+
 // imageFlags are the flags for the surroundings of a rehearsed program: its image and its network.
 type imageFlags struct {
 	file, network string
