@@ -118,12 +118,17 @@ func (r *rehearsal) overrun(ctx context.Context) error {
 	return nil
 }
 
-// askSlowly sends the requests that are in flight when the signal is sent.
+// askSlowly sends the requests that are in flight when the signal is sent. The kubelet would send
+// the signal at once: an endpoint that is still there goes later by the time that this takes.
 func (r *rehearsal) askSlowly(ctx context.Context) error {
 	if r.traffic == nil || !r.traffic.has(Slow) {
 		return nil
 	}
+	began := time.Now()
 	r.say("in flight", "%s", r.traffic.sendSlow())
+	if r.gone.After(began) {
+		r.gone = r.gone.Add(time.Since(began))
+	}
 	return r.wait(ctx, time.Now().Add(slowLead), nil)
 }
 

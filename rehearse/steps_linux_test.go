@@ -1,6 +1,7 @@
 package rehearse
 
 import (
+	"net"
 	"syscall"
 	"testing"
 	"time"
@@ -67,6 +68,28 @@ func TestPatience_OfAQuickRehearsalThatWasLateIsLonger(t *testing.T) {
 		r.traffic.late.add(c.late)
 		if until, cutShort := r.patience(); until.Sub(now) != c.want || cutShort != c.cutShort {
 			t.Errorf("%v late, a grace of %v: %v, %v", c.late, c.grace, until.Sub(now), cutShort)
+		}
+	}
+}
+
+// The clients that still connect after the signal are as many, however long the requests before it
+// took to send.
+func TestAskSlowly_MovesTheEndOfTheEndpointByTheTimeThatItTakes(t *testing.T) {
+	for _, lag := range []time.Duration{0, time.Second} {
+		reads := make(chan struct{})
+		where := accepting(t, func(*net.TCPConn) { <-reads })
+		tr := newTraffic(targets(t, Target{URL: "http://" + where, Use: Slow}), 1)
+		deleted := time.Now()
+		r := &rehearsal{config: &Config{}, traffic: tr, deleted: deleted, gone: deleted.Add(lag)}
+		if err := r.askSlowly(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		took := time.Since(deleted)
+		close(reads)
+		tr.stop()
+		moved := r.gone.Sub(deleted) - lag
+		if lag == 0 && moved != 0 || lag > 0 && (moved < acceptedWithin || moved > took-slowLead) {
+			t.Errorf("of an endpoint that goes in %v: moved by %v, and sending took %v", lag, moved, took-slowLead)
 		}
 	}
 }

@@ -137,8 +137,7 @@ func (t *traffic) sendSlow() string {
 }
 
 // acceptedWithin is how long a slow request may wait for the server to read it. A server that
-// handles one request at a time reads it later. The bound is short: the endpoint goes meanwhile,
-// and the stop signal must come while clients are still routed to the server.
+// handles one request at a time reads it later. The bound is short: the stop signal waits for it.
 const acceptedWithin = 250 * time.Millisecond
 
 // oneSlow calls sent when the server has read the request, or will not read it soon.
