@@ -238,7 +238,8 @@ func TestAccept_AProxyThatNoticesAfter1500MillisecondsLosesNoRequest(t *testing.
 func TestServeUntilClose_AProfileAnswersUntilCloseAndHoldsUpNoStop(t *testing.T) {
 	t.Parallel()
 	p := start(t, func() int {
-		cfg := config(4 * time.Second)
+		cfg := config(8 * time.Second)
+		cfg.Reserve = 4 * time.Second // in which the test asks three times
 		return lastcall.Main(cfg, func(_ context.Context, g *lastcall.Group) error {
 			g.Defer("database", lastcall.CloseFunc(func() error { say("closing"); return hear() }))
 			l, err := net.Listen("tcp", "127.0.0.1:0")

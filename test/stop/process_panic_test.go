@@ -65,7 +65,9 @@ func TestPanic_OrGoexitInAnyGoroutineEndsInAnOrderlyStop(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := start(t, func() int {
-				return lastcall.Main(config(3*time.Second), func(ctx context.Context, g *lastcall.Group) error {
+				cfg := config(4 * time.Second)
+				cfg.Reserve = 2 * time.Second
+				return lastcall.Main(cfg, func(ctx context.Context, g *lastcall.Group) error {
 					g.Defer("db", lastcall.CloseFunc(func() error { say("closed the db"); return nil }))
 					err := g.Go("bystander", func(ctx context.Context) error {
 						<-lastcall.LastCall(ctx)
