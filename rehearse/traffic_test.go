@@ -272,9 +272,9 @@ func TestTraffic_TheEndpointGoesAndComesBack(t *testing.T) {
 	defer server.Close()
 	tr := newTraffic(targets(t, Target{URL: server.URL}), 200)
 	defer tr.stop()
-	grows := func() bool {
+	grows := func(within time.Duration) bool {
 		before := connections.Load()
-		for range 100 {
+		for deadline := time.Now().Add(within); time.Now().Before(deadline); {
 			time.Sleep(10 * time.Millisecond)
 			if connections.Load() > before {
 				return true
@@ -282,18 +282,19 @@ func TestTraffic_TheEndpointGoesAndComesBack(t *testing.T) {
 		}
 		return false
 	}
-	if !grows() {
+	if !grows(20 * time.Second) {
 		t.Error("nobody connects")
 	}
 	gone := time.Now()
 	tr.remove(gone)
-	time.Sleep(200 * time.Millisecond) // clients that were about to connect
-	if before := connections.Load(); grows() {
-		t.Errorf("%d connect though the endpoint is gone", connections.Load()-before)
+	for deadline := gone.Add(20 * time.Second); grows(time.Second); { // who was about to connect
+		if time.Now().After(deadline) {
+			t.Fatal("clients connect though the endpoint is gone")
+		}
 	}
 	back := time.Now()
 	tr.restore(back)
-	if !grows() {
+	if !grows(20 * time.Second) {
 		t.Error("nobody connects though the endpoint is back")
 	}
 	if !tr.there(gone.Add(-1)) || tr.there(gone) || tr.there(back.Add(-1)) || !tr.there(back) {
