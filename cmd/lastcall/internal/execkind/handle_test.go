@@ -94,7 +94,8 @@ func TestCheckpoint_AndTheProgressAreKeptWhileTheProgramRuns(t *testing.T) {
 		echo 2 > "$LASTCALL_CHECKPOINT"
 		while :; do sleep 0.02; done`)
 	id := f.enqueue("{}")
-	f.serve(2 * time.Second)
+	f.reserve = 3 * time.Second
+	f.serve(4 * time.Second)
 	got := f.reaches(id, "at checkpoint 1", func(t task.Task) bool { return string(t.Checkpoint) == `{"text":"1\n"}` })
 	if got.Status != task.StatusRunning {
 		t.Errorf("%+v", got)

@@ -58,6 +58,7 @@ type fixture struct {
 	// isolation and cgroups are those of the Runner.
 	isolation confine.Isolation
 	cgroups   *confine.Cgroups
+	reserve   time.Duration // of the stop; 0 is the default
 	// through, if set, wraps the store for the worker.
 	through func(task.Store) task.Store
 }
@@ -101,7 +102,7 @@ func (f *fixture) serve(grace time.Duration) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	if f.group, err = lastcall.New(context.Background(), lastcall.Config{Grace: grace, Delay: -1, Logger: log}); err != nil {
+	if f.group, err = lastcall.New(context.Background(), lastcall.Config{Grace: grace, Reserve: f.reserve, Delay: -1, Logger: log}); err != nil {
 		f.t.Fatal(err)
 	}
 	f.group.Defer("programs", r.Close)

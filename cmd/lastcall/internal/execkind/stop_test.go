@@ -98,7 +98,8 @@ func TestStop_AProgramThatFinishesHearsOfTheLastCallByItsFileAndOfTheInterruptBy
 		until [ -s "$LASTCALL_STOP_FILE" ]; do sleep 0.02; done; cp "$LASTCALL_STOP_FILE" first.new; mv first.new first
 		while :; do sleep 0.02; done`)
 	id := f.enqueue("{}")
-	f.serve(4 * time.Second) // 3 s until the interrupt, then half a second
+	f.reserve = 5 * time.Second
+	f.serve(8 * time.Second) // 3 s until the interrupt, and then 2.5 s, of which recording takes 1.7
 	f.prints("ready")
 	f.stop()
 	got, err := f.client.Get(t.Context(), id)
@@ -106,7 +107,7 @@ func TestStop_AProgramThatFinishesHearsOfTheLastCallByItsFileAndOfTheInterruptBy
 		t.Fatal(err)
 	}
 	want(t, got, task.StatusInterrupted, task.ReasonStop, 0, 1, 0, "")
-	for name, bound := range map[string][2]float64{"first": {1.5, 3}, "second": {0, 0.3}} {
+	for name, bound := range map[string][2]float64{"first": {1.5, 3}, "second": {0, 0.9}} {
 		fields := strings.Fields(f.prints(name))
 		if left, err := strconv.ParseFloat(fields[1], 64); err != nil || left < bound[0] || left > bound[1] || fields[2] != "stop" {
 			t.Errorf("%s: %q, want %v seconds left", name, fields, bound)
