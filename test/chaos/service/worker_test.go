@@ -95,9 +95,14 @@ func TestWorker_DeafRunGoesOnAfterTheInterrupt(t *testing.T) {
 		h.StartReady("c", "client")
 		plan := history.Plan{Seq: 1, Kind: history.KindSteps, Steps: 1000, PaceMS: 10, HandOver: true, UnresponsiveMS: 60_000}
 		h.Enqueue(plan)
-		w := h.StartReady("w1", "worker", "CHAOS_GRACE=2s")
+		w := h.StartReady("w1", "worker", "CHAOS_GRACE=30s")
 		h.AwaitStep(1, 1, 1)
-		w.End(syscall.SIGTERM, 3) // 3: the handler was given up, by name
+		if err := syscall.Kill(w.PID(), syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		w.AwaitLog("phase=drain")
+		// The second signal is the interrupt. 3: the handler was given up, by name.
+		w.End(syscall.SIGTERM, 3)
 		_, tasks := inspected(t, h.Store)
 		if got := tasks[1]; got.Status != "interrupted" || got.Reason != "deadline" || len(got.Runs) != 1 {
 			t.Errorf("%+v", got)
