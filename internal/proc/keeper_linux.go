@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -137,15 +138,26 @@ func (k *Keeper) killRound(h *hunt, cmd *exec.Cmd) (int, error) {
 		}
 		return 0, err
 	}
-	for _, p := range all {
-		if mine && p.PID == cmd.Process.Pid && !p.Zombie() {
-			roots, n = append(roots, p), n+1
+	var found []Process
+	if mine {
+		if found = alive(all, cmd.Process.Pid); len(found) > 0 {
+			n++
 		}
 	}
-	var found []Process
 	for _, root := range roots {
 		found = append(append(found, below(all, root.PID)...), root)
 	}
 	h.kill(found)
 	return n, nil
+}
+
+// alive returns the processes of a tree that are no zombies, those below the root first. A list is
+// read one process after the other: a process whose parent has died since may still name it, and
+// the parent is a zombie in the same list.
+func alive(all []Process, root int) []Process {
+	tree := below(all, root)
+	if i := slices.IndexFunc(all, func(p Process) bool { return p.PID == root }); i >= 0 {
+		tree = append(tree, all[i])
+	}
+	return slices.DeleteFunc(tree, Process.Zombie)
 }

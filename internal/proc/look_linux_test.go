@@ -3,6 +3,7 @@ package proc
 import (
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -89,5 +90,26 @@ func TestProcesses_TheProcOfAnotherNamespaceIsRefused(t *testing.T) {
 	}
 	if got := play(t, "list", "", attr).says("said:"); !strings.Contains(got, "mount the /proc of this PID namespace") {
 		t.Errorf("said %q", got)
+	}
+}
+
+func TestAlive_SeesAProcessWhoseParentHasDiedSinceItWasRead(t *testing.T) {
+	for name, c := range map[string]struct {
+		all  []Process
+		want []int
+	}{
+		"the root lives":         {[]Process{{PID: 10, State: 'S'}, {PID: 11, Parent: 10, State: 'R'}}, []int{11, 10}},
+		"the root is a zombie":   {[]Process{{PID: 11, Parent: 10, State: 'R'}, {PID: 10, State: 'Z'}}, []int{11}},
+		"the root is gone":       {[]Process{{PID: 12, Parent: 11, State: 'R'}, {PID: 11, Parent: 10, State: 'Z'}, {PID: 20, State: 'R'}}, []int{12}},
+		"all of it have ended":   {[]Process{{PID: 10, State: 'Z'}, {PID: 11, Parent: 10, State: 'X'}}, nil},
+		"there are others alone": {[]Process{{PID: 20, State: 'R'}}, nil},
+	} {
+		var got []int
+		for _, p := range alive(c.all, 10) {
+			got = append(got, p.PID)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
 	}
 }
