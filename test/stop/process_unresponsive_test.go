@@ -131,9 +131,9 @@ func TestUnresponsive_AStopEndsWithinTheGraceWhateverIsUnresponsive(t *testing.T
 
 func TestCloser_HangIsNamedAndTheOthersRun(t *testing.T) {
 	t.Parallel()
-	// Half a second is kept for the last one, even if the others use all of their time.
+	// A second is kept for each of the last two, a third of it for the stack of the one that hangs.
 	p := start(t, func() int {
-		return lastcall.Main(config(10*time.Second), func(_ context.Context, g *lastcall.Group) error {
+		return lastcall.Main(config(20*time.Second), func(_ context.Context, g *lastcall.Group) error {
 			g.Defer("first", lastcall.CloseFunc(func() error { say("closed first"); return nil }))
 			g.Defer("hangs", func(context.Context) error { importWithoutLooking(); return nil })
 			g.Defer("obeys", func(ctx context.Context) error {
