@@ -104,7 +104,8 @@ func (r *Run) Load(v any) (bool, error) {
 //
 //   - The context ends by another cause than an interrupt: the Timeout of the kind, a cancellation,
 //     a deadline of the caller's. To wait for less, pass a context with a timeout.
-//   - The group is about to abandon its goroutines. Outside a group Save waits for five seconds.
+//   - The group is about to abandon its goroutines: half a second before, or after half of the time
+//     that the interrupt has left, whichever is later. Outside a group Save waits for five seconds.
 //
 // The error is then that cause, or the store's last error. The checkpoint is not recorded or, if it
 // was on its way, may be. Meanwhile the run's other methods that read or change saved state wait as

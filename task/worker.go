@@ -251,7 +251,8 @@ func (w *Worker) leave(ctx context.Context) error {
 	return nil
 }
 
-// leaveMargin is how long before the group abandons the worker it asks the store for nothing more.
+// leaveMargin is the last part of a stop, before the group abandons the worker, in which the worker
+// asks the store for nothing more.
 const leaveMargin = 100 * time.Millisecond
 
 // errNoTimeToLeave is why a worker asks the store for nothing just before the group abandons it: a
