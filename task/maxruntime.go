@@ -121,18 +121,19 @@ func (s *slots) wantedForTurn(mux *Mux, r *Run, now time.Time) (kinds []KindClai
 	if s.closed || s.kept(now) > 0 {
 		return nil
 	}
-	free := s.room() > 0
+	room, _ := s.room(now)
+	free := room > 0
 	for _, name := range mux.Kinds() {
 		e, _ := mux.lookup(name)
 		limit, own := e.policy.concurrency, name == r.task.Kind
-		room := limit - s.busy[name]
-		if free && !(own && limit > 0 && room <= 0) {
+		left := limit - s.busy[name]
+		if free && !(own && limit > 0 && left <= 0) {
 			continue
 		}
 		if own {
-			room++
+			left++
 		}
-		if limit <= 0 || room > 0 {
+		if limit <= 0 || left > 0 {
 			kinds = append(kinds, KindClaim{Kind: name, Max: 1, Limits: e.policy.limits, Retention: e.policy.retention})
 		}
 	}

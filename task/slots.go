@@ -36,20 +36,28 @@ type slots struct {
 	reserve  reserve
 }
 
-// room returns how many tasks to claim: for the free slots, and to prefetch. A slot is free when
-// its handler has returned; but when ends cannot be written, no more of them wait than there are
-// slots. s.mu is held.
-func (s *slots) room() int { return s.roomIn(s.size()) }
-
-// roomIn is room for a given number of slots. s.mu is held.
-func (s *slots) roomIn(size int) int {
-	running, waiting := int(s.running.Load()), len(s.waiting)
+// room returns how many tasks to claim, for the free slots and to prefetch: how many of any status,
+// and how many interrupted ones, which also get the slots that are kept for them. A slot is free
+// when its handler has returned; but when ends cannot be written, no more of them wait than there
+// are slots. s.mu is held.
+//
+// Handlers return meanwhile. So what is counted without s.mu is read once: the two numbers differ
+// only if slots are kept.
+func (s *slots) room(now time.Time) (plain, interrupted int) {
+	running, waiting, prefetches := int(s.running.Load()), len(s.waiting), s.prefetch.goesOn()
 	unwritten := s.held - running - waiting
-	room := min(size-running, size-unwritten) - waiting
-	if s.prefetch.goesOn() {
-		room += s.prefetch.pace + s.batch()
+	in := func(size int) int {
+		room := min(size-running, size-unwritten) - waiting
+		if prefetches {
+			room += s.prefetch.pace + s.batch()
+		}
+		return max(0, room)
 	}
-	return max(0, room)
+	interrupted = in(s.size())
+	if prefetches {
+		return interrupted, interrupted // nothing is kept
+	}
+	return in(s.size() - s.reserve.kept(now)), interrupted
 }
 
 // size returns how many handlers may run at once now. s.mu is held.
@@ -70,7 +78,8 @@ func (s *slots) batch() int { return min(max(s.limit/2, s.prefetch.pace), callCh
 func (s *slots) roomForBatch() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.plainRoom(time.Now()) >= s.batch()
+	room, _ := s.room(time.Now())
+	return room >= s.batch()
 }
 
 // wanted returns what there is room for: how many tasks, whether only interrupted ones, and of
@@ -78,11 +87,9 @@ func (s *slots) roomForBatch() bool {
 func (s *slots) wanted(mux *Mux, now time.Time) (most int, interrupted bool, kinds []KindClaim) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	most = s.room()
-	if room := s.plainRoom(now); room > 0 {
-		most = room
-	} else {
-		interrupted = most > 0
+	most, room := s.room(now)
+	if most == 0 && room > 0 {
+		most, interrupted = room, true
 	}
 	for _, name := range mux.Kinds() {
 		e, _ := mux.lookup(name)
@@ -96,9 +103,6 @@ func (s *slots) wanted(mux *Mux, now time.Time) (most int, interrupted bool, kin
 	}
 	return most, interrupted, kinds
 }
-
-// plainRoom is room for tasks that need not be interrupted. s.mu is held.
-func (s *slots) plainRoom(now time.Time) int { return s.roomIn(s.size() - s.kept(now)) }
 
 // kept returns how many free slots are kept for interrupted tasks. s.mu is held.
 func (s *slots) kept(now time.Time) int {
@@ -298,7 +302,8 @@ func (s *slots) clearSuspect(r *Run) (last bool) {
 func (s *slots) forget(runs []*Run) (awaited bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	awaited = s.suspects > 0 || s.plainRoom(time.Now()) == 0
+	room, _ := s.room(time.Now())
+	awaited = s.suspects > 0 || room == 0
 	s.held -= len(runs)
 	for _, r := range runs {
 		if r.suspect {

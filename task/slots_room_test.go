@@ -23,7 +23,7 @@ func (s *slots) rooms(t *testing.T, want int) {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if got := s.room(); got != want {
+	if got, _ := s.room(time.Now()); got != want {
 		t.Fatalf("room for %d, want %d", got, want)
 	}
 }
@@ -47,6 +47,30 @@ func TestSlots_ThereIsRoomForAsManyAsHaveReturnedWhileTheirEndsAreWritten(t *tes
 		t.Error("the goroutine that claims is told, though it had room")
 	}
 	s.rooms(t, 2)
+}
+
+func TestSlots_WhereNoneIsKeptAClaimTakesTasksOfAnyStatusWhileHandlersReturn(t *testing.T) {
+	const limit = 20
+	var mux Mux
+	for range 3000 {
+		s := slots{limit: limit}
+		var runs []*Run
+		for n := range limit {
+			runs = append(runs, s.admit(t, n, runBegins))
+		}
+		var done sync.WaitGroup
+		done.Go(func() {
+			for _, r := range runs {
+				s.release(r, r.started)
+			}
+		})
+		for s.running.Load() > 0 {
+			if _, interrupted, _ := s.wanted(&mux, time.Now()); interrupted {
+				t.Fatal("a claim is for interrupted tasks alone, though no slot is kept for them")
+			}
+		}
+		done.Wait()
+	}
 }
 
 func TestSlots_ARunWaitsForASlotInItsTurnAndIsRefusedAfterLastCall(t *testing.T) {
