@@ -2,6 +2,7 @@ package rehearse
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -132,22 +133,49 @@ func rehearsed(t *testing.T, c Config) *Result {
 	return r
 }
 
-// times are the times of the events with a name and a part of their detail, in seconds.
+// times are the times of the events with a name and the beginning of their detail, in seconds.
 func times(r *Result, what, detail string) (at []float64) {
 	for _, e := range r.Events {
-		if e.What == what && strings.Contains(e.Detail, detail) {
+		if e.What == what && strings.HasPrefix(e.Detail, detail) {
 			at = append(at, e.At.Seconds())
 		}
 	}
 	return at
 }
 
-// near checks that something happened once, at a given time after something else.
+// near checks that something happened once, at a given time after something else. It may be late:
+// a busy machine runs a process when it can.
 func near(t *testing.T, r *Result, what string, at []float64, since []float64, want float64) {
 	t.Helper()
-	if len(at) != 1 || len(since) != 1 || at[0]-since[0] < want-0.05 || at[0]-since[0] > want+0.5 {
+	if len(at) != 1 || len(since) != 1 || at[0]-since[0] < want-0.05 || at[0]-since[0] > want+0.9 {
 		t.Errorf("%s: at %v, want it %.2f s after %v\n%s", what, at, want, since, describe(r))
 	}
+}
+
+// untilKilled checks the seconds that a stop signal leaves of a grace period of ten seconds, the
+// whole seconds of each wait before it subtracted, and returns them. The waits are known by the
+// times of events, to a tenth of a second.
+func untilKilled(t *testing.T, r *Result, container string, waits ...float64) (left float64) {
+	t.Helper()
+	least, most := 10.0, 10.0
+	for _, wait := range waits {
+		least -= math.Floor(wait + 0.1)
+		most -= max(math.Floor(wait-0.1), 0)
+	}
+	least, most = max(least, minimumGrace), max(most, minimumGrace)
+	for _, e := range r.Events {
+		rest, is := strings.CutPrefix(e.Detail, container+"SIGTERM, and ")
+		if e.What != "stop signal" || !is {
+			continue
+		}
+		d, err := time.ParseDuration(strings.TrimSuffix(rest, " until SIGKILL"))
+		if err != nil || d.Seconds() < least || d.Seconds() > most {
+			t.Errorf("%sSIGKILL comes %v after the signal (%v), want between %v and %v s after waits of %.2f\n%s", container, d, err, least, most, waits, describe(r))
+		}
+		return d.Seconds()
+	}
+	t.Fatalf("%sno stop signal\n%s", container, describe(r))
+	return 0
 }
 
 // Hooks of all containers begin at once. A sidecar's stop signal waits for the program and for
@@ -161,15 +189,31 @@ func TestPod_SidecarsStopInTheirOrder(t *testing.T) {
 	c.Program.PreStop = hook("sleep 1.2").PreStop
 	r := rehearsed(t, c)
 	deleted := times(r, "deleted", "")
-	near(t, r, "the program's hook", times(r, "preStop", "/bin/sh -c sleep 1.2"), deleted, 0)
-	near(t, r, "a sidecar's hook", times(r, "preStop", "sidecar three"), deleted, 0)
-	near(t, r, "the signal", times(r, "stop signal", "SIGTERM, and 9s"), deleted, 1.2)
-	// Its hook cost 2 s, the wait for the program less than 1.
-	near(t, r, "three", times(r, "stop signal", "sidecar three: SIGTERM, and 8s"), deleted, 3.2)
-	near(t, r, "two", times(r, "stop signal", "sidecar two: SIGTERM, and 7s"), deleted, 3.2)
-	near(t, r, "two is killed", times(r, "SIGKILL", "sidecar two"), deleted, 10.2)
+	hook, hooked := times(r, "preStop", "/bin/sh -c sleep 1.2"), times(r, "preStop ended", "after")
+	near(t, r, "the program's hook", hook, deleted, 0)
+	near(t, r, "the end of the program's hook", hooked, hook, 1.2)
+	near(t, r, "the signal", times(r, "stop signal", "SIGTERM"), hooked, 0)
+	exited := times(r, "exited", "exit code 0")
+	hookOfThree, hookedThree := times(r, "preStop", "sidecar three"), times(r, "preStop ended", "sidecar three")
+	near(t, r, "a sidecar's hook", hookOfThree, deleted, 0)
+	near(t, r, "the end of a sidecar's hook", hookedThree, hookOfThree, 2.5)
+	if len(exited) != 1 || len(hookedThree) != 1 {
+		t.Fatalf("the program's end %v, that of the sidecar's hook %v\n%s", exited, hookedThree, describe(r))
+	}
+	three, two, one := times(r, "stop signal", "sidecar three"), times(r, "stop signal", "sidecar two"), times(r, "stop signal", "sidecar one")
+	near(t, r, "three", three, []float64{max(exited[0], hookedThree[0])}, 0)
+	exitedThree := times(r, "exited", "sidecar three")
+	near(t, r, "two", two, exitedThree, 0)
 	// Its turn did not come in time.
-	near(t, r, "one", times(r, "stop signal", "sidecar one: SIGTERM, and 2s"), deleted, 10)
+	near(t, r, "one", one, deleted, 10)
+	if t.Failed() {
+		return
+	}
+	untilKilled(t, r, "", hooked[0]-hook[0])
+	untilKilled(t, r, "sidecar three: ", hookedThree[0]-hookOfThree[0], max(exited[0]-hookedThree[0], 0))
+	left := untilKilled(t, r, "sidecar two: ", two[0]-deleted[0])
+	near(t, r, "two is killed", times(r, "SIGKILL", "sidecar two"), two, left)
+	untilKilled(t, r, "sidecar one: ", one[0]-deleted[0])
 }
 
 // A pod that was stopped is started again with its sidecars, and in their order, even if their turn
@@ -201,7 +245,7 @@ func TestPod_AHookThatOverrunsGoesOn(t *testing.T) {
 	c.Program.Command = []string{"/bin/sh", "-c", `trap : TERM; "$0" good & wait; wait; sleep 60`, probedServer}
 	r := rehearsed(t, c)
 	near(t, r, "the signal", times(r, "stop signal", "SIGTERM, and 2s"), times(r, "deleted", ""), 2)
-	near(t, r, "SIGKILL", times(r, "SIGKILL", ""), times(r, "deleted", ""), 4)
+	near(t, r, "SIGKILL", times(r, "SIGKILL", ""), times(r, "stop signal", ""), 2)
 	if text, err := os.ReadFile(mark); err != nil {
 		t.Errorf("the hook was ended: %q, %v\n%s", text, err, describe(r))
 	}
