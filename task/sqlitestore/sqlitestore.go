@@ -88,6 +88,7 @@ type Store struct {
 
 	closing sync.Once
 	closed  chan struct{}
+	watch   *os.File // of the lock directory; nil where there is none
 }
 
 var _ task.Store = (*Store)(nil)
