@@ -143,7 +143,7 @@ func TestRehearse_FindsEachMistakeAndNoOther(t *testing.T) {
 		// The hook is in the namespace of the program, which ends meanwhile.
 		{how: "quits", config: Config{Program: hook("kill -QUIT 1; sleep 3")}},
 		{how: "hangs", config: Config{Grace: 3 * time.Second}, fails: []Code{TooSlow}, exit: 137},
-		{how: "hangs", config: Config{CutShort: true}, warns: []Code{TooSlow}, exit: -1},
+		{how: "hangs", config: Config{CutShort: true, Grace: time.Minute}, warns: []Code{TooSlow}, exit: -1},
 		{how: "hangs-up", fails: []Code{CutOff, RefusedEarly}, warns: []Code{ClosedUnderRequest}},
 		{how: "errors", fails: []Code{NotAnswered}, warns: []Code{ClosedUnderRequest}},
 		{how: "code", warns: []Code{ExitCode}, exit: 3},
