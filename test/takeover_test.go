@@ -26,8 +26,8 @@ func TestTakeover_ANeighbourOnPostgresTakesOverAKilledServersTaskWithinTwoSecond
 	t.Parallel()
 	store := pgtest.DSN(t)
 	// The session of a process must have been gone for three times as long as the process needs to
-	// connect, and for 0.4 s at least, to prove that it is dead. A busy machine connects slowly, and
-	// the process records that while it lives.
+	// connect, and for 0.4 s at least, to prove that it is dead. A busy machine connects slowly. The
+	// process records that while it lives, and its row goes with its takeover.
 	takeoverFrom(t, store, start(t, store), func() time.Duration {
 		db, err := sql.Open("pgx", store)
 		if err != nil {
@@ -46,7 +46,7 @@ func TestTakeover_ANeighbourOnPostgresTakesOverAKilledServersTaskWithinTwoSecond
 func inTwoSeconds() time.Duration { return 2 * time.Second }
 
 // takeoverFrom kills a server, and a second one resumes its task within a limit, which is known
-// afterwards.
+// when the first one is dead.
 func takeoverFrom(t *testing.T, store string, first *server, limit func() time.Duration) {
 	t.Helper()
 	work := t.TempDir()
@@ -57,10 +57,10 @@ func takeoverFrom(t *testing.T, store string, first *server, limit func() time.D
 	first.signal(syscall.SIGKILL)
 	first.exit()
 	watch := stopwatch.Start(t)
+	most := limit()
 	second.waitLog(`msg="task interrupted" task=` + id)
 	second.waitLog(`msg="task running" task=` + id)
-	watch.Stop()
-	t.Logf("taken over after %v", watch.AtMost(limit(), "the takeover"))
+	t.Logf("taken over after %v", watch.AtMost(most, "the takeover"))
 	r := second.reaches(id, "running")
 	if r.Crashes != 1 || r.Interruptions != 0 || r.Runs != 2 {
 		t.Errorf("%d crashes, %d interruptions, %d runs; want 1, 0, 2", r.Crashes, r.Interruptions, r.Runs)
