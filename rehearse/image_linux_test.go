@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lastcall-go/lastcall/internal/execfile"
 	"github.com/lastcall-go/lastcall/internal/freeport"
 )
 
@@ -22,7 +23,7 @@ func imageOf(t *testing.T, user int) *Image {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(root, "server"), text, 0o755); err != nil {
+	if err := execfile.Write(filepath.Join(root, "server"), text, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	own(t, root)
@@ -245,7 +246,7 @@ func TestImage_ItsFilesAreTheSameInEachScenario(t *testing.T) {
 
 func TestImage_WhatCannotBeStartedIsAnErrorThatSaysWhy(t *testing.T) {
 	script := imageOf(t, 0)
-	if err := os.WriteFile(filepath.Join(script.Root, "script"), []byte("#!/bin/bash\n"), 0o755); err != nil {
+	if err := execfile.Write(filepath.Join(script.Root, "script"), []byte("#!/bin/bash\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	link := imageOf(t, 0)

@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/lastcall-go/lastcall/internal/execfile"
 )
 
 // run runs a command and returns its output, of both streams, and its exit
@@ -158,7 +160,7 @@ func put(t *testing.T, root, name, content string) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, []byte(content), 0o755); err != nil {
+	if err := execfile.Write(path, []byte(content), 0o755); err != nil {
 		t.Fatal(err)
 	}
 }

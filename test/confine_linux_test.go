@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/lastcall-go/lastcall/internal/execfile"
 )
 
 // stranger is an unprivileged user id that no system has in use.
@@ -38,7 +40,7 @@ func asStranger(t *testing.T, dir string, args ...string) *exec.Cmd {
 		}
 	})
 	cmd.Path = filepath.Join(above, "lastcall")
-	if err := errors.Join(os.WriteFile(cmd.Path, binary, 0o755), os.Chmod(cmd.Path, 0o755), os.Chmod(above, 0o755)); err != nil {
+	if err := errors.Join(execfile.Write(cmd.Path, binary, 0o755), os.Chmod(cmd.Path, 0o755), os.Chmod(above, 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	for path := dir; path != "/tmp" && path != "/"; path = filepath.Dir(path) {

@@ -16,6 +16,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/lastcall-go/lastcall/internal/execfile"
 	"github.com/lastcall-go/lastcall/internal/proc"
 	"github.com/lastcall-go/lastcall/internal/stopwatch"
 	"github.com/lastcall-go/lastcall/task"
@@ -44,7 +45,7 @@ func newWorkshop(t *testing.T, scripts map[string]string, more string) *workshop
 
 func (w *workshop) write(name, text string, mode os.FileMode) {
 	w.t.Helper()
-	if err := os.WriteFile(filepath.Join(w.dir, name), []byte(text), mode); err != nil {
+	if err := execfile.Write(filepath.Join(w.dir, name), []byte(text), mode); err != nil {
 		w.t.Fatal(err)
 	}
 }

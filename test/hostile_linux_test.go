@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/execfile"
 )
 
 // tricks are what a malicious program can do. Each trick then continues for ever. Each is bounded
@@ -97,7 +99,7 @@ func newDen(t *testing.T) *den {
 func (d *den) leave() {
 	d.t.Helper()
 	d.program = filepath.Join(d.dir, "lastcall")
-	if err := os.WriteFile(d.program, read(d.t, program(d.t)), 0o700); err != nil {
+	if err := execfile.Write(d.program, read(d.t, program(d.t)), 0o700); err != nil {
 		d.t.Fatal(err)
 	}
 	err := filepath.WalkDir(d.dir, func(path string, _ os.DirEntry, err error) error {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/confine"
+	"github.com/lastcall-go/lastcall/internal/execfile"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -17,7 +18,7 @@ import (
 func writeProgram(t *testing.T, config, name, text string, mode os.FileMode) {
 	t.Helper()
 	path := filepath.Join(filepath.Dir(config), name)
-	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), mode), os.Chmod(path, mode)); err != nil {
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), execfile.Write(path, []byte(text), mode), os.Chmod(path, mode)); err != nil {
 		t.Fatal(err)
 	}
 }

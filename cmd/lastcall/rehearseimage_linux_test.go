@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lastcall-go/lastcall/internal/execfile"
 	"github.com/lastcall-go/lastcall/internal/freeport"
 	"github.com/lastcall-go/lastcall/rehearse"
 )
@@ -147,7 +148,7 @@ func fakePodman(t *testing.T, image string) string {
 	t.Helper()
 	dir := shared(t)
 	script := "#!/bin/sh\ncase \"$*\" in 'image inspect app:1') echo '[{}]';; 'image save app:1') cat " + image + ";; *) exit 125; esac\n"
-	if err := os.WriteFile(filepath.Join(dir, "podman"), []byte(script), 0o755); err != nil {
+	if err := execfile.Write(filepath.Join(dir, "podman"), []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return dir

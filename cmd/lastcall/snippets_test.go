@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/lastcall-go/lastcall/internal/execfile"
 )
 
 // snippet is a CI configuration of docs/rehearse.md.
@@ -72,7 +74,7 @@ func TestRehearse_TheSnippetsForCIWorkAsPasted(t *testing.T) {
 func (s *snippet) runs(t *testing.T) {
 	dir := t.TempDir()
 	server := "#!/bin/sh\ntrap 'exit 0' TERM\nwhile :; do sleep 0.1; done\n"
-	if err := os.WriteFile(filepath.Join(dir, "server"), []byte(server), 0o700); err != nil { //nolint:gosec // it is a program
+	if err := execfile.Write(filepath.Join(dir, "server"), []byte(server), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	for _, command := range s.commands {

@@ -203,6 +203,12 @@ var table = []archtest.Row{
 		Reason:    "the tests of several packages start programs that listen, and these must not meet",
 	},
 	{
+		Package:   "internal/execfile",
+		Allow:     []string{archtest.Std},
+		TestsOnly: true,
+		Reason:    "the tests of several packages write programs and start them while others are started",
+	},
+	{
 		Package:   "internal/stopwatch",
 		Allow:     []string{archtest.Std},
 		TestsOnly: true,

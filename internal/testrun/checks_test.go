@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/lastcall-go/lastcall/internal/execfile"
 )
 
 // write makes a tree of files and returns its root.
@@ -22,7 +24,7 @@ func write(t *testing.T, files map[string]string) string {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(path, []byte(content), 0o755); err != nil {
+		if err := execfile.Write(path, []byte(content), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}

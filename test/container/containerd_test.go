@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/lastcall-go/lastcall/internal/execfile"
 	"github.com/lastcall-go/lastcall/internal/pgtest"
 )
 
@@ -154,7 +155,7 @@ func copyFile(t *testing.T, from, to string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(to, content, 0o755); err != nil { //nolint:gosec // a program for another user
+	if err := execfile.Write(to, content, 0o755); err != nil {
 		t.Fatal(err)
 	}
 }

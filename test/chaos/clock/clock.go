@@ -20,6 +20,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/execfile"
 )
 
 // EnvClock names the file of a program's clock. Programs that were built without this clock ignore
@@ -56,7 +58,7 @@ func Toolchain(ctx context.Context, dir string) (string, error) {
 		return "", err
 	}
 	script := fmt.Sprintf("#!/bin/sh\nexport GOROOT='%[1]s' GOTOOLCHAIN=local GOFLAGS=\"$GOFLAGS '-overlay=%[2]s'\"\nexec '%[1]s/bin/go' \"$@\"\n", goroot, overlay)
-	return command, os.WriteFile(command, []byte(script), 0o700) //nolint:gosec // a command
+	return command, execfile.Write(command, []byte(script), 0o700)
 }
 
 // overlayOf writes the file for the flag -overlay of go build.

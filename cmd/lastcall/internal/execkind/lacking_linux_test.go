@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lastcall-go/lastcall/internal/execfile"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -30,13 +31,13 @@ func TestLacking_WhatTheMachineLacksGivesTheTaskBackUntilItIsThere(t *testing.T)
 		},
 		"the program": {
 			func(f *fixture) error { f.kind.Path = filepath.Join(f.dir, "program"); return nil },
-			func(f *fixture) error { return os.WriteFile(f.kind.Path, []byte("#!/bin/sh\n"), 0o700) },
+			func(f *fixture) error { return execfile.Write(f.kind.Path, []byte("#!/bin/sh\n"), 0o700) },
 			"cannot be started: fork/exec",
 		},
 		"the interpreter": {
 			func(f *fixture) error {
 				f.kind.Path = filepath.Join(f.dir, "program")
-				return os.WriteFile(f.kind.Path, []byte("#!"+f.dir+"/interpreter\n"), 0o700)
+				return execfile.Write(f.kind.Path, []byte("#!"+f.dir+"/interpreter\n"), 0o700)
 			},
 			func(f *fixture) error { return os.Symlink("/bin/true", filepath.Join(f.dir, "interpreter")) },
 			`interpreter", which is not there: install it`,

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lastcall-go/lastcall/internal/execfile"
 )
 
 // nosyCommand makes the test binary a program that tries to get at other processes.
@@ -112,7 +114,7 @@ func forStranger(t *testing.T) (dir, binary string) {
 	}
 	dir, binary = filepath.Join(above, "own"), filepath.Join(above, "program")
 	if err := errors.Join(os.Chmod(above, 0o755), os.Mkdir(dir, 0o700), os.Chown(dir, stranger, stranger),
-		os.WriteFile(binary, self, 0o755), os.Chmod(binary, 0o755)); err != nil {
+		execfile.Write(binary, self, 0o755), os.Chmod(binary, 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	return dir, binary

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lastcall-go/lastcall/internal/execfile"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -35,7 +36,7 @@ func TestProblem_OfAFileThatIsNoProgramSaysWhatToDo(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, content string) string {
 		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(content), 0o700); err != nil {
+		if err := execfile.Write(path, []byte(content), 0o700); err != nil {
 			t.Fatal(err)
 		}
 		return path
@@ -49,23 +50,24 @@ func TestProblem_OfAFileThatIsNoProgramSaysWhatToDo(t *testing.T) {
 		nested = write(name, "#!"+nested+"\n")
 	}
 	for content, want := range map[string]string{
-		"#!/bin/sh\nexit 0\n":                      "",
-		"#! /bin/sh -e\nexit 0\n":                  "",
-		"#!/bin/sh":                                "",
-		"#!/bin/sh\r\nexit 0\r\n":                  `its first line ends with CR LF, so that the system looks for "/bin/sh\r"`,
-		"#!/usr/bin/env python3\r\n":               "line ends of Unix",
-		"#!/no/such/thing -x\n":                    `names the interpreter "/no/such/thing", which is not there`,
-		"#!" + plain + "\n":                        "which is not executable",
-		"#!" + filepath.Join(dir, "3") + "\n":      "",
-		"#!" + nested + "\n":                       "is a script, and so on",
-		"#!" + write("bad", "#!/none\n") + "\n":    `of that: its first line names the interpreter "/none"`,
-		"#!\n":                                     "names no interpreter",
-		"#!/bin/sh " + strings.Repeat("x", 300):    "more than 255 bytes",
-		"\xef\xbb\xbf#!/bin/sh\n":                  "byte order mark (BOM)",
-		"\xff\xfe#\x00!\x00":                       "UTF-16",
-		"":                                         "it is empty",
-		"exit 0\n":                                 "no program of this machine, and no script",
-		"\x7fELF":                                  "is the file whole?",
+		"#!/bin/sh\nexit 0\n":                   "",
+		"#! /bin/sh -e\nexit 0\n":               "",
+		"#!/bin/sh":                             "",
+		"#!/bin/sh\r\nexit 0\r\n":               `its first line ends with CR LF, so that the system looks for "/bin/sh\r"`,
+		"#!/usr/bin/env python3\r\n":            "line ends of Unix",
+		"#!/no/such/thing -x\n":                 `names the interpreter "/no/such/thing", which is not there`,
+		"#!" + plain + "\n":                     "which is not executable",
+		"#!" + filepath.Join(dir, "3") + "\n":   "",
+		"#!" + nested + "\n":                    "is a script, and so on",
+		"#!" + write("bad", "#!/none\n") + "\n": `of that: its first line names the interpreter "/none"`,
+		"#!\n":                                  "names no interpreter",
+		"#!/bin/sh " + strings.Repeat("x", 300): "more than 255 bytes",
+		"\xef\xbb\xbf#!/bin/sh\n":               "byte order mark (BOM)",
+		"\xff\xfe#\x00!\x00":                    "UTF-16",
+		"":                                      "it is empty",
+		"exit 0\n":                              "no program of this machine, and no script",
+		"\x7fELF":                               "is the file whole?",
+
 		string(binaryOf(here(), "/no/ld-musl.so")): `needs the loader "/no/ld-musl.so", which is not there`,
 		string(binaryOf(here(), "/bin/sh")):        "",
 		string(binaryOf(elf.EM_S390, "/bin/sh")):   "built for another machine (EM_S390",
@@ -106,7 +108,7 @@ func TestProblem_AMountWithoutExecutionIsSaid(t *testing.T) {
 		}
 	}()
 	f.kind.Path = filepath.Join(f.dir, "program")
-	if err := os.WriteFile(f.kind.Path, []byte("#!/bin/sh\n"), 0o700); err != nil {
+	if err := execfile.Write(f.kind.Path, []byte("#!/bin/sh\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	id := f.enqueue("{}")

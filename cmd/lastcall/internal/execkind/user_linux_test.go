@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lastcall-go/lastcall/cmd/lastcall/internal/confine"
+	"github.com/lastcall-go/lastcall/internal/execfile"
 	"github.com/lastcall-go/lastcall/task"
 )
 
@@ -68,7 +69,7 @@ func TestUser_AProgramGainsNoPrivilegesAndReachesNothingOfRoots(t *testing.T) {
 			t.Fatal(err)
 		}
 		// id is setuid root: everyone would be root with it, if new privileges were not refused.
-		if err := errors.Join(os.WriteFile(secret, []byte("secret"), 0o600), os.WriteFile(id, binary, 0o755), os.Chmod(id, 0o755|os.ModeSetuid)); err != nil {
+		if err := errors.Join(os.WriteFile(secret, []byte("secret"), 0o600), execfile.Write(id, binary, 0o755), os.Chmod(id, 0o755|os.ModeSetuid)); err != nil {
 			t.Fatal(err)
 		}
 		if !shared {
@@ -105,7 +106,7 @@ func TestUser_ATemporaryDirectoryThatTheUserCannotReachIsTold(t *testing.T) {
 func TestUser_AProgramThatTheUserMayNotExecuteIsToldWithWhoThatIs(t *testing.T) {
 	f := ofStranger(t, "")
 	f.kind.Path = filepath.Join(f.dir, "program")
-	if err := os.WriteFile(f.kind.Path, []byte("#!/bin/sh\n"), 0o700); err != nil {
+	if err := execfile.Write(f.kind.Path, []byte("#!/bin/sh\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	id := f.enqueue("{}")

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/lastcall-go/lastcall/internal/execfile"
 )
 
 // fakeEngines puts shell scripts, by their names, into a directory that is the only one of PATH.
@@ -16,8 +18,7 @@ func fakeEngines(t *testing.T, scripts map[string]string) {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range scripts {
-		//nolint:gosec // a program
-		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\nPATH=/usr/bin:/bin\n"+text), 0o755); err != nil {
+		if err := execfile.Write(filepath.Join(dir, name), []byte("#!/bin/sh\nPATH=/usr/bin:/bin\n"+text), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
