@@ -48,11 +48,25 @@ func (s *rpcServer) Serve(l net.Listener) error {
 			}
 			return err
 		}
-		s.calls.Go(func() {
-			defer c.Close()
-			s.handle(s.ctx)
-		})
+		if !s.call(c) {
+			c.Close()
+			return nil
+		}
 	}
+}
+
+// call begins the call of a connection, unless the server has been stopped.
+func (s *rpcServer) call(c net.Conn) (begun bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return false
+	}
+	s.calls.Go(func() {
+		defer c.Close()
+		s.handle(s.ctx)
+	})
+	return true
 }
 
 func (s *rpcServer) GracefulStop() {

@@ -83,7 +83,7 @@ func TestUnresponsive_OfManyUnresponsiveGoroutinesOfOneNameTheReportCounts(t *te
 	t.Parallel()
 	p := start(t, func() int {
 		return lastcall.Main(patientReserve(), func(_ context.Context, g *lastcall.Group) error {
-			for range 500 {
+			for range 100 {
 				if err := g.Go("import", func(context.Context) error { importWithoutLooking(); return nil }); err != nil {
 					return err
 				}
@@ -95,7 +95,7 @@ func TestUnresponsive_OfManyUnresponsiveGoroutinesOfOneNameTheReportCounts(t *te
 	p.says("working")
 	p.interrupt()
 	p.exits(3)
-	p.reports("abandoned   go import x500", "importWithoutLooking")
+	p.reports("abandoned   go import x100", "importWithoutLooking")
 }
 
 func TestUnresponsive_AStopEndsWithinTheGraceWhateverIsUnresponsive(t *testing.T) {
