@@ -176,15 +176,16 @@ const (
 	unrecorded = 75
 )
 
-// outcome returns what a way has made of a running task. A handler that was abandoned is recorded
-// as unresponsive. If there was no time for that, the next server records an interruption by the
+// outcome returns what a way has made of a running task, which the store now has as r. A handler
+// that was abandoned is recorded as unresponsive, and logged as such if the stop has time for the
+// store's answer. If there was no time to record it, the next server records an interruption by the
 // deadline.
-func (w way) outcome(s *server) (status, reason string, count want) {
+func (w way) outcome(s *server, r record) (status, reason string, count want) {
 	deadline := want{interruptions: 1, deadlines: 1}
 	switch {
 	case s.cmd.ProcessState.ExitCode() != abandoned || len(s.lines(" reason=stop")) > 0:
 		return w.status, "stop", w.count
-	case len(s.lines("the handler is unresponsive")) > 0:
+	case r.Status == "interrupted" && r.Reason == "deadline" || len(s.lines("the handler is unresponsive")) > 0:
 		return "interrupted", "deadline", deadline
 	}
 	return "running", "", deadline
@@ -253,9 +254,9 @@ func (c *course) task(name string, atMost int) (points int) {
 			c.moment(s)
 		}
 		how.cut(s)
-		status, reason, count := how.outcome(s)
-		c.tally[how.name]++
 		r := show(c.t, c.store, id)
+		status, reason, count := how.outcome(s, r)
+		c.tally[how.name]++
 		runs = r.Runs
 		if r.Checkpoint.Entries < entries {
 			c.t.Errorf("the checkpoint of %d entries went back to %d", entries, r.Checkpoint.Entries)

@@ -54,7 +54,7 @@ func TestPID1_DrainsOnSIGTERMAndExitsWithZero(t *testing.T) {
 func TestPID1_WithAnUnresponsiveGoroutineExitsWith3(t *testing.T) {
 	t.Parallel()
 	needNamespaces(t)
-	p := start(t, func() int { return unresponsiveProgram(500 * time.Millisecond) }, asPID1)
+	p := start(t, func() int { return unresponsiveProgram(4 * time.Second) }, asPID1)
 	p.says("working")
 	p.signal(syscall.SIGTERM)
 	p.exits(3)
