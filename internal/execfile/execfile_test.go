@@ -25,15 +25,14 @@ func TestWrite_TheProgramCanBeExecutedWhileOthersAreStarted(t *testing.T) {
 			}
 		})
 	}
+	defer starters.Wait()
+	defer close(stop)
 	for range 150 {
 		if err := execfile.Write(program, []byte("#!/bin/true\n"), 0o700); err != nil {
 			t.Fatal(err)
 		}
 		if err := exec.CommandContext(t.Context(), program).Run(); err != nil {
-			t.Error(err)
-			break
+			t.Fatal(err)
 		}
 	}
-	close(stop)
-	starters.Wait()
 }

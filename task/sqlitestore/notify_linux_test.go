@@ -38,4 +38,12 @@ func TestClose_DoesNotWaitUntilTheKernelHasReleasedTheWatch(t *testing.T) {
 	if err := <-free; err != nil {
 		t.Error(err)
 	}
+	// Nobody waits for that, but it is closed.
+	for late := time.After(10 * time.Second); watch.Control(func(uintptr) {}) == nil; {
+		select {
+		case <-late:
+			t.Fatal("the watch is not closed")
+		case <-time.After(time.Millisecond):
+		}
+	}
 }
