@@ -87,9 +87,9 @@ func (s *slots) roomForBatch() bool {
 func (s *slots) wanted(mux *Mux, now time.Time) (most int, interrupted bool, kinds []KindClaim) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	most, room := s.room(now)
-	if most == 0 && room > 0 {
-		most, interrupted = room, true
+	most, withKept := s.room(now)
+	if most == 0 && withKept > 0 {
+		most, interrupted = withKept, true
 	}
 	for _, name := range mux.Kinds() {
 		e, _ := mux.lookup(name)
