@@ -183,9 +183,11 @@ const (
 func (w way) outcome(s *server, r record) (status, reason string, count want) {
 	deadline := want{interruptions: 1, deadlines: 1}
 	switch {
+	case len(s.lines("the handler is unresponsive")) > 0: // even if it returned just afterwards
+		return "interrupted", "deadline", deadline
 	case s.cmd.ProcessState.ExitCode() != abandoned || len(s.lines(" reason=stop")) > 0:
 		return w.status, "stop", w.count
-	case r.Status == "interrupted" && r.Reason == "deadline" || len(s.lines("the handler is unresponsive")) > 0:
+	case r.Status == "interrupted" && r.Reason == "deadline":
 		return "interrupted", "deadline", deadline
 	}
 	return "running", "", deadline
