@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/lastcall-go/lastcall/test/chaos/server"
@@ -20,6 +21,9 @@ const harnessVariable = "CHAOS_TEST_HARNESS"
 
 // programs is the directory for what the tests build.
 var programs string
+
+// commands starts the command, so that a run also ends when the tests are killed.
+var commands *launcher
 
 func TestMain(m *testing.M) {
 	server.Help()
@@ -34,7 +38,9 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	commands = newLauncher()
 	code := m.Run()
+	commands.close()
 	if err := os.RemoveAll(programs); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
@@ -56,7 +62,10 @@ func harness(t *testing.T, args ...string) (cmd *exec.Cmd, out *bytes.Buffer) {
 func exitCode(t *testing.T, args ...string) (code int, out string) {
 	t.Helper()
 	cmd, text := harness(t, args...)
-	err := cmd.Run()
+	err := commands.start(cmd, syscall.SIGTERM)
+	if err == nil {
+		err = cmd.Wait()
+	}
 	if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}

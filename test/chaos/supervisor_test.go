@@ -25,7 +25,7 @@ func running(t *testing.T, store, faults string) (supervisor *os.Process, child 
 	dir := t.TempDir()
 	// The test ends the run, also on a machine that takes a minute to start five processes.
 	cmd, out := harness(t, "-duration", "10m", "-store", store, "-faults", faults, "-dir", dir)
-	if err := cmd.Start(); err != nil {
+	if err := commands.start(cmd, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	wait = func() int {
