@@ -261,7 +261,7 @@ func (m *process) stopEvent(p phase) {
 		m.helpers.Go(m.watch)
 	case ended:
 		m.notify.send("STATUS=stopped")
-		m.writeTerminationLog()
+		m.writeTerminationLog(m.group.reportSoFar())
 		return
 	}
 	m.notify.send("STATUS=stopping: " + p.String())
@@ -308,7 +308,7 @@ func (m *process) bark() {
 	told := make(chan struct{})
 	go func() {
 		defer close(told)
-		m.writeTerminationLog() // first: the logger may be what hangs
+		m.writeTerminationLog(m.group.reportOverdue()) // first: the logger may be what hangs
 		m.group.log.Error("the stop itself hangs: the watchdog ends the process", "code", codeAbandoned)
 	}()
 	timer := time.NewTimer(maxReportTime)
@@ -321,11 +321,11 @@ func (m *process) bark() {
 }
 
 // writeTerminationLog writes the report to the file that the platform reads, once.
-func (m *process) writeTerminationLog() {
+func (m *process) writeTerminationLog(r Report) {
 	path := terminationLog(m.cfg.TerminationLog)
 	if path == "" {
 		return
 	}
-	text := shorten(m.group.reportSoFar().String(), terminationLogSize)
+	text := shorten(r.String(), terminationLogSize)
 	m.logOnce.Do(func() { writeTerminationLog(path, text) })
 }

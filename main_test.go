@@ -359,6 +359,52 @@ func TestWatchdog_EndsAStopThatHangsWithCode3(t *testing.T) {
 	})
 }
 
+// hangsInDrain is a server whose drain hangs until the test ends it.
+type hangsInDrain struct{ letGo chan struct{} }
+
+func (s hangsInDrain) drain()                          { <-s.letGo }
+func (s hangsInDrain) drained() bool                   { return true }
+func (s hangsInDrain) interrupt()                      {}
+func (s hangsInDrain) abandon()                        {}
+func (s hangsInDrain) release()                        {}
+func (s hangsInDrain) open() []Entry                   { <-s.letGo; return nil }
+func (s hangsInDrain) served() (finished, cut []Entry) { return nil, nil }
+
+func TestWatchdog_ReportHasTheExitCodeAndWhatIsAbandoned(t *testing.T) {
+	report := filepath.Join(t.TempDir(), "report")
+	if err := os.WriteFile(report, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bubble(t, func(t *testing.T) {
+		cfg, _ := testConfig()
+		cfg.TerminationLog = report
+		letGo := make(chan struct{})
+		p := runMain(cfg, func(_ context.Context, g *Group) error {
+			g.servers = append(g.servers, hangsInDrain{letGo})
+			mustStart(t, g.Go("works", obedient))
+			return g.Loop("loops", obedient)
+		})
+		p.signal(syscall.SIGTERM)
+		if code := <-p.forced; code != 3 {
+			t.Errorf("code %d", code)
+		}
+		text, err := os.ReadFile(report)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{
+			"stopped by SIGTERM in", ", exit code 3: 1 finished, 0 interrupted, 1 abandoned\n",
+			"\nthe stop itself hung: the watchdog ended the process\n", "\nabandoned   go works",
+		} {
+			if !strings.Contains(string(text), want) {
+				t.Errorf("no %q in\n%s", want, text)
+			}
+		}
+		close(letGo)
+		<-p.code
+	})
+}
+
 func TestLog_HasALineForEachPhase(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		cfg, log := testConfig()

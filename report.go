@@ -40,6 +40,8 @@ type Report struct {
 	Failures []error
 	// BackgroundErrors is how often a Background failed since the start.
 	BackgroundErrors int
+
+	overdue bool // the stop itself hung, and the watchdog ended the process
 }
 
 // A Note is a line of a Report about the outcome of work that the group does not count.
@@ -82,7 +84,7 @@ type Entry struct {
 // ExitCode returns the exit code for the process, the first of these that applies:
 //
 //   - 3: something was abandoned. It had not returned at Abandon, or is a closer
-//     that overran its share of the time.
+//     that overran its share of the time. Or the stop itself hung.
 //   - 1: something failed: there are Failures.
 //   - 75 (EX_TEMPFAIL, try again): plain work was interrupted, and is recorded
 //     nowhere. A goroutine returned an error after Interrupt, or a request or a
@@ -90,11 +92,10 @@ type Entry struct {
 //   - 0: everything finished. A goroutine that returned nil after Interrupt counts as
 //     finished: it has recorded by itself what it could not finish.
 //
-// Main can also end the process with 128+n, after a third signal n, and with 3, if the
-// stop itself hangs and the watchdog ends it.
+// Main can also end the process with 128+n, after a third signal n.
 func (r Report) ExitCode() int {
 	switch {
-	case len(r.Abandoned) > 0:
+	case len(r.Abandoned) > 0 || r.overdue:
 		return codeAbandoned
 	case len(r.Failures) > 0:
 		return codeFailure
@@ -117,6 +118,9 @@ func (r Report) String() string {
 	}
 	fmt.Fprintf(&b, "stopped%s in %v, exit code %d: %d finished, %d interrupted, %d abandoned\n", by,
 		r.Took.Round(time.Millisecond), r.ExitCode(), count(r.Finished), count(r.Interrupted), count(r.Abandoned))
+	if r.overdue {
+		b.WriteString("the stop itself hung: the watchdog ended the process\n")
+	}
 	if r.Frozen > 0 {
 		fmt.Fprintf(&b, "the process was frozen for about %v meanwhile\n", r.Frozen.Round(time.Millisecond))
 	}

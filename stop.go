@@ -274,3 +274,21 @@ func (g *Group) reportSoFar() Report {
 	defer g.mu.Unlock()
 	return g.report.clone()
 }
+
+// reportOverdue returns the report of a stop that hangs: the goroutines that run are abandoned. It
+// does not ask the servers, because a server may be what hangs.
+func (g *Group) reportOverdue() Report {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	r := g.report.clone()
+	r.overdue = true
+	p := phase(g.phase.Load())
+	if p < abandoned {
+		r.Abandoned = append(r.Abandoned, g.registry.running()...)
+	}
+	if p != ended {
+		r.add(g.registry.noted())
+	}
+	r.sort()
+	return r
+}
