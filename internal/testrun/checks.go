@@ -90,17 +90,23 @@ func command(dir string, env []string, name string, args ...string) func(context
 	}
 }
 
-// gofmt returns a check for files that are not formatted. The command exits with 0 even if it
-// lists some.
+// gofmt returns a check for files that are not formatted. It runs the gofmt of the toolchain that
+// go.mod names, because another version may format otherwise. The command exits with 0 even if it
+// lists some files.
 func gofmt(root string) func(context.Context) result {
 	return func(ctx context.Context) result {
-		out, processor, err := output(ctx, root, nil, "gofmt", "-l", "-s", ".")
+		toolchain, _, err := output(ctx, root, nil, "go", "env", "GOROOT")
+		if err != nil {
+			return failed(fmt.Sprintf("%s\ngo env GOROOT: %v\n", bytes.TrimSpace(toolchain), err))
+		}
+		name := filepath.Join(string(bytes.TrimSpace(toolchain)), "bin", "gofmt")
+		out, processor, err := output(ctx, root, nil, name, "-l", "-s", ".")
 		r := result{processor: processor}
 		switch {
 		case err != nil:
-			r.failure = fmt.Sprintf("%s\ngofmt: %v\n", bytes.TrimSpace(out), err)
+			r.failure = fmt.Sprintf("%s\n%s: %v\n", bytes.TrimSpace(out), name, err)
 		case len(bytes.TrimSpace(out)) > 0:
-			r.failure = fmt.Sprintf("%s\nformat them with: gofmt -s -w .\n", bytes.TrimSpace(out))
+			r.failure = fmt.Sprintf("%s\nformat them with: %s -s -w .\n", bytes.TrimSpace(out), name)
 		}
 		return r
 	}
