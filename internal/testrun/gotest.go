@@ -52,14 +52,10 @@ var unwatched = []string{
 	"-gcflags=modernc.org/memory=-race=false",
 }
 
-// How many packages are tested at a time. Most tests spend most of their time
-// waiting; tests that end processes do so less, so fewer packages run at once.
-func beside(packages []string) int {
-	if slices.ContainsFunc(packages, endsProcesses) {
-		return 2
-	}
-	return 3
-}
+// atATime is how many packages of a module are tested at a time. Tests spend most of their time
+// waiting, but up to three modules are tested in parallel, and what a test measures of real
+// processes is late if all of them wait for two cores.
+const atATime = 2
 
 // goTest runs the chosen tests of a module, some packages at a time, and reads their
 // events. Within a package more tests run in parallel than there are cores. The time
@@ -75,7 +71,7 @@ func goTest(dir string, full bool, chosen choice) func(context.Context) result {
 			return result{tests: newTests()}
 		}
 		args := slices.Concat([]string{
-			"test", "-json", "-race", "-shuffle=on", "-vet=off", "-parallel=4", "-p=" + strconv.Itoa(beside(some)),
+			"test", "-json", "-race", "-shuffle=on", "-vet=off", "-parallel=4", "-p=" + strconv.Itoa(atATime),
 		}, unwatched)
 		if full {
 			args = append(args, "-timeout=60m")
