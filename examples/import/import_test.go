@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -27,7 +28,8 @@ func TestImport_EachRowIsThereOnceHoweverOftenTheProcessIsKilled(t *testing.T) {
 		t.Log("make test-full: 1,000,000 rows instead of 40,000, and twelve kills instead of four")
 		most, kills = 40_000, 4
 	}
-	dsn := pgtest.DSN(t)
+	// The role has the name of the store's schema, so unqualified names would be looked up there.
+	dsn := pgtest.Keywords(pgtest.DSN(t), "search_path", "public")
 	binary := filepath.Join(t.TempDir(), "import")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
@@ -37,6 +39,7 @@ func TestImport_EachRowIsThereOnceHoweverOftenTheProcessIsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = db.Close(context.WithoutCancel(t.Context())) }()
+	hold(t, db, most, kills)
 	killed := 0
 	for {
 		out, how := live(t, db, dsn, binary, most, killed < kills)
@@ -47,19 +50,40 @@ func TestImport_EachRowIsThereOnceHoweverOftenTheProcessIsKilled(t *testing.T) {
 			t.Fatalf("the process ended with %q and printed %q", how, out)
 		}
 		killed++
+		if _, err := db.Exec(t.Context(), "select pg_advisory_unlock($1)", killed); err != nil {
+			t.Fatal(err)
+		}
 	}
 	// A process that is started again after the import has ended imports nothing.
 	if out, how := live(t, db, dsn, binary, most, false); !strings.HasPrefix(out, "succeeded") {
 		t.Errorf("started again it printed %q and ended with %q", out, how)
 	}
-	if killed < 2 {
-		t.Errorf("only %d processes were killed", killed)
+	if killed != kills {
+		t.Errorf("%d processes were killed, want %d", killed, kills)
 	}
 	var there, distinct int
 	var least, highest float64
 	err = db.QueryRow(t.Context(), "select count(*), count(distinct value), min(value), max(value) from readings").Scan(&there, &distinct, &least, &highest)
 	if err != nil || there != most || distinct != most || least != 0 || highest != float64(most-1) {
 		t.Errorf("%d rows, %d different ones, from %v to %v, %v", there, distinct, least, highest, err)
+	}
+}
+
+// hold makes the import wait for a lock after each of kills+1 equal parts. The test has these locks
+// until it has killed the process, so the import does not end before, however late the test is.
+func hold(t *testing.T, db *pgx.Conn, most, kills int) {
+	t.Helper()
+	for _, statement := range []string{
+		"create table readings (at timestamptz not null, sensor integer not null, value double precision not null)",
+		fmt.Sprintf(`create function hold() returns trigger language plpgsql as $$ begin
+			perform pg_advisory_xact_lock_shared((select count(*) from readings) * %d / %d);
+			return null; end $$`, kills+1, most),
+		"create trigger hold before insert on readings execute function hold()",
+		fmt.Sprintf("select pg_advisory_lock(part) from generate_series(1, %d) part", kills),
+	} {
+		if _, err := db.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -103,6 +127,6 @@ func live(t *testing.T, db *pgx.Conn, dsn, binary string, most int, kill bool) (
 
 // written counts the rows.
 func written(ctx context.Context, db *pgx.Conn) (n int) {
-	_ = db.QueryRow(ctx, "select count(*) from readings").Scan(&n) // there is no table at first
+	_ = db.QueryRow(ctx, "select count(*) from readings").Scan(&n) // 0 if it fails: then live waits
 	return n
 }
