@@ -4,12 +4,16 @@ package main
 
 import (
 	"context"
+	"io"
+	"math"
 	"math/rand/v2"
+	"net/http"
 	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -60,7 +64,7 @@ func TestAgent_NoCallIsPaidTwiceButTheOneUnderWayWhenTheProcessIsKilled(t *testi
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	model := &standIn{takes: 30 * time.Millisecond}
+	model := &limited{standIn: standIn{takes: 30 * time.Millisecond}}
 	server := httptest.NewServer(model)
 	defer server.Close()
 	kills := 0
@@ -86,16 +90,37 @@ func TestAgent_NoCallIsPaidTwiceButTheOneUnderWayWhenTheProcessIsKilled(t *testi
 	}
 }
 
+// limited is a model that answers some calls only. A call beyond them waits until its process is
+// killed, so the process does not answer the question before, however late the test is.
+type limited struct {
+	standIn
+	most atomic.Int64
+}
+
+func (l *limited) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if int64(len(l.bill())) >= l.most.Load() {
+		_, _ = io.Copy(io.Discard, r.Body) // the end of the connection is noticed after the body
+		<-r.Context().Done()
+		return
+	}
+	l.standIn.ServeHTTP(w, r)
+}
+
 // live starts a process, kills it a moment after it has made a call (one time in four, after its
 // second call), and returns its output.
-func live(t *testing.T, model *standIn, kill bool, binary string, args ...string) (printed string, killed bool) {
+func live(t *testing.T, model *limited, kill bool, binary string, args ...string) (printed string, killed bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, args...)
 	var out strings.Builder
 	cmd.Stdout = &out
-	want := len(model.bill()) + 1 + rand.IntN(4)/3
+	before := len(model.bill())
+	want := before + 1 + rand.IntN(4)/3
+	model.most.Store(math.MaxInt64)
+	if kill {
+		model.most.Store(int64(before) + 2)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
