@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -50,6 +51,9 @@ func TestTerminationLog_HoldsWhatTheKubeletReadsCutBetweenLines(t *testing.T) {
 		t.Errorf("the termination log begins or ends unlike a report that was cut:\n%s", report)
 	}
 	lines := strings.Split(strings.TrimSpace(report), "\n")
+	if strings.HasPrefix(lines[1], "the process was frozen for about ") { // on a busy machine
+		lines = slices.Delete(lines, 1, 2)
+	}
 	for _, line := range lines[1 : len(lines)-1] {
 		if !strings.HasPrefix(line, "abandoned   go import-") || !strings.Contains(line, "process_terminationlog_test.go:") {
 			t.Errorf("a line was cut: %q", line)
