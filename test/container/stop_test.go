@@ -220,7 +220,9 @@ func TestContainer_TheExitCodesOfTheProgramAsPID1(t *testing.T) {
 		s.says("last call")
 		s.signal(pid)
 		s.says("second signal: interrupting now")
-		s.signal(pid) // while the server waits for the program, for half of the reserve of 5 s
+		s.says("stop announced to the store") // before that, the end of the process is a crash
+		// While the server waits for the program, for half of the reserve of 5 s.
+		s.signal(pid)
 		s.exits(143, "Error")
 		r := f.serve("10s").reaches(id, "succeeded")
 		if r.Runs != 2 || r.Interruptions != 1 || r.Crashes != 0 || r.Attempts != 0 || r.History[0].Reason != "deadline" {
