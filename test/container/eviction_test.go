@@ -28,7 +28,7 @@ func callers(n int, url string) (end func() []attempt) {
 	)
 	for range n {
 		all.Go(func() {
-			client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+			client := http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 			for {
 				select {
 				case <-over:
@@ -78,7 +78,7 @@ func (c *container) said(what string) time.Time {
 // In a soft eviction the kubelet stops the containers without deleting the pod, and its endpoint
 // stays ready until they are gone: new connections arrive during the whole grace.
 func TestContainer_ASoftEvictionRefusesNobodyUntilTheInterrupt(t *testing.T) {
-	const grace = 12
+	const grace = 20 // the program assumes less, so that a busy machine does not fail the test
 	f := newFixture(t, 600)
 	s := f.serve("12s")
 	f.works(s.submit("steps"))
