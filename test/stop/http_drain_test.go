@@ -227,7 +227,7 @@ func TestServer_TheUsersOwnServerHooksStillWork(t *testing.T) {
 	type key string
 	var mu sync.Mutex
 	states := map[http.ConnState]int{}
-	stopping, idle := make(chan bool, 1), make(chan struct{}, 1)
+	stopping, idle, closed := make(chan bool, 1), make(chan struct{}, 1), make(chan struct{}, 1)
 	s := serve(t, lastcall.Config{Grace: time.Minute}, func(w http.ResponseWriter, r *http.Request) {
 		stopping <- lastcall.LastCall(r.Context()) != nil
 		_, _ = io.WriteString(w, r.Context().Value(key("base")).(string)+" "+r.Context().Value(key("conn")).(string))
@@ -242,8 +242,12 @@ func TestServer_TheUsersOwnServerHooksStillWork(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			states[state]++
-			if state == http.StateIdle {
+			switch state {
+			case http.StateIdle:
 				idle <- struct{}{}
+			case http.StateClosed:
+				closed <- struct{}{}
+			default:
 			}
 		}
 	})
@@ -256,6 +260,7 @@ func TestServer_TheUsersOwnServerHooksStillWork(t *testing.T) {
 	arrives(t, "StateIdle", idle)
 	s.stop()
 	exits(t, s.g.Wait(), 0)
+	arrives(t, "StateClosed", closed) // net/http calls the hook after Shutdown has returned
 	mu.Lock()
 	defer mu.Unlock()
 	for _, state := range []http.ConnState{http.StateNew, http.StateActive, http.StateIdle, http.StateClosed} {
