@@ -113,8 +113,9 @@ func TestUnresponsive_AnUnresponsiveRequestIsAbandonedByMethodAndPathWithItsStac
 	t.Parallel()
 	entered, release := make(chan struct{}), make(chan struct{})
 	defer close(release)
-	// On a busy machine a dump of the stacks takes a while, and uses a part of the reserve.
-	s := serve(t, lastcall.Config{Grace: 5500 * time.Millisecond, Reserve: 5 * time.Second},
+	// On a busy machine a dump of the stacks takes more than a second. With this reserve it may take
+	// two, the most that it ever may.
+	s := serve(t, lastcall.Config{Grace: 10 * time.Second, Reserve: 9500 * time.Millisecond},
 		func(http.ResponseWriter, *http.Request) {
 			close(entered)
 			unresponsiveHandler(release)
