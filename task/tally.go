@@ -15,6 +15,8 @@ import (
 type tally struct {
 	mu sync.Mutex
 	n  map[outcome]int
+
+	noting sync.Mutex // held from reading the tally until its note is in the report
 }
 
 // outcome is a task's new status, and the reason if it was interrupted.
@@ -70,6 +72,8 @@ func (w *Worker) note() {
 	if !closed(w.lastCall) {
 		return
 	}
+	w.tally.noting.Lock() // otherwise an older text could replace a newer one
+	defer w.tally.noting.Unlock()
 	text := w.tally.String()
 	if n := w.unrecorded.Load(); n > 0 {
 		text = strings.TrimPrefix(text+fmt.Sprintf(", %d not recorded", n), ", ")
